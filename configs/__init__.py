@@ -1,0 +1,1 @@
+"""Run configs: a file a stage, presets by name after a colon."""

@@ -1,0 +1,116 @@
+"""What the configs of both stages share: presets by name, and the sections on data, encoders and training."""
+
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+
+Preset = Callable[[ConfigDict], None]
+
+
+def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> ConfigDict:
+    """Applies presets in order: `vidmimic2,finetune`.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+    for name in names.split(","):
+        if name not in presets:
+            raise ValueError(f"unknown preset {name!r}; there are {', '.join(presets)}, joined by commas")
+        presets[name](config)
+    config.preset = names
+    return config
+
+
+def data() -> ConfigDict:
+    """Which clips, and how much of each is read. `corpus` is what `data_prep` is told when it makes the dataset."""
+    return ConfigDict(
+        {
+            "dir": "data/demo",
+            "corpus": "synthetic",
+            "num_frames": 8,
+            "seconds": 3.0,
+            "num_tokens": 32,
+        }
+    )
+
+
+def encoders() -> ConfigDict:
+    """The three encoders, by the fields of a Hugging Face config.json, or `pretrained`: a folder or hub id."""
+    return ConfigDict(
+        {
+            "vision": {
+                "pretrained": "",
+                "config": {
+                    "model_type": "vit",
+                    "hidden_size": 96,
+                    "num_hidden_layers": 3,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 384,
+                    "image_size": 48,
+                    "patch_size": 8,
+                    "hidden_dropout_prob": 0.0,
+                    "attention_probs_dropout_prob": 0.0,
+                },
+            },
+            "audio": {
+                "pretrained": "",
+                "config": {
+                    "model_type": "wav2vec2",
+                    "hidden_size": 96,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 384,
+                    "conv_dim": (32, 32, 48, 64, 64),
+                    "conv_kernel": (20, 8, 8, 4, 4),
+                    "conv_stride": (10, 4, 4, 2, 2),
+                    "num_conv_pos_embeddings": 32,
+                    "num_conv_pos_embedding_groups": 8,
+                    "hidden_dropout": 0.0,
+                    "attention_dropout": 0.0,
+                    "activation_dropout": 0.0,
+                    "feat_proj_dropout": 0.0,
+                    "layerdrop": 0.0,
+                    "apply_spec_augment": False,
+                },
+            },
+            "text": {
+                "pretrained": "",
+                "vocab_size": 600,
+                "config": {
+                    "model_type": "bert",
+                    "hidden_size": 96,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 384,
+                    "max_position_embeddings": 64,
+                    "hidden_dropout_prob": 0.1,
+                    "attention_probs_dropout_prob": 0.1,
+                },
+            },
+        }
+    )
+
+
+def train() -> ConfigDict:
+    """The engine's section; stages set their own numbers."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "batch_size": 32,
+            "epochs": 30,
+            "learning_rate": 1e-3,
+            "final_rate": 1e-5,
+            "warmup_epochs": 1.0,
+            "weight_decay": 0.05,
+            "clip_norm": 1.0,
+            "frozen": (),
+            "rate_factors": ((".*", 1.0),),
+            "ema": 0.0,
+            "corrupt": 0.0,
+            "mapping": "pmap",
+            "log_every": 10,
+            "evaluate_every": 5.0,
+            "save_every": 5.0,
+            "keep": 2,
+        }
+    )

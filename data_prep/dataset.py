@@ -1,0 +1,91 @@
+"""The TFDS dataset `emi`: examples as ArrayRecord files, written and read without TensorFlow.
+
+One example:
+
+    id          bytes                the clip's name
+    faces       N times bytes        JPEG face crops, RGB, face_size x face_size pixels, undecoded
+    times       float32 [N]          seconds since the clip's start
+    face_found  bool [N]             False: the crop is where the face was last seen, or the middle of the picture
+    audio       int16 [M]            mono, 16 kHz; [0] when there is no track
+    transcript  bytes                UTF-8; empty when there are no words
+    labels      float32 [K]          in [0, 1]; NaN where unknown
+    subject     bytes                empty when unknown
+"""
+
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
+
+
+class Emi(tfds.core.GeneratorBasedBuilder):
+    """Writes the examples it is given, as the dataset `emi`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    code_path = None  # TFDS would look beside this file for checksums of downloads; there are none
+
+    def __init__(self, splits: Mapping[str, Examples], metadata: Mapping[str, Any], data_dir: Path):
+        self._splits, self._metadata = splits, dict(metadata)
+        super().__init__(data_dir=str(data_dir), file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        feature = tfds.features
+        labels = len(self._metadata["label_names"])
+        features = feature.FeaturesDict(
+            {
+                "id": feature.Text(),
+                "faces": feature.Sequence(feature.Text()),  # bytes as they are; Image would decode them on reading
+                "times": feature.Tensor(shape=(None,), dtype=np.float32, encoding="bytes"),
+                "face_found": feature.Tensor(shape=(None,), dtype=np.bool_, encoding="bytes"),
+                "audio": feature.Tensor(shape=(None,), dtype=np.int16, encoding="bytes"),
+                "transcript": feature.Text(),
+                "labels": feature.Tensor(shape=(labels,), dtype=np.float32, encoding="bytes"),
+                "subject": feature.Text(),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, metadata=tfds.core.MetadataDict(self._metadata))
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        del dl_manager  # everything is on disk already
+        return {split: examples() for split, examples in self._splits.items()}
+
+    def _generate_examples(self, **unused: Any) -> Iterator:
+        raise NotImplementedError("splits bring their own generators")
+
+
+def dataset_path(out: Path) -> Path:
+    """Where the dataset lies below the folder given as --out."""
+    return out / "emi" / str(Emi.VERSION)
+
+
+def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[str, Any]) -> Path:
+    """Writes the dataset beside its place and moves it there when it is whole; replaces an older one.
+
+    Args:
+        out: the data folder.
+        splits: for each split, a function that yields (key, example).
+        metadata: what `emi_jax` reads beside the examples; JSON-able.
+    """
+    building = out / ".building"
+    shutil.rmtree(building, ignore_errors=True)
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        Emi(splits, metadata, building).download_and_prepare()
+    final = dataset_path(out)
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    dataset_path(building).rename(final)
+    shutil.rmtree(building)
+    return final
+
+
+def open_dataset(out: Path) -> tfds.core.DatasetBuilder:
+    """The dataset in a data folder, for reading with `as_data_source(split)`."""
+    return tfds.builder_from_directory(str(dataset_path(out)))

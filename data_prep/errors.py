@@ -1,0 +1,23 @@
+"""The two errors that preparation raises for what it finds on disk."""
+
+from pathlib import Path
+
+
+class CorpusError(ValueError):
+    """A corpus, table or dataset that cannot be used as it is; the message names file, row, found and expected."""
+
+
+class ClipError(Exception):
+    """One clip that cannot be read. Preparation records it in the report and goes on.
+
+    Args:
+        path: the file, or the clip's id where no single file is at fault.
+        why: what is wrong with it, in one line.
+    """
+
+    def __init__(self, path: str | Path, why: str):
+        super().__init__(str(path), why)  # both as args, so that the error survives the trip between processes
+        self.path, self.why = str(path), why
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"

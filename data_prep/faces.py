@@ -1,0 +1,134 @@
+"""Finds the largest face, follows it through a clip and cuts it out.
+
+The detectors are OpenCV's Haar cascades, which come with the package: frontal faces first, profiles where there are
+none.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+CASCADES = Path(cv2.__file__).parent / "data"
+DETECTION_SIDE = 320  # detection runs on a copy with at most this many pixels on its longer side
+SMALLEST = 1 / 6  # of the picture's shorter side: smaller faces are taken for background
+
+
+class Box(NamedTuple):
+    """A square around a face: left, top and side, in pixels of the full picture."""
+
+    x: float
+    y: float
+    side: float
+
+
+class FaceFinder:
+    """Finds faces in single pictures. It holds native objects: make one per process."""
+
+    def __init__(self):
+        names = ("frontalface_alt2", "frontalface_default", "profileface")
+        self._cascades = [cv2.CascadeClassifier(f"{CASCADES}/haarcascade_{name}.xml") for name in names]
+
+    def find(self, picture: np.ndarray) -> list[Box]:
+        """Boxes of the faces in a picture uint8 [height, width, 3] RGB; empty when there is none."""
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        scale = min(1.0, DETECTION_SIDE / max(grey.shape))
+        if scale < 1:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        least = max(24, round(SMALLEST * min(grey.shape)))
+        frontal, fallback, profile = self._cascades
+        for cascade in (frontal, fallback, profile):
+            if len(boxes := cascade.detectMultiScale(grey, 1.1, 4, minSize=(least, least))):
+                return [Box(x / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(boxes).tolist()]
+        flipped = profile.detectMultiScale(cv2.flip(grey, 1), 1.1, 4, minSize=(least, least))
+        width = grey.shape[1]
+        return [
+            Box((width - x - side) / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(flipped).tolist()
+        ]
+
+
+def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box | None], np.ndarray]:
+    """Follows the largest face of a clip in both directions of time.
+
+    Args:
+        candidates: the boxes found in each picture.
+
+    Returns:
+        A box for each picture, taken from the nearest earlier one (else later one) where the face was not found, None
+        only when no picture has a face; and bool [N], where it was found.
+    """
+    boxes: list[Box | None] = [None] * len(candidates)
+    found = np.zeros(len(candidates), bool)
+    sizes = [max((box.side for box in options), default=0.0) for options in candidates]
+    if not any(sizes):
+        return boxes, found
+    seed = int(np.argmax(sizes))
+    for order in (range(seed, len(candidates)), range(seed, -1, -1)):
+        last = max(candidates[seed], key=lambda box: box.side)
+        for n in order:
+            follower = _follow(last, candidates[n])
+            if follower is not None:
+                boxes[n], found[n], last = follower, True, follower
+    return _fill(_steady(boxes)), found
+
+
+def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.ndarray:
+    """Cuts a face out.
+
+    Args:
+        picture: uint8 [height, width, 3].
+        box: the face; None takes the largest square in the middle of the picture.
+        size: side of the result, in pixels.
+        margin: share of the box's side that is added all round.
+
+    Returns:
+        uint8 [size, size, 3]; what lies outside the picture repeats its edge.
+    """
+    height, width = picture.shape[:2]
+    if box is None:
+        side = min(height, width)
+        box, margin = Box((width - side) / 2, (height - side) / 2, side), 0.0
+    half = box.side * (0.5 + margin)
+    x, y = box.x + box.side / 2, box.y + box.side / 2
+    left, top, side = round(x - half), round(y - half), max(2, round(2 * half))
+    pad = max(0, -left, -top, left + side - width, top + side - height)
+    if pad:
+        picture = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    piece = picture[top + pad : top + pad + side, left + pad : left + pad + side]
+    return cv2.resize(piece, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+def _follow(last: Box, options: Sequence[Box]) -> Box | None:
+    """The box that most likely shows the face last seen at `last`, near it and as large; None if all are smaller."""
+    likely = [box for box in options if box.side > 0.5 * last.side]
+    return max(likely, key=lambda box: _overlap(last, box) + min(1.0, box.side / last.side), default=None)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    wide = max(0.0, min(a.x + a.side, b.x + b.side) - max(a.x, b.x))
+    tall = max(0.0, min(a.y + a.side, b.y + b.side) - max(a.y, b.y))
+    return wide * tall / (a.side**2 + b.side**2 - wide * tall)
+
+
+def _steady(boxes: list[Box | None]) -> list[Box | None]:
+    """Evens out the sizes, which cascades quantise coarsely, and leaves the centres."""
+    sides = {n: box.side for n, box in enumerate(boxes) if box is not None}
+
+    def steadied(n: int, box: Box) -> Box:
+        side = float(np.mean([sides[k] for k in range(n - 2, n + 3) if k in sides]))
+        shift = (box.side - side) / 2
+        return Box(box.x + shift, box.y + shift, side)
+
+    return [None if box is None else steadied(n, box) for n, box in enumerate(boxes)]
+
+
+def _fill(boxes: list[Box | None]) -> list[Box | None]:
+    filled: list[Box | None] = []
+    last = next((box for box in boxes if box is not None), None)
+    for box in boxes:
+        last = box if box is not None else last
+        filled.append(last)
+    return filled

@@ -1,0 +1,140 @@
+"""Pictures and sound out of media files, by timestamp and in constant memory, through PyAV.
+
+Containers lie about their frame rate, so nothing here reads it: a picture's time is its own presentation timestamp.
+Second 0 is the earliest timestamp of the file, for pictures and sound alike.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+
+from data_prep.errors import ClipError
+
+SAMPLE_RATE = 16_000
+
+
+@dataclasses.dataclass
+class Damage:
+    """How many packets of a file could not be decoded."""
+
+    packets: int = 0
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    """Opens a media file for reading.
+
+    Raises:
+        ClipError: there is no such file, or it is no media file that FFmpeg can read.
+    """
+    if not path.is_file():
+        raise ClipError(path, "no such file")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise ClipError(path, f"not a readable media file ({_reason(error)})") from error
+    with container:
+        try:
+            yield container
+        except av.FFmpegError as error:
+            raise ClipError(path, f"cannot be read to its end ({_reason(error)})") from error
+
+
+def picture_stamps(container: InputContainer) -> np.ndarray:
+    """Presentation timestamps of all pictures, int64 [N], ascending, in the stream's own unit; [0] without pictures.
+
+    They are read from the packets, without decoding; where packets carry none (AVI), the pictures are decoded.
+    """
+    stream = _video_stream(container)
+    if stream is None:
+        return np.zeros(0, np.int64)
+    packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+    stamps = [packet.pts for packet in packets]
+    if None in stamps:
+        container.seek(0)
+        stamps = [frame.pts for frame in _decode(container, stream, Damage())]
+    return np.unique(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
+
+
+def seconds_of(container: InputContainer, stamps: np.ndarray) -> np.ndarray:
+    """Timestamps as seconds since the file's earliest one, float64 [N]."""
+    stream = _video_stream(container)
+    if stream is None or stream.time_base is None:
+        return np.zeros(len(stamps))
+    return np.maximum(stamps * float(stream.time_base) - _start(container), 0.0)
+
+
+def read_pictures(path: Path, stamps: np.ndarray, damage: Damage) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (timestamp, uint8 [height, width, 3] RGB) for the given timestamps that can be decoded, ascending."""
+    wanted = set(stamps.tolist())
+    with open_media(path) as container:
+        stream = _video_stream(container)
+        if stream is None or not wanted:
+            return
+        reformatter = VideoReformatter()  # one for all: setting up the colour conversion costs more than doing it
+        for frame in _decode(container, stream, damage):
+            if frame.pts in wanted:
+                wanted.discard(frame.pts)
+                picture = reformatter.reformat(frame, format="rgb24").to_ndarray()
+                yield frame.pts, np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
+            if not wanted:
+                return
+
+
+def read_audio(path: Path, max_seconds: float, damage: Damage) -> np.ndarray:
+    """The first audio track, int16 [samples] mono at 16 kHz; [0] when there is none.
+
+    Sound that starts after second 0 is preceded by silence, so that samples and pictures share their clock.
+    """
+    limit = round(max_seconds * SAMPLE_RATE)
+    with open_media(path) as container:
+        if not container.streams.audio:
+            return np.zeros(0, np.int16)
+        stream = container.streams.audio[0]
+        resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        pieces: list[np.ndarray] = []
+        length = 0
+        for frame in _decode(container, stream, damage):
+            if not pieces and frame.time is not None:
+                lead = round(max(0.0, frame.time - _start(container)) * SAMPLE_RATE)
+                pieces.append(np.zeros(min(lead, limit), np.int16))
+                length = len(pieces[0])
+            for block in resampler.resample(frame):
+                pieces.append(block.to_ndarray()[0])
+                length += len(pieces[-1])
+            if length >= limit:
+                break
+        else:
+            pieces += [block.to_ndarray()[0] for block in resampler.resample(None)] if pieces else []
+    return np.concatenate([np.zeros(0, np.int16), *pieces])[:limit]
+
+
+def _video_stream(container: InputContainer) -> av.VideoStream | None:
+    """The first stream of moving pictures: cover art of a song is none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
+def _decode(container: InputContainer, stream: av.stream.Stream, damage: Damage) -> Iterator:
+    """Decodes what can be decoded; counts the packets that cannot."""
+    stream.codec_context.thread_count = 1  # clips are read in parallel already
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            damage.packets += 1
+
+
+def _start(container: InputContainer) -> float:
+    return (container.start_time or 0) / av.time_base
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

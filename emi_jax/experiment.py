@@ -1,0 +1,251 @@
+"""A run: config, dataset and folder made into a stage that is trained, evaluated or used for prediction."""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import Dataset, Examples, clip_id, transcripts
+from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.sampling import Epochs
+from emi_jax.inputs.transforms import ClipTransform, InputShape
+from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.models.contrastive import ContrastiveModel
+from emi_jax.models.fusion import build_head
+from emi_jax.stages.alignment import Alignment
+from emi_jax.stages.intensity import Intensity, Weights
+from emi_jax.train import parameters
+from emi_jax.train.checkpoints import Checkpoints
+from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.hooks import Evaluate, Log, Save, StopSignal
+from emi_jax.train.loop import Timed, fit
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.step import Stage, TrainState, create_state, make_step
+from emi_jax.train.workdir import Workdir
+
+SAMPLE_RATE = 16_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run of one stage.
+
+    Attributes:
+        config: of the run.
+        dataset: what is read.
+        workdir: where the run lives.
+        mapping: over which devices.
+        encoders: of the run.
+        transform: from an example to arrays, without augmentation.
+        stage: what is trained.
+    """
+
+    config: ConfigDict
+    dataset: Dataset
+    workdir: Workdir
+    mapping: Mapping
+    encoders: Encoders
+    transform: ClipTransform
+    stage: Stage
+
+    @classmethod
+    def open(
+        cls,
+        config: ConfigDict,
+        dataset: Dataset,
+        workdir: str | Path,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> "Experiment":
+        """Builds the run that a config describes.
+
+        Args:
+            config: as in `configs/`.
+            dataset: what is read.
+            workdir: folder of the run, which may hold an earlier part of it.
+            devices: all of them by default.
+
+        Raises:
+            UserError: the config does not fit the dataset, the devices, or the run that is in the folder.
+        """
+        mapping = Mapping(config.train.mapping, devices)
+        folder = Workdir(workdir, writes=jax.process_index() == 0)
+        if config.train.batch_size % mapping.num_devices:
+            raise UserError(
+                f"config.train.batch_size={config.train.batch_size} cannot be shared by {mapping.num_devices} devices; "
+                f"take a multiple of {mapping.num_devices}"
+            )
+        log.info(
+            "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
+        )
+        log.info("precision: parameters float32, products %s", config.model.dtype)
+        modalities = _modalities(config)
+        encoders = open_encoders(
+            config.model,
+            modalities,
+            workdir=folder.path,
+            init_from=config.init_from,
+            transcripts=lambda: transcripts(dataset.split("train")),
+        )
+        shape = InputShape(
+            num_labels=len(dataset.label_names),
+            modalities=modalities,
+            num_frames=config.data.num_frames,
+            image_size=encoders.image_size,
+            num_samples=round(config.data.seconds * SAMPLE_RATE),
+            num_tokens=config.data.num_tokens,
+        )
+        transform = ClipTransform(shape, encoders.tokenizer)
+        stage = STAGES[config.stage](config, encoders, _example(transform), dataset)
+        return cls(config, dataset, folder, mapping, encoders, transform, stage)
+
+    def train(self) -> None:
+        """Trains from the last checkpoint, or from the start, to the end."""
+        config = self.config.train
+        self.workdir.write_config(self.config.to_dict())
+        examples = self.dataset.split("train")
+        plan = Epochs(len(examples), config.batch_size, config.seed)
+        steps = config.epochs * plan.steps
+        rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
+        step, state = self._begin(rate)
+        if not (initial := self.workdir.path / INITIAL).exists():
+            self.encoders.save(initial, jax.device_get(state.evaluated["towers"]))
+        checkpoints = self._checkpoints()
+        state = checkpoints.restore_last(state) or state
+        first_step = int(state.step)
+        log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
+
+        transform = dataclasses.replace(self.transform, augment=True, corrupt=config.corrupt)
+        host = batches(
+            examples,
+            transform,
+            plan,
+            seed=config.seed,
+            first_step=first_step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        source = Timed(to_device(host, self.mapping.put))
+        hook_log = Log(
+            every=config.log_every,
+            steps=steps,
+            first_step=first_step,
+            batch_size=config.batch_size,
+            clips=lambda number: [clip_id(examples[int(index)]) for index in plan.batch(number) if index >= 0],
+            schedule=lambda number: float(rate(number)),
+            waited=lambda: source.seconds,
+            workdir=self.workdir,
+            shows=jax.process_index() == 0,
+        )
+        every = round(config.evaluate_every * plan.steps)
+        evaluate = Evaluate(every, steps, self.evaluator("valid"), self.stage.goal, hook_log, checkpoints, self.workdir)
+        rng = self.mapping.replicate(jax.random.PRNGKey(config.seed))
+        try:
+            with StopSignal() as stop:
+                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, stop)
+                state = fit(step, state, source, rng, [hook_log, evaluate, save], first_step=first_step, steps=steps)
+        finally:
+            checkpoints.close()
+        log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
+
+    def best(self) -> dict:
+        """All parameters of the best checkpoint, on the devices."""
+        _, state = self._begin(lambda _: 0.0)
+        checkpoints = self._checkpoints()
+        state = checkpoints.restore_best(state)
+        checkpoints.close()
+        return state.evaluated
+
+    def export(self, params: dict) -> Path:
+        """Keeps the towers of `params` as the result of the run."""
+        folder = self.workdir.path / TRAINED
+        self.encoders.save(folder, jax.device_get(params["towers"]))
+        return folder
+
+    def evaluator(self, split: str) -> Evaluator:
+        """An evaluator of the stage on a split of the dataset."""
+        return self.evaluator_of(self.dataset.split(split), split)
+
+    def evaluator_of(self, examples: Examples, name: str) -> Evaluator:
+        """An evaluator of the stage on any examples."""
+        return Evaluator(self.stage, self.mapping, examples, self.transform, self.config.train.batch_size, name)
+
+    def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, TrainState]:
+        """The mapped step and the state before the first one."""
+        config = self.config.train
+        params = self.stage.init(jax.random.PRNGKey(config.seed), self.encoders.params)
+        trained, frozen = parameters.split(params, config.frozen, "config.train.frozen")
+        log.info("parameters: %s trained, %s frozen", *(f"{parameters.count(tree):,}" for tree in (trained, frozen)))
+        optimizer = adamw(
+            trained,
+            rate,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+            rate_factors=config.rate_factors,
+        )
+        state = self.mapping.replicate(create_state(trained, frozen, optimizer, config.ema))
+        step = make_step(self.stage.loss, optimizer, config.ema)
+        return self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,)), state
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
+
+
+def _modalities(config: ConfigDict) -> tuple[str, ...]:
+    chosen = (*config.model.pairs, TEXT) if config.stage == "alignment" else config.model.modalities
+    known = (VISION, AUDIO, TEXT)
+    if not chosen or set(chosen) - set(known):
+        raise UserError(f"config.model: modalities {tuple(chosen)} should be some of {known}")
+    return tuple(modality for modality in known if modality in chosen)
+
+
+def _example(transform: ClipTransform) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array)[None] for name, array in transform.padding.items()}
+
+
+def _alignment(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Alignment:
+    model = ContrastiveModel(
+        encoders.towers, tuple(config.model.pairs), config.model.width, jnp.dtype(config.model.dtype)
+    )
+    return Alignment(model, example)
+
+
+def _intensity(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Intensity:
+    fields = config.model.head.to_dict()
+    labels, modalities = len(dataset.label_names), _modalities(config)
+    try:
+        head = build_head(
+            fields.pop("name"), num_labels=labels, modalities=modalities, dtype=jnp.dtype(config.model.dtype), **fields
+        )
+    except ValueError as error:
+        raise UserError(f"config.model.head: {error}") from error
+    return Intensity(
+        encoders.towers,
+        head,
+        example,
+        dataset.label_names,
+        weights=Weights(**config.loss),
+        trained_towers=[name for name in _modalities(config) if not _is_frozen(name, config.train.frozen)],
+        modality_dropout=config.model.modality_dropout,
+    )
+
+
+def _is_frozen(modality: str, patterns: Sequence[str]) -> bool:
+    return any(re.search(pattern, f"towers/{modality}/encoder/") for pattern in patterns)
+
+
+STAGES: dict[str, Callable[[ConfigDict, Encoders, dict, Dataset], Stage]] = {
+    "alignment": _alignment,
+    "intensity": _intensity,
+}

@@ -1,0 +1,1 @@
+"""Hugging Face folders: files, names, layouts, facts of preprocessing."""

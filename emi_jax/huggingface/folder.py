@@ -1,0 +1,96 @@
+"""Reads a Hugging Face folder: where it is, its JSON files and its tensors."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from safetensors import safe_open
+
+from emi_jax.errors import UserError
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+NEEDED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt")
+
+
+def find_folder(name: str | Path) -> Path:
+    """The folder of that path, or the copy of the hub's repository of that id, downloaded if need be.
+
+    Raises:
+        UserError: there is no such folder and no such repository can be had.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=list(NEEDED)))
+    except (OSError, HFValidationError) as error:
+        raise UserError(
+            f"{name}: no such folder, and as an id of the Hugging Face hub it cannot be had ({type(error).__name__}). "
+            "Give a folder with config.json and model.safetensors, or an id such as google/vit-base-patch16-224-in21k"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; UserError if the file is missing or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; a Hugging Face folder has one") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a JSON file ({error}); copy it anew") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def tensor_files(folder: Path) -> dict[str, Path]:
+    """The name of every tensor of a folder's safetensors and the file that holds it.
+
+    Raises:
+        UserError: no safetensors, a shard is missing, or a file is cut short.
+    """
+    if (folder / WEIGHTS).is_file():
+        files = [folder / WEIGHTS]
+    elif (folder / INDEX).is_file():
+        files = [folder / name for name in sorted(set(read_json(folder / INDEX)["weight_map"].values()))]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise UserError(f"{folder}: {INDEX} names files that are not there: {', '.join(missing)}; copy them too")
+    else:
+        found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
+        raise UserError(
+            f"{folder}: found {found}, expected {WEIGHTS}; weights are read from safetensors only (other files can run "
+            'code when opened). Convert where torch is installed: python -c "from transformers import AutoModel; '
+            f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )
+    tensors = {}
+    for file in files:
+        with _open(file) as content:
+            tensors.update(dict.fromkeys(content.keys(), file))
+    return tensors
+
+
+def tensor_shapes(tensors: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
+    """The shape of each of those tensors, from the files' headers."""
+    return {name: tuple(content.get_slice(name).get_shape()) for name, content in _each(tensors)}
+
+
+def read_tensors(tensors: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """Those tensors, as float32."""
+    return {name: content.get_tensor(name).astype(np.float32) for name, content in _each(tensors)}
+
+
+def _each(tensors: Mapping[str, Path]) -> Iterator[tuple[str, Any]]:
+    for file in sorted(set(tensors.values())):
+        with _open(file) as content:
+            for name in sorted(name for name, place in tensors.items() if place == file):
+                yield name, content
+
+
+def _open(file: Path) -> Any:
+    try:
+        return safe_open(file, "np")
+    except Exception as error:  # safetensors' own error type lives in a compiled module and has no stable home
+        raise UserError(f"{file}: not a whole safetensors file ({error}); copy it anew") from error

@@ -1,0 +1,122 @@
+"""Defects made on purpose in training, so that it is known which steps can be trusted (ours: design of the QAM).
+
+Each function hurts a segment of one modality and returns the hurt copy with a boolean mask that is True where nothing
+was done to the step. The generator decides kind, place and strength; the same generator state gives the same defect.
+"""
+
+import cv2
+import librosa
+import numpy as np
+
+FRAME = 320
+"""Samples over which loudness is measured: 20 ms, one step of wav2vec 2.0."""
+
+SNR_DB = (0.0, 20.0)
+"""Lowest and highest signal-to-noise ratio of the noise that is added to a voice."""
+COVERED = (0.5, 0.9)
+"""Smallest and largest part of a face's height and width that an occluder covers."""
+SEGMENT = (0.25, 1.0)
+"""Shortest and longest segment, as a part of the clip's valid steps."""
+
+
+def segment(rng: np.random.Generator, mask: np.ndarray) -> slice:
+    """A random run of steps between the first and the last valid one; empty where none is valid."""
+    valid = np.flatnonzero(mask)
+    if not valid.size:
+        return slice(0, 0)
+    first, length = int(valid[0]), int(valid[-1] - valid[0] + 1)
+    size = max(1, round(length * rng.uniform(*SEGMENT)))
+    start = first + int(rng.integers(0, length - size + 1))
+    return slice(start, start + size)
+
+
+def hurt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Occludes, blurs or blacks out the faces of a segment.
+
+    Args:
+        rng: the clip's generator.
+        frames: uint8 [N, H, W, 3].
+        mask: bool [N], frames that show a face.
+
+    Returns:
+        The frames and a mask bool [N] of the untouched ones.
+    """
+    steps = segment(rng, mask)
+    frames, clean = frames.copy(), np.ones(len(frames), bool)
+    clean[steps] = False
+    height, width = frames.shape[1:3]
+    match rng.choice(("occlude", "blur", "black")):
+        case "occlude":
+            rows, columns = (round(side * rng.uniform(*COVERED)) for side in (height, width))
+            top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+            colour = rng.integers(0, 256, 3)
+            grain = rng.integers(-20, 21, (rows, columns, 1))
+            frames[steps, top : top + rows, left : left + columns] = np.clip(colour + grain, 0, 255)
+        case "blur":
+            sigma = height * rng.uniform(0.08, 0.2)
+            for index in range(steps.start, steps.stop):
+                frames[index] = cv2.GaussianBlur(frames[index], (0, 0), sigma)
+        case "black":
+            frames[steps] = 0
+    return frames, clean
+
+
+def hurt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Adds noise at `SNR_DB` to a segment of a voice, or drops it out.
+
+    Args:
+        rng: the clip's generator.
+        audio: int16 [S].
+        mask: bool [S], valid samples.
+
+    Returns:
+        The audio and a mask bool [S] of the untouched samples.
+    """
+    steps = segment(rng, mask)
+    audio, clean = audio.copy(), np.ones(len(audio), bool)
+    clean[steps] = False
+    if rng.random() < 0.25:
+        audio[steps] = 0
+        return audio, clean
+    signal = audio[steps].astype(np.float32)
+    colour = rng.uniform(0.0, 1.0)  # 0: white noise, 1: noise that falls by 6 dB an octave
+    noise = _coloured_noise(rng, len(signal), colour)
+    loudness = np.sqrt(np.mean(np.square(audio[mask], dtype=np.float32)))
+    noise *= loudness * 10 ** (-rng.uniform(*SNR_DB) / 20)
+    audio[steps] = np.clip(signal + noise, -32768, 32767)
+    return audio, clean
+
+
+def hurt_words(
+    rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks words of a segment, each with a chance that is drawn for the clip.
+
+    Args:
+        rng: the clip's generator.
+        tokens: int32 [L].
+        words: bool [L], tokens that are words (neither padding nor special).
+        mask_token: the token that takes a masked word's place.
+
+    Returns:
+        The tokens and a mask bool [L] of the untouched ones.
+    """
+    inside = np.zeros(len(tokens), bool)
+    inside[segment(rng, words)] = True
+    masked = words & inside & (rng.random(len(tokens)) < rng.uniform(0.3, 1.0))
+    return np.where(masked, np.int32(mask_token), tokens), ~masked
+
+
+def audible(audio: np.ndarray, mask: np.ndarray, below_db: float = 40.0) -> np.ndarray:
+    """Samples that are valid and not silent of themselves, bool [S]: at most `below_db` under the loudest 20 ms."""
+    signal = np.where(mask, audio, 0) / np.float32(32768)
+    loudness = librosa.feature.rms(y=signal, frame_length=2 * FRAME, hop_length=FRAME)[0]
+    loud = loudness > loudness.max() * 10 ** (-below_db / 20)
+    return mask & np.repeat(loud, FRAME)[: len(audio)]
+
+
+def _coloured_noise(rng: np.random.Generator, length: int, colour: float) -> np.ndarray:
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** colour
+    noise = np.fft.irfft(spectrum, length)
+    return (noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-12)).astype(np.float32)

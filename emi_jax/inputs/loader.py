@@ -1,0 +1,84 @@
+"""Batches: clips are read and transformed by threads ahead of the step, in an order that depends on the seed alone."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grain
+import numpy as np
+
+from emi_jax.inputs.dataset import Examples
+from emi_jax.inputs.sampling import PADDING, Epochs
+from emi_jax.inputs.transforms import Arrays, ClipTransform
+
+THREADS = 2
+AHEAD = 4
+"""Batches that wait on the host for the step."""
+
+
+class _Batches:
+    """Batch number i of this process, for grain to read at random."""
+
+    def __init__(self, examples: Examples, transform: ClipTransform, plan: Epochs, seed: int, share: slice):
+        self._examples, self._transform, self._plan, self._seed, self._share = examples, transform, plan, seed, share
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, step: int) -> Arrays:
+        indices = self._plan.batch(step)
+        places = range(*self._share.indices(len(indices)))
+        clips = [self._clip(step, place, int(indices[place])) for place in places]
+        return {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
+
+    def _clip(self, step: int, place: int, index: int) -> Arrays:
+        if index == PADDING:
+            return self._transform.padding
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, step * self._plan.batch_size + place]))
+        return self._transform(self._examples[index], rng, index)
+
+
+def batches(
+    examples: Examples,
+    transform: ClipTransform,
+    plan: Epochs,
+    *,
+    seed: int = 0,
+    first_step: int = 0,
+    steps: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Arrays]:
+    """This process' share of the batches from a step on.
+
+    Batch number i is a pure function of (examples, transform, plan, seed, i): going on from a checkpoint is starting at
+    its step. Each process reads its own contiguous part of every global batch.
+
+    Args:
+        examples: a split.
+        transform: from an example to arrays.
+        plan: which clip goes where.
+        seed: of augmentation and corruption.
+        first_step: the first batch's number.
+        steps: how many batches; None for endless.
+        process_index: which share of each batch.
+        process_count: number of shares; divides the plan's batch size.
+
+    Yields:
+        Arrays [batch_size / process_count, ...] as `ClipTransform` names them.
+    """
+    local = plan.batch_size // process_count
+    share = slice(process_index * local, (process_index + 1) * local)
+    source = grain.MapDataset.source(_Batches(examples, transform, plan, seed, share))
+    stop = None if steps is None else first_step + steps
+    ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
+    return iter(source.slice(slice(first_step, stop)).to_iter_dataset(ahead))
+
+
+def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any], ahead: int = 2) -> Iterator[Any]:
+    """Starts the transfer of the next batches while the step works on this one; order and number are kept."""
+    queue = collections.deque(map(put, itertools.islice(host_batches, ahead)))
+    while queue:
+        yield queue.popleft()
+        queue.extend(map(put, itertools.islice(host_batches, 1)))

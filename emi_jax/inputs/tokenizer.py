@@ -1,0 +1,52 @@
+"""Tokenizers: a Hugging Face folder's own, or a WordPiece vocabulary trained on transcripts."""
+
+import collections
+from collections.abc import Iterable
+from pathlib import Path
+
+import transformers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from emi_jax.errors import UserError
+
+PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def load_tokenizer(source: str | Path) -> transformers.PreTrainedTokenizerBase:
+    """The tokenizer of a Hugging Face folder or hub id.
+
+    Raises:
+        UserError: the folder has none.
+    """
+    try:
+        return transformers.AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no tokenizer in {source}: {reason}; expected tokenizer.json (or vocab.txt) beside the weights"
+        ) from error
+
+
+def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> transformers.PreTrainedTokenizerBase:
+    """A lower-casing WordPiece tokenizer in BERT's form: the most frequent words, and characters for all the others.
+
+    The trainer of the tokenizers library orders ties by a random hash; this vocabulary depends on the text alone.
+    """
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = collections.Counter(
+        word for text in transcripts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    characters = sorted(set("".join(words)))
+    by_frequency = sorted(words, key=lambda word: (-words[word], word))
+    pieces = [*SPECIAL, *characters, *(f"##{character}" for character in characters), *by_frequency]
+    vocabulary = {piece: index for index, piece in enumerate(list(dict.fromkeys(pieces))[:vocab_size])}
+
+    wordpiece = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    wordpiece.normalizer, wordpiece.pre_tokenizer = normalizer, splitter
+    wordpiece.decoder = decoders.WordPiece()
+    wordpiece.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(token, vocabulary[token]) for token in (START, END)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=wordpiece, pad_token=PAD, unk_token=UNKNOWN, cls_token=START, sep_token=END, mask_token=MASK
+    )

@@ -1,0 +1,190 @@
+"""From one example of the dataset to the arrays of one place in a batch."""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import cv2
+import numpy as np
+
+from emi_jax.errors import UserError
+from emi_jax.inputs import corruption
+from emi_jax.inputs.dataset import Example, clip_id, normalise, transcript
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+
+Arrays = dict[str, np.ndarray]
+MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
+"""Name of each modality's mask of valid steps in a batch."""
+CROP_SCALE = (0.8, 1.0)
+"""Side of a training crop as a part of the face picture's side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputShape:
+    """The fixed shapes of a batch.
+
+    Attributes:
+        num_labels: K.
+        modalities: those that are read; the arrays of the others are left out of the batch.
+        num_frames: N, frames taken from a clip.
+        image_size: side of a frame in pixels.
+        num_samples: S, samples at 16 kHz taken from a clip.
+        num_tokens: L.
+    """
+
+    num_labels: int
+    modalities: tuple[str, ...]
+    num_frames: int
+    image_size: int
+    num_samples: int
+    num_tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipTransform:
+    """Turns an example into the arrays of one place in a batch.
+
+    Attributes:
+        shape: the fixed shapes.
+        tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
+        augment: training: random frames, crop, flip and stretch of audio. Otherwise the result depends on the
+            example alone.
+        corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`); needs `augment`.
+    """
+
+    shape: InputShape
+    tokenizer: Any
+    augment: bool = False
+    corrupt: float = 0.0
+
+    def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
+        """The arrays of one clip, without the batch axis.
+
+        Args:
+            example: as read from the dataset.
+            rng: decides augmentation and corruption.
+            index: the clip's row in its split.
+        """
+        labels = np.asarray(example["labels"], np.float32)
+        arrays: Arrays = {
+            "clip": np.asarray(index, np.int32),
+            "valid": np.asarray(True),
+            "labels": np.nan_to_num(labels),
+            "label_mask": np.isfinite(labels),
+            "transcript": np.asarray(_transcript_key(transcript(example)), np.int32),
+        }
+        readers = {VISION: self._vision, AUDIO: self._audio, TEXT: self._text}
+        for modality in self.shape.modalities:
+            arrays |= readers[modality](example, rng)
+        arrays["present"] = np.array([bool(np.any(arrays.get(MASKS[modality], False))) for modality in MODALITIES])
+        return arrays
+
+    @functools.cached_property
+    def padding(self) -> Arrays:
+        """A free place of a batch: nothing is present, known or valid."""
+        empty = {
+            "id": b"",
+            "faces": [],
+            "face_found": np.zeros(0, bool),
+            "audio": np.zeros(0, np.int16),
+            "transcript": b"",
+            "labels": np.full(self.shape.num_labels, np.nan, np.float32),
+        }
+        arrays = dataclasses.replace(self, augment=False)(empty, np.random.default_rng(0), -1)
+        return arrays | {"valid": np.asarray(False)}
+
+    def _hurts(self, rng: np.random.Generator, mask: np.ndarray) -> bool:
+        return bool(self.augment and mask.any() and rng.random() < self.corrupt)
+
+    def _vision(self, example: Example, rng: np.random.Generator) -> Arrays:
+        size, found = self.shape.image_size, np.asarray(example["face_found"])
+        frames = np.zeros((self.shape.num_frames, size, size, 3), np.uint8)
+        mask = np.zeros(self.shape.num_frames, bool)
+        picks = _spread(len(found), self.shape.num_frames, rng if self.augment else None)
+        mask[: len(picks)] = found[picks]
+        crop, flip = (_crop(rng), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
+        for place in np.flatnonzero(mask):
+            frames[place] = _picture(example, picks[place], size, crop, flip)
+        clean = np.ones(len(mask), bool)
+        if self._hurts(rng, mask):
+            frames, clean = corruption.hurt_faces(rng, frames, mask)
+        return {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_judged": mask}
+
+    def _audio(self, example: Example, rng: np.random.Generator) -> Arrays:
+        samples, length = np.asarray(example["audio"], np.int16), self.shape.num_samples
+        spare = max(0, len(samples) - length)
+        start = int(rng.integers(0, spare + 1)) if self.augment else 0
+        taken = samples[start : start + length]
+        audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
+        audio[: len(taken)] = taken
+        clean, judged = np.ones(length, bool), mask
+        if self.augment and self.corrupt:
+            judged = corruption.audible(audio, mask)
+        if self._hurts(rng, mask):
+            audio, clean = corruption.hurt_voice(rng, audio, mask)
+        return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_judged": judged}
+
+    def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
+        encoded = self.tokenizer(
+            transcript(example),
+            max_length=self.shape.num_tokens,
+            padding="max_length",
+            truncation=True,
+            return_special_tokens_mask=True,
+            return_tensors="np",
+        )
+        tokens = encoded["input_ids"][0].astype(np.int32)
+        mask = encoded["attention_mask"][0].astype(bool)
+        words = mask & ~encoded["special_tokens_mask"][0].astype(bool)
+        clean = np.ones(len(mask), bool)
+        if self._hurts(rng, words):
+            tokens, clean = corruption.hurt_words(rng, tokens, words, self._mask_token)
+        mask &= words.any()  # an empty transcript has no valid step, not even its special tokens
+        return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_judged": words}
+
+    @property
+    def _mask_token(self) -> int:
+        for token in (self.tokenizer.mask_token_id, self.tokenizer.unk_token_id):
+            if token is not None:
+                return token
+        raise UserError(
+            "the tokenizer has neither a mask token nor an unknown token: words cannot be masked in training"
+        )
+
+
+def _spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Indices of at most `places` of `count` items, one from each of equal parts: its middle, or a random one."""
+    if count <= places:
+        return np.arange(count)
+    offsets = 0.5 if rng is None else rng.random(places)
+    return np.floor((np.arange(places) + offsets) * count / places).astype(int)
+
+
+def _crop(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A square (top, left, side), in parts of the picture's side."""
+    side = rng.uniform(*CROP_SCALE)
+    top, left = rng.uniform(0.0, 1.0 - side, 2)
+    return top, left, side
+
+
+def _picture(example: Example, index: int, size: int, crop: tuple[float, float, float], flip: bool) -> np.ndarray:
+    encoded = np.frombuffer(example["faces"][index], np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise UserError(
+            f"clip {clip_id(example)!r}: face picture {index} is no readable JPEG; find all such clips with: "
+            "python -m data_prep --check DIR"
+        )
+    height, width = picture.shape[:2]
+    top, left, side = crop
+    rows = slice(round(top * height), round((top + side) * height))
+    columns = slice(round(left * width), round((left + side) * width))
+    picture = cv2.resize(picture[rows, columns], (size, size), interpolation=cv2.INTER_AREA)
+    return picture[:, ::-1] if flip else picture
+
+
+def _transcript_key(text: str) -> int:
+    """An int32 that stands for the normalised transcript: two different ones share it with a chance of 2**-32."""
+    digest = hashlib.blake2s(normalise(text).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,130 @@
+"""Losses over a batch that may be spread over devices: masked, float32 inside, exact with unequal counts.
+
+Sums come with counts, so that the step divides once, after `psum`: `psum(sum) / psum(count)` is the mean over the
+global batch whatever each device holds. Terms that cannot be split into sums over clips (InfoNCE's columns, the moments
+of a correlation) take the name of the mapped axis and reduce over it themselves; without one the batch is whole.
+
+The gradient rule that goes with them: the loss inside the step is the fully reduced scalar, the same on every device,
+and its gradients are `pmean`-ed.
+
+Letters: b clips on this device, B in the global batch, P projection width, K labels.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+# Deviations this far below the root mean square are the rounding of a constant column, not variation.
+_ROUNDING = 16 * float(jnp.finfo(jnp.float32).eps)
+
+
+def info_nce(
+    left: Array, right: Array, transcript: Array, valid: Array, scale: Array, axis_name: str | None = None
+) -> tuple[Array, Array]:
+    """Symmetric InfoNCE over the global batch, with equal transcripts as positives of each other.
+
+    For a valid row i with positives P(i) = {j valid: transcript_j = transcript_i} and logits s_ij = scale <l_i, r_j>,
+    the left-to-right term is logsumexp_j s_ij - mean of s_ij over P(i); the other direction swaps l and r. With all
+    transcripts different this is CLIP's loss (Radford et al. 2021, fig. 3); the match matrix is ours.
+
+    Args:
+        left: [b, P] L2-normalised embeddings.
+        right: [b, P] L2-normalised embeddings of the same clips.
+        transcript: int [b], equal for clips that are positives of each other.
+        valid: bool [b]; the other clips are neither rows nor columns, and what they hold is not read.
+        scale: scalar, the inverse temperature.
+        axis_name: mapped axis whose devices hold the rest of the batch.
+
+    Returns:
+        Sum over this device's valid rows of half of both directions, and the number of those rows. Memory b x B.
+    """
+    left, right = (jnp.where(valid[:, None], x, 0).astype(jnp.float32) for x in (left, right))
+
+    def everywhere(x: Array) -> Array:
+        return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+
+    columns = everywhere(valid)
+    match = (transcript[:, None] == everywhere(transcript)[None, :]) & valid[:, None] & columns[None, :]
+    targets = match / jnp.maximum(match.sum(1, keepdims=True), 1)
+
+    def rows_against(x: Array, others: Array) -> Array:
+        # A TF32 product would be off by a tenth at scale 100.
+        logits = scale * jnp.matmul(x, others.T, precision=lax.Precision.HIGHEST)
+        normaliser = jax.nn.logsumexp(jnp.where(columns[None, :], logits, jnp.finfo(jnp.float32).min), axis=1)
+        return normaliser - (targets * logits).sum(1)
+
+    rows = (rows_against(left, everywhere(right)) + rows_against(right, everywhere(left))) / 2
+    return jnp.where(valid, rows, 0).sum(), valid.sum().astype(jnp.float32)
+
+
+def squared_error(pred: Array, labels: Array, mask: Array) -> tuple[Array, Array]:
+    """Sum of squared errors over the known entries, and their number.
+
+    Args:
+        pred: [b, K].
+        labels: [b, K]; anything, NaN included, where the mask is False.
+        mask: bool [b, K], True where the label is known.
+    """
+    error = jnp.where(mask, pred.astype(jnp.float32) - jnp.where(mask, labels, 0), 0)
+    return jnp.square(error).sum(), mask.sum().astype(jnp.float32)
+
+
+def reliability_loss(logits: Array, clean: Array, judged: Array) -> tuple[Array, Array]:
+    """Binary cross-entropy of the step reliabilities against "not corrupted": sum over judged steps, and their number.
+
+    Args:
+        logits: [b, T], reliability = sigmoid(logits).
+        clean: [b, T] bool, or the share in [0, 1] of the step that is not corrupted.
+        judged: bool [b, T], the steps that take part.
+    """
+    logits, clean = logits.astype(jnp.float32), clean.astype(jnp.float32)
+    loss = -(clean * jax.nn.log_sigmoid(logits) + (1 - clean) * jax.nn.log_sigmoid(-logits))
+    return jnp.where(judged, loss, 0).sum(), judged.sum().astype(jnp.float32)
+
+
+def pearson(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -> tuple[Array, Array]:
+    """Pearson's correlation of each label over the global batch.
+
+    A constant prediction has correlation 0 and gradient 0; a constant or unknown label has none and is flagged.
+
+    Args:
+        pred: [b, K].
+        labels: [b, K]; anything, NaN included, where the mask is False.
+        mask: bool [b, K], True where the label is known.
+        axis_name: mapped axis whose devices hold the rest of the batch.
+
+    Returns:
+        Correlations, float32 [K], 0 where undefined; and where they are defined, bool [K].
+    """
+    _, _, pred_variance, label_variance, covariance = _moments(pred, labels, mask, axis_name)
+    # A variance of exactly 0 is `_moments`' word for "constant".
+    usable = (pred_variance > 0) & (label_variance > 0)
+    spread = jnp.sqrt(jnp.where(usable, pred_variance, 1)) * jnp.sqrt(jnp.where(usable, label_variance, 1))
+    return jnp.where(usable, covariance / spread, 0), label_variance > 0
+
+
+def ccc(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -> tuple[Array, Array]:
+    """Lin's concordance correlation 2 cov / (var_p + var_l + (mean_p - mean_l)^2), as `pearson` in all else."""
+    pred_mean, label_mean, pred_variance, label_variance, covariance = _moments(pred, labels, mask, axis_name)
+    defined = label_variance > 0
+    spread = pred_variance + label_variance + jnp.square(pred_mean - label_mean)
+    return jnp.where(defined, 2 * covariance / jnp.where(defined, spread, 1), 0), defined
+
+
+def _moments(pred: Array, labels: Array, mask: Array, axis_name: str | None) -> tuple[Array, ...]:
+    """Means, variances and covariance [K] over the known entries, in two passes: means, then deviations from them."""
+
+    def totals(*columns: Array) -> tuple[Array, ...]:
+        sums = tuple(jnp.where(mask, x, 0).sum(0) for x in columns)
+        return sums if axis_name is None else lax.psum(sums, axis_name)
+
+    pred, labels = (jnp.where(mask, x, 0).astype(jnp.float32) for x in (pred, labels))
+    count, *first = totals(jnp.ones_like(pred), pred, labels, jnp.square(pred), jnp.square(labels))
+    count = jnp.maximum(count, 1)
+    pred_mean, label_mean, pred_power, label_power = (x / count for x in first)
+
+    p, y = pred - pred_mean[None, :], labels - label_mean[None, :]
+    pred_variance, label_variance, covariance = (x / count for x in totals(jnp.square(p), jnp.square(y), p * y))
+    pred_variance = jnp.where(pred_variance > _ROUNDING**2 * pred_power, pred_variance, 0)
+    label_variance = jnp.where(label_variance > _ROUNDING**2 * label_power, label_variance, 0)
+    return pred_mean, label_mean, pred_variance, label_variance, covariance

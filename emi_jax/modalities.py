@@ -1,0 +1,3 @@
+"""The three modalities, in the order of every `[B, 3]` array."""
+
+VISION, AUDIO, TEXT = MODALITIES = ("vision", "audio", "text")

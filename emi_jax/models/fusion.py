@@ -1,0 +1,180 @@
+"""Stage 2's heads: from the three encoders' sequences to K intensities, behind one interface."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from emi_jax.modalities import AUDIO, MODALITIES, VISION
+from emi_jax.models.bilstm import GatedBiLSTM
+from emi_jax.models.decoder import Decoder, Memory, Pooled
+from emi_jax.models.dense import Dense
+from emi_jax.models.quality import EqualWeights, QualityAware, Weighted
+from emi_jax.models.tcn import TCN
+
+
+class Fusion(nn.Module):
+    """Projection, temporal enhancers, quality weights and decoder. Every part can be switched off.
+
+    Attributes:
+        num_labels: K.
+        width: d, of everything after the projections.
+        modalities: those in use, any of "vision", "audio", "text"; the others are never read and weigh 0.
+        tcn: the TCN on vision; False leaves the projected frames as they are.
+        tcn_dilations: one residual block of the TCN for each.
+        tcn_causal: the TCN sees no later frame.
+        bilstm: the BiLSTM on audio; False leaves the projected steps as they are.
+        lstm_hidden: units in each direction; 0 stands for `width`.
+        gate: the gate that mixes the BiLSTM's output with its input.
+        quality: the Quality-Aware Module; False weights the modalities present alike.
+        attention_bias: also add the log of the quality weights to the decoder's attention logits.
+        decoder: the Transformer decoder; False pools each modality over time, and an MLP follows.
+        num_layers: depth of the decoder.
+        num_heads: its attention heads; must divide `width`.
+        mlp_ratio: hidden width of its MLPs over `width`.
+        dropout: rate in every part.
+        dtype: dtype of the operands of matrix products; norms, statistics and states are float32.
+    """
+
+    num_labels: int
+    width: int = 256
+    modalities: tuple[str, ...] = MODALITIES
+    tcn: bool = True
+    tcn_dilations: tuple[int, ...] = (1, 2, 4, 8)
+    tcn_causal: bool = False
+    bilstm: bool = True
+    lstm_hidden: int = 0
+    gate: bool = True
+    quality: bool = True
+    attention_bias: bool = False
+    decoder: bool = True
+    num_layers: int = 2
+    num_heads: int = 8
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, features: Mapping[str, Array], masks: Mapping[str, Array], present: Array, deterministic: bool = True
+    ) -> tuple[Array, dict[str, Any]]:
+        """Predicts the intensities.
+
+        Args:
+            features: {m: [B, t_m, D_m]}.
+            masks: {m: bool [B, t_m]}, the valid steps.
+            present: bool [B, 3] in the order of `MODALITIES`. A modality without a valid step counts as absent.
+            deterministic: False needs the rng stream "dropout".
+
+        Returns:
+            Predictions, float32 [B, K] in [0, 1], and a dict of
+            "logits" [B, K];
+            "weights" and "share" [B, 3], the modalities' weights w and effective shares w_m * mean r_m, normalised;
+            "reliability" and "reliability_logits" {m: [B, t_m]} for the modalities in use, the second empty without
+            the QAM;
+            "informed", bool [B], False for a clip with no modality at all, whose prediction is a learned prior.
+        """
+        names = self._names()
+        here, valid = {}, {}
+        for name in names:
+            mask = masks[name] & present[:, MODALITIES.index(name), None]
+            here[name], valid[name] = mask.any(1), mask
+        enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
+        present = jnp.stack(list(here.values()), axis=-1)
+        weigh = QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")
+        weighted = weigh(enhanced, valid, present)
+        logits = self._decode(weighted, valid, deterministic)
+        extras = {
+            "logits": logits,
+            "weights": self._of_all(weighted.weights),
+            "reliability": weighted.reliability,
+            "reliability_logits": weighted.reliability_logits,
+            "share": self._of_all(weighted.share),
+            "informed": present.any(-1),
+        }
+        return jax.nn.sigmoid(logits), extras
+
+    def _names(self) -> list[str]:
+        unknown = set(self.modalities) - set(MODALITIES)
+        if unknown or not self.modalities:
+            raise ValueError(f"modalities = {self.modalities}: name at least one of {MODALITIES} and nothing else")
+        if self.attention_bias and not (self.quality and self.decoder):
+            raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
+        return [name for name in MODALITIES if name in self.modalities]
+
+    def _enhance(self, name: str, x: Array, mask: Array, deterministic: bool) -> Array:
+        """Projects a modality to the fusion's width and runs its temporal enhancer: [B, t, D] -> [B, t, d]."""
+        x = Dense(self.width, dtype=self.dtype, name=f"{name}_projection")(jnp.where(mask[..., None], x, 0))
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        if name == VISION and self.tcn:
+            enhancer = TCN(
+                self.tcn_dilations, causal=self.tcn_causal, dropout=self.dropout, dtype=self.dtype, name="tcn"
+            )
+            return enhancer(x, mask, deterministic)
+        if name == AUDIO and self.bilstm:
+            hidden = self.lstm_hidden or self.width
+            return GatedBiLSTM(hidden, self.gate, self.dropout, self.dtype, name="bilstm")(x, mask, deterministic)
+        return x
+
+    def _decode(self, weighted: Weighted, masks: dict[str, Array], deterministic: bool) -> Array:
+        if not self.decoder:
+            pooled = Pooled(self.num_labels, self.width, self.dropout, self.dtype, name="pooled")
+            return pooled(weighted.features, masks, deterministic)
+        memory, mask = Memory(name="memory")(weighted.features, masks)
+        bias = None
+        if self.attention_bias:
+            token = jnp.zeros((memory.shape[0], 1))
+            bias = jnp.concatenate([token, *weighted.log_weights.values()], axis=1)
+        decoder = Decoder(
+            self.num_labels, self.num_layers, self.num_heads, self.mlp_ratio, self.dropout, self.dtype, name="decoder"
+        )
+        return decoder(memory, mask, bias, deterministic)
+
+    def _of_all(self, x: Array) -> Array:
+        """[B, modalities in use] -> [B, 3], zeros for those not in use."""
+        columns = iter(x.T)
+        return jnp.stack([next(columns) if m in self.modalities else jnp.zeros(len(x)) for m in MODALITIES], axis=-1)
+
+
+HEADS: dict[str, type[nn.Module]] = {"fusion": Fusion}
+
+
+def build_head(name: str, **fields: Any) -> nn.Module:
+    """Builds a head by its name in `HEADS`.
+
+    Every head maps (features, masks, present, deterministic) to (predictions, extras) as `Fusion` does.
+
+    Raises:
+        ValueError: an unknown name, or a field that the head does not have.
+    """
+    if name not in HEADS:
+        raise ValueError(f"there is no head {name!r}: choose one of {tuple(HEADS)}")
+    known = {field.name for field in dataclasses.fields(HEADS[name])} - {"parent", "name"}
+    for field in fields:
+        if field not in known:
+            near = difflib.get_close_matches(field, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}"
+            raise ValueError(f"the head {name!r} has no field {field!r}: {hint}")
+    return HEADS[name](**fields)
+
+
+def drop_modalities(rng: Array, present: Array, rate: float) -> Array:
+    """Hides present modalities at random, but never the last one of a clip.
+
+    Args:
+        rng: a PRNG key.
+        present: bool [B, M].
+        rate: chance of each present modality to be hidden.
+
+    Returns:
+        bool [B, M]; True is present and not hidden. Where all would be hidden, one chosen at random stays.
+    """
+    draw = jax.random.uniform(rng, present.shape)
+    last = jnp.where(present, draw, -1).argmax(-1)
+    return present & ((draw >= rate) | (jnp.arange(present.shape[-1])[None, :] == last[:, None]))

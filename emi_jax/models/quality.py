@@ -1,0 +1,126 @@
+"""The Quality-Aware Module: how much each modality, and each of its steps, is to be trusted."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from emi_jax.models.dense import Dense
+from emi_jax.models.transformer import LayerNorm
+
+_VARIANCE_EPSILON = 1e-6
+
+
+class Weighted(NamedTuple):
+    """What the fusion passes on and what reports draw. M modalities in the order of the features' dict.
+
+    Attributes:
+        features: {m: float32 [B, t_m, d]}, the weighted features, 0 on masked steps.
+        log_weights: {m: float32 [B, t_m]}, log of the factor that weights each step; 0 where there is none.
+        weights: w, float32 [B, M], 0 for an absent modality; rows sum to 1, or to 0 when nothing is present.
+        reliability: {m: r, float32 [B, t_m]} in [0, 1], 0 on masked steps.
+        reliability_logits: {m: float32 [B, t_m]}, r = sigmoid(logits); empty when nothing is there to be supervised.
+        share: effective share w_m * mean r_m, normalised as w is.
+    """
+
+    features: dict[str, Array]
+    log_weights: dict[str, Array]
+    weights: Array
+    reliability: dict[str, Array]
+    reliability_logits: dict[str, Array]
+    share: Array
+
+
+class QualityAware(nn.Module):
+    """Weights the modalities of a clip and the steps of each (the paper names the module; the formulas are ours).
+
+    r_{m,t} = sigmoid(MLP(y_{m,t})); q_m = MLP([mean y, standard deviation of y, mean r]) over valid steps; w = softmax
+    of q over the modalities present; passed on is M w_m r_{m,t} LayerNorm(y_{m,t}), M the number present. The quality
+    MLP starts at q = 0, so training starts from equal weights.
+
+    Attributes:
+        width: hidden width of the MLPs.
+        dtype: dtype of the operands of matrix products.
+    """
+
+    width: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: Array) -> Weighted:
+        """Weights the features.
+
+        Args:
+            features: {m: y [B, t_m, d]}.
+            masks: {m: bool [B, t_m]}; all False where the modality is absent.
+            present: bool [B, M] in the order of the dict.
+        """
+        logits, reliability, trust, quality = {}, {}, [], []
+        for name, y in features.items():
+            mask = masks[name]
+            y = jnp.where(mask[..., None], y, 0)
+            logits[name] = self._mlp(f"{name}_reliability", y)
+            reliability[name] = jnp.where(mask, jax.nn.sigmoid(logits[name]), 0)
+            mean = masked_mean(y, mask)
+            deviation = y - mean[:, None, :]
+            spread = jnp.sqrt(masked_mean(jnp.square(deviation), mask) + _VARIANCE_EPSILON)
+            trust.append(masked_mean(reliability[name][..., None], mask))
+            summary = jnp.concatenate([mean, spread, trust[-1]], axis=-1)
+            quality.append(self._mlp(f"{name}_quality", summary, nn.initializers.zeros_init()))
+
+        # Masked before the log-softmax: no gradient comes near an infinity.
+        scores = jnp.where(present, jnp.stack(quality, axis=-1), -1e9)
+        log_weights = jax.nn.log_softmax(scores)
+        weights = jnp.where(present, jnp.exp(log_weights), 0)
+        log_factors = jnp.where(present, log_weights + jnp.log(_count(present)), 0)
+
+        passed, log_steps = {}, {}
+        for m, (name, y) in enumerate(features.items()):
+            mask = masks[name]
+            log_steps[name] = jnp.where(mask, log_factors[:, m, None] + jax.nn.log_sigmoid(logits[name]), 0)
+            normal = LayerNorm(name=f"{name}_norm")(jnp.where(mask[..., None], y, 0))
+            passed[name] = jnp.where(mask[..., None], jnp.exp(log_steps[name])[..., None] * normal, 0)
+        share = weights * jnp.concatenate(trust, axis=-1)
+        share = share / jnp.maximum(share.sum(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+        return Weighted(passed, log_steps, weights, reliability, logits, share)
+
+    def _mlp(self, name: str, x: Array, last: nn.initializers.Initializer | None = None) -> Array:
+        """One number for each vector: float32 [..., D] -> [...]."""
+        hidden = jax.nn.gelu(Dense(self.width, dtype=self.dtype, name=f"{name}_hidden")(x), approximate=False)
+        last = nn.initializers.lecun_normal() if last is None else last
+        return Dense(1, dtype=self.dtype, kernel_init=last, name=f"{name}_output")(hidden)[..., 0]
+
+
+class EqualWeights(nn.Module):
+    """What stands in for `QualityAware` when it is switched off: LayerNorm(y), weights 1/M, reliabilities 1."""
+
+    @nn.compact
+    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: Array) -> Weighted:
+        """Normalises the features; arguments as in `QualityAware`."""
+        passed = {
+            name: jnp.where(masks[name][..., None], LayerNorm(name=f"{name}_norm")(y), 0)
+            for name, y in features.items()
+        }
+        weights = present / _count(present)
+        return Weighted(
+            features=passed,
+            log_weights={name: jnp.zeros(mask.shape) for name, mask in masks.items()},
+            weights=weights,
+            reliability={name: mask.astype(jnp.float32) for name, mask in masks.items()},
+            reliability_logits={},
+            share=weights,
+        )
+
+
+def masked_mean(x: Array, mask: Array) -> Array:
+    """Mean of x [B, T, D] over the valid steps of mask, bool [B, T]: float32 [B, D], 0 where there are none."""
+    total = jnp.where(mask[..., None], x, 0).astype(jnp.float32).sum(1)
+    return total / jnp.maximum(mask.sum(1, keepdims=True), 1)
+
+
+def _count(present: Array) -> Array:
+    """M, at least 1: float32 [B, 1]."""
+    return jnp.maximum(present.sum(-1, keepdims=True), 1).astype(jnp.float32)

@@ -1,0 +1,68 @@
+"""The configs of the speech encoders, with the field names of Hugging Face."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from emi_jax.models.config import read_config
+from emi_jax.models.transformer import ACTIVATIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Wav2Vec2Config:
+    """The fields of a Hugging Face `wav2vec2` config that the encoder reads, with their defaults there."""
+
+    model_type: ClassVar[str] = "wav2vec2"
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout: float = 0.1
+    activation_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    feat_proj_dropout: float = 0.0
+    feat_proj_layer_norm: bool = True
+    layerdrop: float = 0.1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-5
+    feat_extract_norm: str = "group"
+    feat_extract_activation: str = "gelu"
+    conv_dim: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
+    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_bias: bool = False
+    num_conv_pos_embeddings: int = 128
+    num_conv_pos_embedding_groups: int = 16
+    do_stable_layer_norm: bool = False
+    apply_spec_augment: bool = True
+    mask_time_prob: float = 0.05
+    mask_time_length: int = 10
+    mask_time_min_masks: int = 2
+    mask_feature_prob: float = 0.0
+    mask_feature_length: int = 10
+    mask_feature_min_masks: int = 0
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
+        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        supported = {
+            "hidden_act": ACTIVATIONS,
+            "feat_extract_activation": ACTIVATIONS,
+            "feat_extract_norm": ("group", "layer"),
+            "add_adapter": (False,),
+            "adapter_attn_dim": (None,),
+            "conv_pos_batch_norm": (False,),
+        }
+        result = read_config(cls, config, supported)
+        lengths = {name: len(getattr(result, name)) for name in ("conv_dim", "conv_stride", "conv_kernel")}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"{cls.model_type} config: these want one entry for each convolution, they have {lengths}")
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class HubertConfig(Wav2Vec2Config):
+    """The fields of a Hugging Face `hubert` config that the encoder reads, with their defaults there."""
+
+    model_type: ClassVar[str] = "hubert"

@@ -1,0 +1,51 @@
+"""The temporal convolutional network of the vision branch: the slow course of the face."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from emi_jax.models.transformer import LayerNorm
+
+
+class TCN(nn.Module):
+    """Residual blocks of dilated convolutions (Bai et al. 2018, with LayerNorm and GELU for weight norm and ReLU).
+
+    A block is x + f(f(x)), f = convolution, LayerNorm over the channels of each step, GELU, dropout. Masked steps are
+    zeroed before each convolution, so they are to their neighbours what the zeros beyond the ends are. One block of
+    dilation r and width w sees (w - 1) r steps to each side; the default four see 30.
+
+    Attributes:
+        dilations: one residual block for each.
+        kernel_size: width of the convolutions.
+        causal: a step sees itself and the past, not its neighbours on both sides.
+        dropout: rate after each activation.
+        dtype: dtype of the operands of the convolutions.
+    """
+
+    dilations: tuple[int, ...] = (1, 2, 4, 8)
+    kernel_size: int = 3
+    causal: bool = False
+    dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+        """Maps x [B, T, d] with mask bool [B, T] to float32 [B, T, d], 0 on masked steps."""
+        valid = mask[..., None]
+        for block, dilation in enumerate(self.dilations):
+            y = x
+            for layer in range(2):
+                y = nn.Conv(
+                    x.shape[-1],
+                    (self.kernel_size,),
+                    kernel_dilation=dilation,
+                    padding="CAUSAL" if self.causal else "SAME",
+                    dtype=self.dtype,
+                    name=f"block_{block}_conv_{layer}",
+                )(jnp.where(valid, y, 0))
+                y = jax.nn.gelu(LayerNorm(name=f"block_{block}_norm_{layer}")(y.astype(jnp.float32)), approximate=False)
+                y = nn.Dropout(self.dropout, deterministic=deterministic)(y)
+            x = x + y
+        return jnp.where(valid, x, 0)

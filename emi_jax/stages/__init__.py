@@ -1,0 +1,1 @@
+"""The two training stages: each gives the engine its parameters, its loss, its forward pass and its scores."""

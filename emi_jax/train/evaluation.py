@@ -1,0 +1,73 @@
+"""Runs a stage over a whole split and scores it."""
+
+import jax
+import numpy as np
+import tqdm
+
+from emi_jax.inputs.dataset import Examples
+from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.sampling import Epochs
+from emi_jax.inputs.transforms import ClipTransform
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.step import Batch, Stage
+
+PASSED_ON = ("clip", "valid", "labels", "label_mask", "transcript", "present")
+"""Arrays of a batch that scores need beside the outputs."""
+
+
+class Evaluator:
+    """Evaluates a stage on one split; the compiled function serves every call.
+
+    Attributes:
+        split: the split's name.
+    """
+
+    def __init__(
+        self, stage: Stage, mapping: Mapping, examples: Examples, transform: ClipTransform, batch_size: int, split: str
+    ):
+        """Prepares the forward pass.
+
+        Args:
+            stage: what is evaluated.
+            mapping: over which devices.
+            examples: the split.
+            transform: without augmentation.
+            batch_size: global; divisible by the number of devices.
+            split: its name.
+        """
+
+        def forward(params: dict, batch: Batch) -> dict[str, jax.Array]:
+            return stage.forward(params, batch) | {name: batch[name] for name in PASSED_ON}
+
+        self.split = split
+        self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
+        self._plan = Epochs(len(examples), batch_size, seed=None)
+        self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
+
+    def run(self, params: dict, progress: bool = False) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Evaluates parameters.
+
+        Args:
+            params: all of the stage's, on the devices.
+            progress: show a bar.
+
+        Returns:
+            The stage's scores, and the outputs they were made from: arrays [n, ...] in the order of the split.
+        """
+        host = batches(
+            self._examples,
+            self._transform,
+            self._plan,
+            steps=self._plan.steps,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        on_device = tqdm.tqdm(
+            to_device(host, self._mapping.put), self.split, self._plan.steps, unit="batch", disable=not progress
+        )
+        parts = [self._mapping.fetch(self._forward(params, batch)) for batch in on_device]
+        outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        kept = np.flatnonzero(outputs["valid"])
+        kept = kept[np.argsort(outputs["clip"][kept])]
+        outputs = jax.tree.map(lambda leaf: leaf[kept], outputs)
+        return self._stage.score(outputs, self.split), outputs

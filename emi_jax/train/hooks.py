@@ -1,0 +1,162 @@
+"""What happens every so often in a run: log, evaluate, save, stop."""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import tqdm
+
+from emi_jax.errors import UserError
+from emi_jax.train.checkpoints import Checkpoints
+from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.step import Metrics, TrainState
+from emi_jax.train.workdir import Workdir
+
+
+class Hook(Protocol):
+    """Called after every step."""
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """`step` steps have been taken; `metrics` are the last one's, still on the device."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; its state is saved."""
+
+
+class NonFiniteError(UserError):
+    """A loss or a gradient was not finite."""
+
+
+@dataclasses.dataclass
+class Log:
+    """Fetches metrics once an interval and a step late, so that the devices never wait for the host.
+
+    Attributes:
+        every: steps of an interval.
+        steps: of the whole run.
+        clips: steps -> the ids of the clips in a step's batch, for the message about a loss that is not finite.
+        schedule: steps -> learning rate, computed on the host.
+        waited: seconds that the loop has waited for data so far.
+        workdir: where metrics go.
+    """
+
+    every: int
+    steps: int
+    first_step: int
+    batch_size: int
+    clips: Callable[[int], list[str]]
+    schedule: Callable[[int], float]
+    waited: Callable[[], float]
+    workdir: Workdir
+    shows: bool = True
+
+    def __post_init__(self) -> None:
+        self._pending: list[tuple[int, Metrics]] = []
+        self._since, self._waited = time.perf_counter(), 0.0
+        self._bar = tqdm.tqdm(
+            total=self.steps,
+            initial=self.first_step,
+            unit="step",
+            disable=not self.shows,
+            mininterval=1.0,
+            dynamic_ncols=True,
+        )
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Keeps the metrics; fetches those of the steps before once an interval."""
+        self._bar.update()
+        if step % self.every == 0:
+            self.flush()
+        self._pending.append((step, metrics))
+        if step == self.steps:
+            self.flush()
+            self._bar.close()
+
+    def flush(self) -> None:
+        """Fetches what is pending, checks that it is finite and records its mean."""
+        if not self._pending:
+            return
+        steps, on_device = zip(*self._pending, strict=True)
+        self._pending = []
+        fetched = jax.device_get(on_device)
+        for step, metrics in zip(steps, fetched, strict=True):
+            for name in ("loss", "gradient_norm"):
+                if not math.isfinite(metrics[name]):
+                    raise NonFiniteError(
+                        f"{name} is {metrics[name]} at step {step}, clips {', '.join(self.clips(step - 1))}; "
+                        "the checkpoints before it are intact. Lower config.train.learning_rate, or look at these clips"
+                    )
+        mean = {name: sum(float(metrics[name]) for metrics in fetched) / len(fetched) for name in fetched[0]}
+        now, waited = time.perf_counter(), self.waited()
+        seconds = now - self._since
+        timing = {
+            "seconds_per_step": seconds / len(steps),
+            "clips_per_second": self.batch_size * len(steps) / seconds,
+            "waiting_for_data": (waited - self._waited) / seconds,
+        }
+        self._since, self._waited = now, waited
+        self.workdir.record(steps[-1], mean | {"learning_rate": self.schedule(steps[-1])} | timing)
+        self._bar.set_postfix(loss=f"{mean['loss']:.4f}", clips=f"{timing['clips_per_second']:.0f}/s")
+
+
+@dataclasses.dataclass
+class Evaluate:
+    """Evaluates, records and keeps the best state."""
+
+    every: int
+    steps: int
+    evaluator: Evaluator
+    goal: str
+    log: Log
+    checkpoints: Checkpoints
+    workdir: Workdir
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Evaluates at the end of an interval and of the run."""
+        if step % self.every and step != self.steps:
+            return
+        self.log.flush()
+        scores, _ = self.evaluator.run(state.evaluated)
+        self.workdir.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
+        self.checkpoints.save_best(state, scores[self.goal])
+
+
+@dataclasses.dataclass
+class Save:
+    """Saves the state to go on from: every so often, at the end, and before the run stops on a signal."""
+
+    every: int
+    steps: int
+    log: Log
+    checkpoints: Checkpoints
+    stop: "StopSignal"
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Saves where it is time to, and stops the run when a signal has come."""
+        if step % self.every == 0 or step == self.steps or self.stop.received:
+            self.log.flush()  # a state after a loss that is not finite is never saved
+            self.checkpoints.save(state)
+        if self.stop.received:
+            raise StoppedError(f"stopped by {self.stop.received} after step {step}, which is saved")
+
+
+class StopSignal:
+    """Within the context, SIGTERM and SIGINT are remembered and not obeyed at once."""
+
+    received = ""
+
+    def __enter__(self) -> "StopSignal":
+        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: object) -> None:
+        self.received = signal.Signals(number).name

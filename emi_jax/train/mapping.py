@@ -1,0 +1,88 @@
+"""One per-device function mapped over all devices: by `pmap`, or by `jit(shard_map)` over a mesh."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from emi_jax.errors import UserError
+
+AXIS = "data"
+"""The axis name under which a mapped function sees its sibling devices."""
+
+REPLICATED, SHARDED = False, True
+
+Kind = Literal["pmap", "shard_map"]
+
+
+class Mapping:
+    """Maps per-device functions over devices.
+
+    Inside a mapped function collectives use the axis `AXIS`; replicated arguments are the same on every device, and of
+    each sharded array a device has `1 / num_devices` of the clips. Both kinds run the same function.
+
+    Attributes:
+        num_devices: devices of all processes.
+    """
+
+    def __init__(self, kind: Kind, devices: Sequence[jax.Device] | None = None):
+        """Chooses the devices.
+
+        Args:
+            kind: `pmap` or `shard_map`.
+            devices: all of them by default.
+        """
+        if kind not in ("pmap", "shard_map"):
+            raise UserError(f"unknown mapping {kind!r}: expected 'pmap' or 'shard_map'")
+        self._kind = kind
+        self._devices = list(devices or jax.devices())
+        self._mesh = Mesh(np.array(self._devices), (AXIS,))
+        self._local = len([device for device in self._devices if device.process_index == jax.process_index()])
+        self.num_devices = len(self._devices)
+
+    def map(
+        self, function: Callable, inputs: Sequence[bool], *, output: bool = REPLICATED, donate: Sequence[int] = ()
+    ) -> Callable:
+        """The mapped and compiled function.
+
+        Args:
+            function: per device.
+            inputs: for each positional argument `REPLICATED` or `SHARDED`.
+            output: `SHARDED` where each device returns its own clips, `REPLICATED` where all return the same values.
+            donate: positions of the arguments whose memory is reused for the output.
+        """
+        if self._kind == "pmap":
+            axes = tuple(0 if sharded else None for sharded in inputs)
+            out_axes = 0 if output == SHARDED else None
+            return jax.pmap(
+                function, AXIS, in_axes=axes, out_axes=out_axes, donate_argnums=donate, devices=self._devices
+            )
+        specs = tuple(self._spec(sharded) for sharded in inputs)
+        mapped = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=self._spec(output), check_vma=False)
+        return jax.jit(mapped, donate_argnums=donate)
+
+    def put(self, batch: Any) -> Any:
+        """Sends this process' part of a global batch, arrays [B / processes, ...], to its devices."""
+        if self._kind == "pmap":
+            batch = jax.tree.map(lambda leaf: leaf.reshape(self._local, -1, *leaf.shape[1:]), batch)
+        sharding = NamedSharding(self._mesh, self._spec(SHARDED))
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batch)
+
+    def replicate(self, tree: Any) -> Any:
+        """Copies a tree of host or device arrays to every device."""
+        sharding = NamedSharding(self._mesh, self._spec(REPLICATED))
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+
+    def fetch(self, outputs: Any) -> Any:
+        """The sharded outputs of all processes as NumPy arrays [B, ...], in the order of the global batch."""
+        outputs = multihost_utils.process_allgather(outputs, tiled=True)
+        if self._kind == "pmap":
+            outputs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
+        return outputs
+
+    @staticmethod
+    def _spec(sharded: bool) -> PartitionSpec:
+        return PartitionSpec(AXIS) if sharded else PartitionSpec()

@@ -1,0 +1,101 @@
+"""The train step: one pure function of (state, batch, rng), the same on every device."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from emi_jax.train.mapping import AXIS
+from emi_jax.train.parameters import merge
+
+Metrics = dict[str, jax.Array]
+Batch = dict[str, jax.Array]
+
+
+class Stage(Protocol):
+    """What the engine needs of a training stage."""
+
+    @property
+    def goal(self) -> str:
+        """The metric of `score` by which the best checkpoint is chosen; more is better."""
+
+    def init(self, rng: jax.Array, loaded: dict) -> dict:
+        """All parameters, a tree of dicts; `loaded` are those of towers that do not start from scratch."""
+
+    def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The loss over the GLOBAL batch and its parts: scalars that are the same on every device of `AXIS`."""
+
+    def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
+        """What evaluation needs of each clip, [b, ...]."""
+
+    def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
+        """Metrics over a whole split from the outputs of `forward` and the batch, [n, ...], padding left out."""
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """What a step changes, and the frozen parameters that it reads.
+
+    Attributes:
+        step: steps taken, int32 [].
+        params: trained parameters, float32.
+        frozen: parameters that no gradient reaches.
+        opt_state: of optax.
+        ema: moving average of `params`; None when it is switched off.
+    """
+
+    step: jax.Array
+    params: Any
+    frozen: Any
+    opt_state: optax.OptState
+    ema: Any
+
+    @property
+    def evaluated(self) -> dict:
+        """All parameters as evaluation uses them: the moving average where there is one."""
+        return merge(self.params if self.ema is None else self.ema, self.frozen)
+
+
+def create_state(params: Any, frozen: Any, optimizer: optax.GradientTransformation, ema_decay: float) -> TrainState:
+    """The state before the first step; `ema_decay` 0 switches the moving average off."""
+    ema = jax.tree.map(jnp.array, params) if ema_decay else None
+    return TrainState(jnp.zeros((), jnp.int32), params, frozen, optimizer.init(params), ema)
+
+
+def make_step(
+    loss: Callable[[dict, Batch, jax.Array], tuple[jax.Array, Metrics]],
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
+    """The per-device step, to be mapped with the axis name `AXIS`.
+
+    One rule for gradients: the loss is the fully reduced global scalar, and its gradients are averaged over devices.
+    Collectives pass the cotangents of all devices on, so that each device's gradient is num_devices times its share,
+    and the mean is the gradient of one device that holds the whole batch.
+    """
+
+    def step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
+        rng = jax.random.fold_in(jax.random.fold_in(rng, state.step), jax.lax.axis_index(AXIS))
+
+        def objective(params: Any) -> tuple[jax.Array, Metrics]:
+            return loss(merge(params, state.frozen), batch, rng)
+
+        (value, parts), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        gradients = jax.lax.pmean(gradients, AXIS)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
+        norms = {
+            "gradient_norm": optax.global_norm(gradients),
+            "update_norm": optax.global_norm(updates),
+            "parameter_norm": optax.global_norm(params),
+        }
+        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        return state, {"loss": value, **parts, **norms}
+
+    return step

@@ -1,0 +1,111 @@
+"""Trains, evaluates and uses the two stages.
+
+python run.py --config=configs/stage1.py
+python run.py --config=configs/stage2.py
+python run.py --config=configs/stage2.py --mode=evaluate --split=valid
+python run.py --config=configs/stage2.py --config.train.batch_size=64 --workdir=runs/mine
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from data_prep.errors import CorpusError
+from data_prep.prepare import prepare
+from emi_jax import results
+from emi_jax.errors import UserError
+from emi_jax.experiment import Experiment
+from emi_jax.inputs.dataset import Dataset, open_dataset
+from emi_jax.train.hooks import StoppedError
+from emi_jax.train.startup import start
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "config of the run, as configs/stage1.py or configs/stage1.py:PRESET"
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; the config's own by default")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "what to do")
+SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
+
+CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
+"""Exit codes: an error that its message explains; stopped by a signal with the state saved."""
+
+log = logging.getLogger("emi_jax")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one stage, and says in one line what a user can put right."""
+    try:
+        if len(arguments) > 1:
+            raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
+        if CONFIG.value is None:
+            raise UserError("no config: say which, with --config=configs/stage1.py or --config=configs/stage2.py")
+        start()
+        run(CONFIG.value)
+    except (UserError, CorpusError) as error:
+        sys.exit(fail(error))
+    except StoppedError as stopped:
+        log.info("%s; the same command goes on from there", stopped)
+        sys.exit(ASKED_TO_STOP)
+
+
+def run(config: ConfigDict) -> None:
+    """Trains and then evaluates, or only evaluates or predicts, as --mode says."""
+    dataset = open_data(config)
+    experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
+    if MODE.value == "predict":
+        log.info("written: %s", results.predict(experiment, SPLIT.value))
+        return
+    if MODE.value == "train":
+        experiment.train()
+    summary = results.evaluate(experiment, SPLIT.value)
+    log.info("\n%s\n\nwritten:", summary.table)
+    for path in summary.written:
+        log.info("  %s", path)
+    log.info("\nnext: %s\n%s", next_command(config, experiment), summary.verdict)
+
+
+def open_data(config: ConfigDict) -> Dataset:
+    """The dataset of a config. The synthetic one is made when it is not there, any other is an error then."""
+    how = f"python -m data_prep --corpus={config.data.corpus} --out={config.data.dir}"
+    try:
+        dataset = open_dataset(config.data.dir, how)
+    except UserError:
+        if config.data.corpus != "synthetic":
+            raise
+        log.info("no dataset in %s: making the synthetic corpus, as does: %s", config.data.dir, how)
+        prepare(corpus="synthetic", out=config.data.dir)
+        dataset = open_dataset(config.data.dir, how)
+    sizes = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
+    log.info("data: %s (%s clips), content %s", dataset.directory, sizes, dataset.fingerprint[:12])
+    return dataset
+
+
+def next_command(config: ConfigDict, experiment: Experiment) -> str:
+    """What a user would do after this run."""
+    if config.stage == "alignment":
+        return f"python run.py --config=configs/stage2.py:{config.preset} --config.init_from={experiment.workdir.path}"
+    return (
+        f"python run.py --config=configs/stage2.py:{config.preset} --workdir={experiment.workdir.path} "
+        "--mode=evaluate --split=valid"
+    )
+
+
+def parse(arguments: Sequence[str]) -> list[str]:
+    """Reads the command line; an unknown field or a wrong type is one line."""
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        sys.exit(fail(error))
+
+
+def fail(error: Exception) -> int:
+    """Tells an error in one line; gives the exit code."""
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    return CANNOT_GO_ON
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,131 @@
+"""Makes the golden files: tiny Hugging Face models with random weights, their inputs and what PyTorch computes.
+
+Run from the repository's root where torch is installed: `python -m tests.golden.make`. The tests also make such
+models afresh with other weights.
+"""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GOLDEN = Path(__file__).parent
+_SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
+_TEXT = {**_SIZES, "vocab_size": 40, "max_position_embeddings": 12}
+_SPEECH = {
+    **_SIZES,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 6,
+    "num_conv_pos_embedding_groups": 4,
+    "vocab_size": 8,
+}
+_LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True, "mask_time_prob": 0.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model of the transformers package and the modality it encodes."""
+
+    role: str
+    model: str
+    config: str
+    fields: dict[str, Any]
+    padded: bool = True
+    golden: bool = True  # False = only made afresh, to keep the repository small
+
+
+CASES = {
+    "vit": Case("vision", "ViTModel", "ViTConfig", {**_SIZES, "image_size": (24, 16), "patch_size": 8}),
+    "clip_vision": Case("vision", "CLIPVisionModel", "CLIPVisionConfig", {**_SIZES, "image_size": 16, "patch_size": 8}),
+    "bert": Case("text", "BertModel", "BertConfig", {**_TEXT, "hidden_act": "gelu_new"}),
+    "clip_text": Case("text", "CLIPTextModel", "CLIPTextConfig", {**_TEXT, "bos_token_id": 1, "eos_token_id": 3}),
+    "clip_text_legacy": Case(
+        "text", "CLIPTextModel", "CLIPTextConfig", {**_TEXT, "bos_token_id": 0, "eos_token_id": 2}, golden=False
+    ),
+    # PyTorch's group norm sees the padding, so these are compared on one whole clip.
+    "wav2vec2": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", _SPEECH, padded=False),
+    "hubert": Case("audio", "HubertModel", "HubertConfig", {**_SPEECH, "feat_proj_layer_norm": False}, padded=False),
+    "wav2vec2_layer": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", {**_SPEECH, **_LAYER_NORM}, golden=False),
+    "wav2vec2_stable": Case(
+        "audio",
+        "Wav2Vec2Model",
+        "Wav2Vec2Config",
+        {**_SPEECH, **_LAYER_NORM, "do_stable_layer_norm": True, "num_conv_pos_embeddings": 5},
+    ),
+    "hubert_stable": Case(
+        "audio", "HubertModel", "HubertConfig", {**_SPEECH, **_LAYER_NORM, "do_stable_layer_norm": True}
+    ),
+}
+
+
+def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs as our encoders take them: `inputs` and, with padding in play, `mask`."""
+    rng = np.random.default_rng(seed)
+    if case.role == "vision":
+        size = case.fields["image_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return {"inputs": rng.normal(size=(2, height, width, 3)).astype(np.float32)}
+    if case.role == "text":
+        lengths = np.array([9, 3, 6])
+        mask = np.arange(9)[None] < lengths[:, None]
+        tokens = np.where(mask, rng.integers(4, 39, mask.shape), 1)
+        tokens[np.arange(3), lengths - 1] = 39 if case.fields.get("eos_token_id") == 2 else 3
+        return {"inputs": tokens, "mask": mask}
+    lengths = np.array([2600, 1700, 500]) if case.padded else np.array([1700])
+    mask = np.arange(lengths[0])[None] < lengths[:, None]
+    waveform = rng.normal(size=mask.shape).astype(np.float32) * mask
+    return {"inputs": waveform, "mask": mask} if case.padded else {"inputs": waveform}
+
+
+def make_model(case: Case, seed: int = 0, name: str | None = None) -> Any:
+    """The case's PyTorch model, or another class with the same config, no weight of it at its initial value."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    config = getattr(transformers, case.config)(**case.fields)
+    model = getattr(transformers, name or case.model)(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def run_torch(model: Any, inputs: np.ndarray, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What PyTorch computes: `sequence`, `states`, and `pooled` where the class has it."""
+    import torch
+
+    arguments: dict[str, Any] = {model.main_input_name: torch.tensor(inputs)}
+    if inputs.ndim == 4:
+        arguments["pixel_values"] = arguments["pixel_values"].permute(0, 3, 1, 2)
+    if mask is not None:
+        arguments["attention_mask"] = torch.tensor(mask).long()
+    with torch.no_grad():
+        output = model(**arguments, output_hidden_states=True)
+    sequence = output.last_hidden_state.numpy()
+    result = {
+        # A ViT's sequence is its patches.
+        "sequence": sequence[:, 1:] if inputs.ndim == 4 else sequence,
+        "states": np.stack([state.numpy() for state in output.hidden_states]),
+    }
+    if getattr(output, "pooler_output", None) is not None:
+        result["pooled"] = output.pooler_output.numpy()
+    return result
+
+
+def main() -> None:
+    """Writes a folder for each case: config.json, model.safetensors, golden.npz."""
+    logging.basicConfig(level=logging.INFO)
+    for name, case in CASES.items():
+        if not case.golden:
+            continue
+        model, arrays = make_model(case), make_inputs(case)
+        model.save_pretrained(GOLDEN / name)
+        np.savez_compressed(GOLDEN / name / "golden.npz", **arrays, **run_torch(model, **arrays))
+        logging.info("wrote %s", GOLDEN / name)
+
+
+if __name__ == "__main__":
+    main()

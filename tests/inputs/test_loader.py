@@ -1,0 +1,153 @@
+"""Batches: fixed shapes, exact resumption, shares of processes, and what a clip's arrays say."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.sampling import Epochs
+from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
+from emi_jax.inputs.transforms import ClipTransform, InputShape
+from emi_jax.modalities import MODALITIES
+from tests.fakes import NAMES, WORDS, make_example, make_examples
+
+SHAPE = InputShape(len(NAMES), MODALITIES, num_frames=4, image_size=16, num_samples=8000, num_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_wordpiece([" ".join(WORDS)] * 3, vocab_size=80)
+
+
+@pytest.fixture(scope="module")
+def transform(tokenizer):
+    return ClipTransform(SHAPE, tokenizer, augment=True, corrupt=0.5)
+
+
+def take(examples, transform, plan, steps, **options):
+    return list(batches(examples, transform, plan, steps=steps, **options))
+
+
+def test_shapes_and_dtypes_are_those_of_every_batch(transform):
+    examples, plan = make_examples(7), Epochs(7, 4, seed=0)
+    expected = {
+        "frames": ((4, 4, 16, 16, 3), np.uint8),
+        "frame_mask": ((4, 4), bool),
+        "audio": ((4, 8000), np.int16),
+        "audio_mask": ((4, 8000), bool),
+        "tokens": ((4, 8), np.int32),
+        "token_mask": ((4, 8), bool),
+        "present": ((4, 3), bool),
+        "labels": ((4, 6), np.float32),
+        "label_mask": ((4, 6), bool),
+        "transcript": ((4,), np.int32),
+        "valid": ((4,), bool),
+        "clip": ((4,), np.int32),
+    }
+    for batch in take(examples, transform, plan, 5):
+        for name, (shape, dtype) in expected.items():
+            assert (batch[name].shape, batch[name].dtype) == (shape, dtype), name
+
+
+def test_going_on_from_a_step_repeats_and_skips_nothing(transform):
+    examples, plan = make_examples(7), Epochs(7, 4, seed=5)
+    whole = take(examples, transform, plan, 6, seed=1)
+    rest = take(examples, transform, plan, 3, seed=1, first_step=3)
+    for one, other in zip(whole[3:], rest, strict=True):
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_processes_share_a_batch_without_overlap(transform):
+    examples, plan = make_examples(7), Epochs(7, 4, seed=5)
+    whole = take(examples, transform, plan, 2)
+    parts = [take(examples, transform, plan, 2, process_index=index, process_count=2) for index in (0, 1)]
+    for step in (0, 1):
+        for name, array in whole[step].items():
+            np.testing.assert_array_equal(array, np.concatenate([part[step][name] for part in parts]), err_msg=name)
+
+
+def test_padding_is_neither_valid_nor_known_nor_present(tokenizer):
+    batch = take(make_examples(3), ClipTransform(SHAPE, tokenizer), Epochs(3, 4, None), 1)[0]
+    assert batch["valid"].tolist() == [True, True, True, False]
+    assert batch["clip"].tolist() == [0, 1, 2, -1]
+    for name in ("label_mask", "present", "frame_mask", "audio_mask", "token_mask"):
+        assert not batch[name][3].any(), name
+
+
+@pytest.mark.parametrize("missing", ["frames", "samples", "words"])
+def test_presence_follows_what_a_clip_has(tokenizer, missing):
+    example = make_example(np.random.default_rng(0), "x", **{missing: 0})
+    arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    assert arrays["present"].tolist() == [missing != name for name in ("frames", "samples", "words")]
+
+
+def test_frames_without_a_face_are_no_valid_steps(tokenizer):
+    example = make_example(np.random.default_rng(0), "x", frames=4) | {"face_found": np.array([0, 1, 0, 1], bool)}
+    arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    assert arrays["frame_mask"].tolist() == [False, True, False, True]
+    assert not arrays["frames"][0].any()
+    assert arrays["frames"][1].any()
+
+
+def test_one_crop_and_one_flip_for_all_frames_of_a_clip(tokenizer):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    encoded = cv2.imencode(".png", picture)[1].tobytes()
+    example = make_example(np.random.default_rng(0), "x", frames=4) | {"faces": [encoded] * 4}
+    results = [
+        ClipTransform(SHAPE, tokenizer, augment=True)(example, np.random.default_rng(seed), 0)["frames"]
+        for seed in range(4)
+    ]
+    for frames in results:
+        assert (frames == frames[:1]).all()
+    assert not (results[0] == results[1]).all()
+
+
+def test_frames_are_rgb(tokenizer):
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV writes BGR
+    example = make_example(np.random.default_rng(0), "x", frames=1)
+    example["faces"] = [cv2.imencode(".png", red)[1].tobytes()]
+    arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    assert arrays["frames"][0, 8, 8].tolist() == [255, 0, 0]
+
+
+def test_unknown_labels_are_masked_entry_by_entry(tokenizer):
+    example = make_example(np.random.default_rng(0), "x")
+    example["labels"] = np.array([0.5, np.nan, 0, 1, np.nan, 0.25], np.float32)
+    arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    assert arrays["label_mask"].tolist() == [True, False, True, True, False, True]
+    assert np.isfinite(arrays["labels"]).all()
+
+
+def test_transcripts_that_differ_in_case_and_punctuation_are_the_same(tokenizer):
+    def key(text):
+        example = make_example(np.random.default_rng(0), "x") | {"transcript": text.encode()}
+        return ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)["transcript"]
+
+    assert key("What a day!") == key("what  a day")
+    assert key("What a day!") != key("What a night!")
+
+
+def test_modalities_that_are_off_are_not_read(tokenizer):
+    shape = dataclasses.replace(SHAPE, modalities=("text",))
+    arrays = ClipTransform(shape, tokenizer)(make_example(np.random.default_rng(0), "x"), np.random.default_rng(0), 0)
+    assert "frames" not in arrays
+    assert arrays["present"].tolist() == [False, False, True]
+
+
+def test_transfer_ahead_keeps_order_and_number():
+    sent = []
+    taken = to_device(iter([{"x": index} for index in range(5)]), lambda batch: sent.append(batch["x"]) or batch)
+    assert next(taken) == {"x": 0}
+    assert sent == [0, 1]  # the next one is on its way, no more
+    assert [batch["x"] for batch in taken] == [1, 2, 3, 4]
+
+
+def test_a_tokenizer_survives_its_folder_and_training_repeats(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    text = "What a lovely day, xyz!"
+    assert load_tokenizer(tmp_path)(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert train_wordpiece([" ".join(WORDS)] * 3, vocab_size=80).get_vocab() == tokenizer.get_vocab()

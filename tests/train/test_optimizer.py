@@ -1,0 +1,97 @@
+"""Path patterns, and AdamW against its formula in NumPy and against PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.parameters import fingerprint, first_match, merge, split
+
+PARAMS = {
+    "towers": {"text": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}},
+    "fusion": {"kernel": jnp.ones(3)},
+}
+
+
+def build(params, **options):
+    settings = {"weight_decay": 0.1, "clip_norm": 1e9, "rate_factors": [(".*", 1.0)]}
+    return adamw(params, lambda _: 0.01, **(settings | options))
+
+
+def test_the_first_rule_that_matches_counts():
+    factors = first_match(PARAMS, [("text/kernel", 0.1), ("towers", 0.5), (".*", 1.0)], "field")
+    assert factors == {"towers": {"text": {"kernel": 0.1, "bias": 0.5}}, "fusion": {"kernel": 1.0}}
+
+
+def test_a_pattern_that_matches_nothing_and_a_parameter_that_nothing_covers_are_errors():
+    with pytest.raises(UserError, match=r"rates: pattern 'tex/' matches no parameter; parameters start with"):
+        first_match(PARAMS, [("tex/", 0.1), (".*", 1.0)], "rates")
+    with pytest.raises(UserError, match="rates: no pattern covers the parameter fusion/kernel"):
+        first_match(PARAMS, [("towers", 0.1)], "rates")
+
+
+def test_split_and_merge_are_inverse():
+    trained, frozen = split(PARAMS, ["^towers/"], "config.train.frozen")
+    assert (set(trained), set(frozen)) == ({"fusion"}, {"towers"})
+    assert fingerprint(merge(trained, frozen)) == fingerprint(PARAMS)
+    with pytest.raises(UserError, match="freezes every parameter"):
+        split(PARAMS, [".*"], "config.train.frozen")
+
+
+def test_fingerprints_tell_bits_and_names_apart():
+    assert fingerprint(PARAMS) == fingerprint(jax.tree.map(np.array, PARAMS))
+    assert fingerprint({"a": np.float32(0.0)}) != fingerprint({"a": np.float32(-0.0)})
+    assert fingerprint({"a": np.zeros(2)}) != fingerprint({"b": np.zeros(2)})
+
+
+def test_warm_up_and_cosine_follow_the_formula():
+    rate = schedule(1e-3, 1e-5, 10, 100)
+    for step in (0, 5, 10, 55, 100):
+        done = (step - 10) / 90
+        expected = 1e-3 * step / 10 if step < 10 else 1e-5 + (1e-3 - 1e-5) * (1 + np.cos(np.pi * done)) / 2
+        np.testing.assert_allclose(rate(step), expected, rtol=1e-5)
+    with pytest.raises(UserError, match="100 warm-up steps leave nothing"):
+        schedule(1e-3, 1e-5, 100, 100)
+
+
+def test_rate_factors_scale_the_whole_update_decay_included():
+    gradients = jax.tree.map(lambda x: 0.3 * jnp.ones_like(x), PARAMS)
+    plain, scaled = build(PARAMS), build(PARAMS, rate_factors=[("text", 0.25), (".*", 1.0)])
+    one, _ = plain.update(gradients, plain.init(PARAMS), PARAMS)
+    other, _ = scaled.update(gradients, scaled.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(other["towers"]["text"]["kernel"], 0.25 * one["towers"]["text"]["kernel"], rtol=1e-6)
+    np.testing.assert_allclose(other["fusion"]["kernel"], one["fusion"]["kernel"], rtol=1e-6)
+
+
+def test_ten_steps_agree_with_pytorch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    params = {"kernel": rng.standard_normal((3, 4)), "bias": rng.standard_normal(4)}
+    gradients = [{name: rng.standard_normal(value.shape) for name, value in params.items()} for _ in range(10)]
+    with jax.enable_x64(True):
+        ours = jax.tree.map(jnp.asarray, params)
+        optimizer = adamw(
+            ours, schedule(1e-2, 1e-4, 3, 10), weight_decay=0.1, clip_norm=2.0, rate_factors=[(".*", 1.0)]
+        )
+        state = optimizer.init(ours)
+        for gradient in gradients:
+            updates, state = optimizer.update(jax.tree.map(jnp.asarray, gradient), state, ours)
+            ours = optax.apply_updates(ours, updates)
+        ours = jax.tree.map(np.asarray, ours)
+
+    theirs = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in params.items()}
+    groups = [{"params": [theirs["kernel"]]}, {"params": [theirs["bias"]], "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.1)
+    for step, gradient in enumerate(gradients):
+        rate = 1e-2 * step / 3 if step < 3 else 1e-4 + (1e-2 - 1e-4) * (1 + np.cos(np.pi * (step - 3) / 7)) / 2
+        for group in adam.param_groups:
+            group["lr"] = rate
+        for name, parameter in theirs.items():
+            parameter.grad = torch.tensor(gradient[name])
+        torch.nn.utils.clip_grad_norm_(theirs.values(), 2.0)
+        adam.step()
+    for name, parameter in theirs.items():
+        np.testing.assert_allclose(ours[name], parameter.detach().numpy(), rtol=1e-5)

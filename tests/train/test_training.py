@@ -1,0 +1,150 @@
+"""Whole runs of the shipped configs, shrunk, on clips made for tests."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.experiment import Experiment
+from emi_jax.train.hooks import NonFiniteError, StoppedError
+from emi_jax.train.parameters import fingerprint
+from tests.configs import tiny_stage1, tiny_stage2
+from tests.fakes import make_dataset
+
+TINY = {"stage1": tiny_stage1, "stage2": tiny_stage2}
+
+
+def train(config, dataset, workdir, devices=1):
+    experiment = Experiment.open(config, dataset, workdir, jax.devices()[:devices])
+    experiment.train()
+    return experiment
+
+
+def losses(experiment):
+    return [record["loss"] for record in experiment.workdir.metrics() if "loss" in record]
+
+
+@pytest.mark.parametrize("stage", TINY)
+def test_first_ten_losses_do_not_depend_on_the_number_of_devices(stage, tmp_path):
+    """13 clips in batches of 8 leave some of 8 devices with padding alone."""
+    config, dataset = TINY[stage](), make_dataset(train=13)
+    runs = {count: losses(train(config, dataset, tmp_path / str(count), count)) for count in (1, 8)}
+    assert len(runs[1]) == 10
+    np.testing.assert_allclose(runs[8], runs[1], rtol=1e-4)
+    assert np.ptp(runs[1]) > 0
+
+
+@pytest.mark.parametrize("stage", TINY)
+def test_shard_map_gives_the_losses_of_pmap(stage, tmp_path):
+    config, dataset = TINY[stage](), make_dataset(train=13)
+    runs = {}
+    for config.train.mapping in ("pmap", "shard_map"):
+        runs[config.train.mapping] = losses(train(config, dataset, tmp_path / config.train.mapping, 4))
+    np.testing.assert_allclose(runs["shard_map"], runs["pmap"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("stage", TINY)
+def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(stage, tmp_path):
+    config, dataset = TINY[stage](), make_dataset(train=13)
+    whole = train(config, dataset, tmp_path / "whole")
+
+    class Interrupting(list):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            if self.reads == 30:
+                signal.raise_signal(signal.SIGTERM)
+            return super().__getitem__(index)
+
+    examples = dataset.builder.examples
+    clips, examples["train"] = examples["train"], Interrupting(examples["train"])
+    with pytest.raises(StoppedError, match="SIGTERM"):
+        train(config, dataset, tmp_path / "parts")
+    examples["train"] = clips
+    stopped_after = len(losses(Experiment.open(config, dataset, tmp_path / "parts", jax.devices()[:1])))
+    assert 0 < stopped_after < 10
+
+    parts = train(config, dataset, tmp_path / "parts")
+    assert losses(parts) == losses(whole)
+    assert fingerprint(jax.device_get(parts.best())) == fingerprint(jax.device_get(whole.best()))
+
+
+def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
+    config, dataset = tiny_stage2(), make_dataset()
+    config.train.weight_decay = 0.1
+    experiment = train(config, dataset, tmp_path)
+    before = Experiment.open(config, dataset, tmp_path).stage.init(jax.random.PRNGKey(0), experiment.encoders.params)
+    after = jax.device_get(experiment.best())
+    assert fingerprint(after["towers"]) == fingerprint(before["towers"])
+    assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
+
+
+def test_stage_2_starts_from_what_stage_1_has_left(tmp_path):
+    dataset = make_dataset()
+    first = train(tiny_stage1(), dataset, tmp_path / "stage1")
+    first.export(first.best())
+    config = tiny_stage2()
+    config.init_from = str(tmp_path / "stage1")
+    second = Experiment.open(config, dataset, tmp_path / "stage2")
+    params = second.stage.init(jax.random.PRNGKey(7), second.encoders.params)
+    assert fingerprint(params["towers"]) == fingerprint(jax.device_get(first.best())["towers"])
+    text = "what a lovely day"
+    assert second.encoders.tokenizer(text)["input_ids"] == first.encoders.tokenizer(text)["input_ids"]
+
+
+def test_a_missing_stage_1_result_names_its_folder_and_the_command(tmp_path):
+    config = tiny_stage2()
+    config.init_from = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no stage-1 result in .*nowhere.*python run.py --config=configs/stage1.py"):
+        Experiment.open(config, make_dataset(), tmp_path / "run")
+
+
+def test_a_run_does_not_go_on_with_another_config(tmp_path):
+    config, dataset = tiny_stage1(), make_dataset()
+    train(config, dataset, tmp_path)
+    config.train.learning_rate = 0.5
+    with pytest.raises(UserError, match=r"train.learning_rate was 0.001, is 0.5"):
+        train(config, dataset, tmp_path)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_an_error(tmp_path):
+    config = tiny_stage1()
+    config.train.batch_size = 6
+    with pytest.raises(UserError, match="batch_size=6 cannot be shared by 4 devices"):
+        Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:4])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_clips(tmp_path):
+    config, dataset = tiny_stage2(), make_dataset()
+    config.train.learning_rate = 1e30
+    with pytest.raises(NonFiniteError, match=r"at step \d+, clips 000\d\d"):
+        train(config, dataset, tmp_path)
+
+
+def test_nothing_is_compiled_after_the_first_epoch(tmp_path, caplog):
+    """Batches with padding, and evaluations, reuse what the first ones have compiled."""
+    config, dataset = tiny_stage2(), make_dataset(train=13)
+    config.train.evaluate_every = 1.0
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        train(config, dataset, tmp_path)
+    compiled = [
+        record.getMessage() for record in caplog.records if "Finished XLA compilation of" in record.getMessage()
+    ]
+    for name in ("step", "forward"):
+        assert len([line for line in compiled if f"({name})" in line or f"_{name}" in line]) == 1, compiled
+
+
+def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
+    experiment = train(tiny_stage2(), make_dataset(), tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    trained = [record for record in records if "loss" in record]
+    assert [record["step"] for record in trained] == list(range(1, 11))
+    for record in trained:
+        expected = record["mse"] + 0.1 * (1 - record["rho"]) + 0.1 * record["quality"]
+        np.testing.assert_allclose(record["loss"], expected, rtol=1e-5)
+    assert any(f"valid/{experiment.stage.goal}" in record for record in records)
+    assert list((tmp_path / "events").iterdir())
