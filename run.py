@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
         if CONFIG.value is None:
             raise UserError("no config: say which, with --config=configs/stage1.py or --config=configs/stage2.py")
+        if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
+            raise UserError(f"config {flags.FLAGS['config'].config_filename} cannot be read; the two are in configs/")
         start()
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
@@ -97,7 +99,7 @@ def parse(arguments: Sequence[str]) -> list[str]:
     """Reads the command line; an unknown field or a wrong type is one line."""
     try:
         return flags.FLAGS(arguments)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (UserError, flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         sys.exit(fail(error))
 
 

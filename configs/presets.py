@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
+from emi_jax.errors import UserError
+
 Preset = Callable[[ConfigDict], None]
 
 
@@ -11,11 +13,11 @@ def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> Conf
     """Applies presets in order: `vidmimic2,finetune`.
 
     Raises:
-        ValueError: a name that is not among them.
+        UserError: a name that is not among them.
     """
     for name in names.split(","):
         if name not in presets:
-            raise ValueError(f"unknown preset {name!r}; there are {', '.join(presets)}, joined by commas")
+            raise UserError(f"unknown preset {name!r}; there are {', '.join(presets)}, joined by commas")
         presets[name](config)
     config.preset = names
     return config

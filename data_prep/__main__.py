@@ -1,6 +1,7 @@
 """`python -m data_prep`: prepares a corpus, or checks a prepared dataset."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
         transcripts=arguments.transcripts,
         counts=dict(zip(COUNTS, arguments.clips, strict=True)),
         seed=arguments.seed,
-        options=ClipOptions(
+        options=dataclasses.replace(
+            own,
             max_frames=arguments.max_frames or own.max_frames,
             max_seconds=arguments.max_seconds,
             face_size=arguments.face_size or own.face_size,

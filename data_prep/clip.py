@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from data_prep.errors import ClipError
-from data_prep.faces import FaceFinder, crop, track
+from data_prep.faces import SHRINKING, Box, FaceFinder, crop, track
 from data_prep.media import Damage, open_media, picture_stamps, read_audio, read_pictures, seconds_of
 
 IMAGES_PER_SECOND = 25.0  # of a folder of face images, which carries no times
@@ -32,7 +32,7 @@ class ClipOptions:
     max_frames: int = 400
     max_seconds: float = 12.0
     face_size: int = 224
-    margin: float = 0.0
+    margin: float = 0.1
     jpeg_quality: int = 92
 
 
@@ -122,12 +122,17 @@ def _read_faces(path: Path, options: ClipOptions, notes: list[str]) -> tuple[lis
     stamps, clock = stamps[picks], dict(zip(stamps[picks].tolist(), seconds[picks].tolist(), strict=True))
 
     damage = Damage()
-    candidates = {stamp: _finder().find(picture) for stamp, picture in read_pictures(path, stamps, damage)}
+    candidates: dict[int, list[Box]] = {}
+    side = 0.0
+    for stamp, picture in read_pictures(path, stamps, damage):
+        candidates[stamp] = _finder().find(picture, at_least=SHRINKING * side)
+        side = max((box.side for box in candidates[stamp]), default=side)
     boxes, found = track(list(candidates.values()))
+    places: Sequence[Box | None] = boxes or [None] * len(found)
     pictures = read_pictures(path, np.array(list(candidates), np.int64), Damage())
     crops = [
         _jpeg(crop(picture, box, options.face_size, options.margin), options)
-        for (_, picture), box in zip(pictures, boxes, strict=True)
+        for (_, picture), box in zip(pictures, places, strict=True)
     ]
     if damage.packets:
         notes.append(f"{damage.packets} damaged packets of pictures skipped")

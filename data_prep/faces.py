@@ -14,6 +14,7 @@ import numpy as np
 CASCADES = Path(cv2.__file__).parent / "data"
 DETECTION_SIDE = 320  # detection runs on a copy with at most this many pixels on its longer side
 SMALLEST = 1 / 6  # of the picture's shorter side: smaller faces are taken for background
+SHRINKING = 0.5  # a box smaller than this share of the face just seen is not that face
 
 
 class Box(NamedTuple):
@@ -31,13 +32,18 @@ class FaceFinder:
         names = ("frontalface_alt2", "frontalface_default", "profileface")
         self._cascades = [cv2.CascadeClassifier(f"{CASCADES}/haarcascade_{name}.xml") for name in names]
 
-    def find(self, picture: np.ndarray) -> list[Box]:
-        """Boxes of the faces in a picture uint8 [height, width, 3] RGB; empty when there is none."""
+    def find(self, picture: np.ndarray, at_least: float = 0.0) -> list[Box]:
+        """Finds all faces in a picture.
+
+        Args:
+            picture: uint8 [height, width, 3] RGB.
+            at_least: side in pixels below which a face need not be found; small ones take the most time.
+        """
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         scale = min(1.0, DETECTION_SIDE / max(grey.shape))
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        least = max(24, round(SMALLEST * min(grey.shape)))
+        least = max(24, round(SMALLEST * min(grey.shape)), round(at_least * scale))
         frontal, fallback, profile = self._cascades
         for cascade in (frontal, fallback, profile):
             if len(boxes := cascade.detectMultiScale(grey, 1.1, 4, minSize=(least, least))):
@@ -49,29 +55,30 @@ class FaceFinder:
         ]
 
 
-def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box | None], np.ndarray]:
+def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:
     """Follows the largest face of a clip in both directions of time.
 
     Args:
         candidates: the boxes found in each picture.
 
     Returns:
-        A box for each picture, taken from the nearest earlier one (else later one) where the face was not found, None
-        only when no picture has a face; and bool [N], where it was found.
+        A box for each picture, taken from the nearest earlier one (else later one) where the face was not found, or
+        no box at all when no picture has a face; and bool [N], where it was found.
     """
-    boxes: list[Box | None] = [None] * len(candidates)
     found = np.zeros(len(candidates), bool)
     sizes = [max((box.side for box in options), default=0.0) for options in candidates]
     if not any(sizes):
-        return boxes, found
+        return [], found
     seed = int(np.argmax(sizes))
+    boxes: dict[int, Box] = {}
     for order in (range(seed, len(candidates)), range(seed, -1, -1)):
         last = max(candidates[seed], key=lambda box: box.side)
         for n in order:
             follower = _follow(last, candidates[n])
             if follower is not None:
-                boxes[n], found[n], last = follower, True, follower
-    return _fill(_steady(boxes)), found
+                boxes[n] = last = follower
+    found[list(boxes)] = True
+    return _fill(_steady(boxes), len(candidates)), found
 
 
 def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.ndarray:
@@ -102,7 +109,7 @@ def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.n
 
 def _follow(last: Box, options: Sequence[Box]) -> Box | None:
     """The box that most likely shows the face last seen at `last`, near it and as large; None if all are smaller."""
-    likely = [box for box in options if box.side > 0.5 * last.side]
+    likely = [box for box in options if box.side > SHRINKING * last.side]
     return max(likely, key=lambda box: _overlap(last, box) + min(1.0, box.side / last.side), default=None)
 
 
@@ -113,22 +120,20 @@ def _overlap(a: Box, b: Box) -> float:
     return wide * tall / (a.side**2 + b.side**2 - wide * tall)
 
 
-def _steady(boxes: list[Box | None]) -> list[Box | None]:
+def _steady(boxes: dict[int, Box]) -> dict[int, Box]:
     """Evens out the sizes, which cascades quantise coarsely, and leaves the centres."""
-    sides = {n: box.side for n, box in enumerate(boxes) if box is not None}
-
-    def steadied(n: int, box: Box) -> Box:
-        side = float(np.mean([sides[k] for k in range(n - 2, n + 3) if k in sides]))
+    steadied = {}
+    for n, box in boxes.items():
+        side = float(np.mean([boxes[k].side for k in range(n - 2, n + 3) if k in boxes]))
         shift = (box.side - side) / 2
-        return Box(box.x + shift, box.y + shift, side)
+        steadied[n] = Box(box.x + shift, box.y + shift, side)
+    return steadied
 
-    return [None if box is None else steadied(n, box) for n, box in enumerate(boxes)]
 
-
-def _fill(boxes: list[Box | None]) -> list[Box | None]:
-    filled: list[Box | None] = []
-    last = next((box for box in boxes if box is not None), None)
-    for box in boxes:
-        last = box if box is not None else last
+def _fill(boxes: dict[int, Box], count: int) -> list[Box]:
+    last = boxes[min(boxes)]
+    filled = []
+    for n in range(count):
+        last = boxes.get(n, last)
         filled.append(last)
     return filled

@@ -27,7 +27,7 @@ from data_prep.staging import Staged, load_staged, signature, stage_clip, staged
 from data_prep.workers import map_clips
 
 CORPORA = ("synthetic", "vidmimic2", "folder")
-DEMO_OPTIONS = ClipOptions(max_frames=16, face_size=64)  # of the synthetic corpus, for small encoders
+DEMO_OPTIONS = ClipOptions(max_frames=16, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
 
 
 def prepare(

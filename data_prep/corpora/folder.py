@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from data_prep.clip import ClipSource
 from data_prep.corpora import SPLITS, Corpus, find_media
 from data_prep.errors import CorpusError
@@ -77,16 +79,17 @@ def _subject_splits(rows: Sequence[Row]) -> list[str]:
     for k, row in enumerate(rows):
         groups.setdefault(row.cells.get("Subject") or f"clip {row.name}", []).append(k)
     order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
+    sizes = np.array([len(groups[name]) for name in order])
+    middles = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+    to_valid = np.searchsorted(middles, SHARES["train"])
+    to_test = np.searchsorted(middles, 1 - SHARES["test"])
+    if len(order) >= 3:  # then no split is empty
+        to_valid = np.clip(to_valid, 1, len(order) - 2)
+        to_test = np.clip(to_test, to_valid + 1, len(order) - 1)
     splits = [""] * len(rows)
-    done = 0
     for position, name in enumerate(order):
-        share = (done + len(groups[name]) / 2) / len(rows)
-        split = "train" if share < SHARES["train"] else "valid" if share < 1 - SHARES["test"] else "test"
-        if len(order) >= 3:  # with three or more subjects no split is empty
-            split = {0: "train", len(order) - 2: "valid", len(order) - 1: "test"}.get(position, split)
-        done += len(groups[name])
         for k in groups[name]:
-            splits[k] = split
+            splits[k] = "train" if position < to_valid else "valid" if position < to_test else "test"
     return splits
 
 

@@ -47,7 +47,7 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
             clips.append(files.clip(plain_name(row.name), split, labels, texts, subjects))
     if not any(clip.split == "test" for clip in clips):
         unlabelled = _Files(source / "test_data")
-        clips += [unlabelled.clip(name, "test", (), texts, subjects) for name in unlabelled.names()]
+        clips += [unlabelled.clip(name, "test", (), texts, subjects) for name in sorted(unlabelled.names())]
     named = {clip.id for clip in clips}
     if unnamed := sorted(files.names() - named):
         notes.append(f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first")

@@ -17,7 +17,8 @@ def write_clip(plan: ClipPlan, folder: Path) -> None:
     if final.exists():
         return
     partial = folder / f".{plan.id}.part"
-    write_mp4(partial, render_frames(plan), render_voice(plan), FPS, RATE)
+    sound = None if plan.defects.missing == "voice" else render_voice(plan)
+    write_mp4(partial, render_frames(plan), sound, FPS, RATE)
     partial.rename(final)
 
 

@@ -17,10 +17,8 @@ _WINDOW, _HOP = 1024, 256
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
 
 
-def render_voice(plan: ClipPlan) -> np.ndarray | None:
-    """The sound of a clip, float32 [samples at RATE] in [-1, 1]; None when the clip has no audio track."""
-    if plan.defects.missing == "voice":
-        return None
+def render_voice(plan: ClipPlan) -> np.ndarray:
+    """The sound of a clip, float32 [samples at RATE] in [-1, 1]."""
     rng = np.random.default_rng([plan.seed, 2])
     speaker = np.random.default_rng([plan.speaker, 2])
     base = speaker.choice([110.0, 200.0]) * speaker.uniform(0.88, 1.14)

@@ -50,6 +50,15 @@ LEXICON: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
             ("electrified", "ecstatic", "exhilarated"),
         ),
     ),
+    "Joy": (
+        ("it makes me {}", "I feel {}", "that makes us {}"),
+        (
+            ("fine", "content", "okay"),
+            ("glad", "happy", "pleased"),
+            ("delighted", "cheerful", "joyful"),
+            ("overjoyed", "blissful", "jubilant"),
+        ),
+    ),
 }
 TOPICS = ("song", "story", "game", "dance", "idea", "painting", "speech", "goal", "trick", "plan")
 NEUTRAL = (
@@ -63,6 +72,7 @@ NEUTRAL = (
 GESTURES = {"none": (), "nod": ("yes", "yeah", "sure"), "shake": ("no", "nope", "never")}
 INTERJECTIONS = {"none": "", "a": "ah", "e": "hey", "i": "whee", "o": "oh", "u": "ooh"}
 
+MOST_CLAUSES = 4
 PAUSE = 0.12
 HELD = 0.40  # seconds that an interjection is held for
 
@@ -85,9 +95,10 @@ def levels(strengths: dict[str, float], step: float = 0.2) -> dict[str, int]:
 
 
 def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, interjection: str) -> str:
-    """An English sentence or two that says each emotion at its level."""
+    """An English sentence or two that says the strongest emotions at their levels."""
     clauses = []
-    for name, (templates, phrases) in LEXICON.items():
+    for name in sorted(level, key=lambda name: -level[name])[:MOST_CLAUSES]:
+        templates, phrases = LEXICON[name]
         if level[name]:
             phrase = rng.choice(phrases[level[name] - 1])
             clauses.append(str(rng.choice(templates)).format(phrase, topic=rng.choice(TOPICS)))

@@ -82,6 +82,7 @@ def _transposed_product(left: jax.Array, right: jax.Array) -> jax.Array:
     return _product(left, right, 0, 0)
 
 
+@jax.jit
 def _laid_out_product(left: jax.Array, right: jax.Array) -> jax.Array:
     """left^T @ right, with left^T laid out in memory: only so does XLA on the CPU take its fast bfloat16 product."""
     return _product(with_layout_constraint(left.T, Layout((0, 1))), right, 1, 0)

@@ -81,22 +81,19 @@ class Fusion(nn.Module):
             "informed", bool [B], False for a clip with no modality at all, whose prediction is a learned prior.
         """
         names = self._names()
-        here, valid = {}, {}
-        for name in names:
-            mask = masks[name] & present[:, MODALITIES.index(name), None]
-            here[name], valid[name] = mask.any(1), mask
+        valid = {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
+        here = {name: mask.any(1) for name, mask in valid.items()}
         enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
-        present = jnp.stack(list(here.values()), axis=-1)
         weigh = QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")
-        weighted = weigh(enhanced, valid, present)
+        weighted = weigh(enhanced, valid, here)
         logits = self._decode(weighted, valid, deterministic)
         extras = {
             "logits": logits,
-            "weights": self._of_all(weighted.weights),
+            "weights": _of_all(weighted.weights),
             "reliability": weighted.reliability,
             "reliability_logits": weighted.reliability_logits,
-            "share": self._of_all(weighted.share),
-            "informed": present.any(-1),
+            "share": _of_all(weighted.share),
+            "informed": jnp.stack(list(here.values())).any(0),
         }
         return jax.nn.sigmoid(logits), extras
 
@@ -136,10 +133,11 @@ class Fusion(nn.Module):
         )
         return decoder(memory, mask, bias, deterministic)
 
-    def _of_all(self, x: Array) -> Array:
-        """[B, modalities in use] -> [B, 3], zeros for those not in use."""
-        columns = iter(x.T)
-        return jnp.stack([next(columns) if m in self.modalities else jnp.zeros(len(x)) for m in MODALITIES], axis=-1)
+
+def _of_all(columns: dict[str, Array]) -> Array:
+    """{m: [B]} of the modalities in use -> [B, 3], zeros for the others."""
+    zeros = jnp.zeros_like(next(iter(columns.values())))
+    return jnp.stack([columns.get(name, zeros) for name in MODALITIES], axis=-1)
 
 
 HEADS: dict[str, type[nn.Module]] = {"fusion": Fusion}

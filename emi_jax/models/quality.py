@@ -12,26 +12,28 @@ from emi_jax.models.dense import Dense
 from emi_jax.models.transformer import LayerNorm
 
 _VARIANCE_EPSILON = 1e-6
+# The logarithm of no weight: exp of it is 0, and unlike an infinity it has gradients.
+_NOTHING = -1e9
 
 
 class Weighted(NamedTuple):
-    """What the fusion passes on and what reports draw. M modalities in the order of the features' dict.
+    """What the fusion passes on and what reports draw.
 
     Attributes:
         features: {m: float32 [B, t_m, d]}, the weighted features, 0 on masked steps.
         log_weights: {m: float32 [B, t_m]}, log of the factor that weights each step; 0 where there is none.
-        weights: w, float32 [B, M], 0 for an absent modality; rows sum to 1, or to 0 when nothing is present.
+        weights: {m: w, float32 [B]}, 0 for an absent modality; their sum is 1, or 0 when nothing is present.
         reliability: {m: r, float32 [B, t_m]} in [0, 1], 0 on masked steps.
         reliability_logits: {m: float32 [B, t_m]}, r = sigmoid(logits); empty when nothing is there to be supervised.
-        share: effective share w_m * mean r_m, normalised as w is.
+        share: {m: float32 [B]}, the effective share w_m * mean r_m, normalised as w is.
     """
 
     features: dict[str, Array]
     log_weights: dict[str, Array]
-    weights: Array
+    weights: dict[str, Array]
     reliability: dict[str, Array]
     reliability_logits: dict[str, Array]
-    share: Array
+    share: dict[str, Array]
 
 
 class QualityAware(nn.Module):
@@ -50,13 +52,13 @@ class QualityAware(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: Array) -> Weighted:
+    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: dict[str, Array]) -> Weighted:
         """Weights the features.
 
         Args:
             features: {m: y [B, t_m, d]}.
             masks: {m: bool [B, t_m]}; all False where the modality is absent.
-            present: bool [B, M] in the order of the dict.
+            present: {m: bool [B]}.
         """
         logits, reliability, trust, quality = {}, {}, [], []
         for name, y in features.items():
@@ -67,15 +69,17 @@ class QualityAware(nn.Module):
             mean = masked_mean(y, mask)
             deviation = y - mean[:, None, :]
             spread = jnp.sqrt(masked_mean(jnp.square(deviation), mask) + _VARIANCE_EPSILON)
-            trust.append(masked_mean(reliability[name][..., None], mask))
-            summary = jnp.concatenate([mean, spread, trust[-1]], axis=-1)
+            trust.append(_log_mean(jax.nn.log_sigmoid(logits[name]), mask))
+            summary = jnp.concatenate([mean, spread, masked_mean(reliability[name][..., None], mask)], axis=-1)
             quality.append(self._mlp(f"{name}_quality", summary, nn.initializers.zeros_init()))
 
-        # Masked before the log-softmax: no gradient comes near an infinity.
-        scores = jnp.where(present, jnp.stack(quality, axis=-1), -1e9)
-        log_weights = jax.nn.log_softmax(scores)
-        weights = jnp.where(present, jnp.exp(log_weights), 0)
-        log_factors = jnp.where(present, log_weights + jnp.log(_count(present)), 0)
+        here = jnp.stack([present[name] for name in features], axis=-1)
+        log_weights = _log_softmax(jnp.stack(quality, axis=-1), here)
+        log_shares = _log_softmax(log_weights + jnp.stack(trust, axis=-1), here)
+        weights, share = (
+            dict(zip(features, jnp.where(here, jnp.exp(x), 0).T, strict=True)) for x in (log_weights, log_shares)
+        )
+        log_factors = log_weights + jnp.log(_count(here))
 
         passed, log_steps = {}, {}
         for m, (name, y) in enumerate(features.items()):
@@ -83,8 +87,6 @@ class QualityAware(nn.Module):
             log_steps[name] = jnp.where(mask, log_factors[:, m, None] + jax.nn.log_sigmoid(logits[name]), 0)
             normal = LayerNorm(name=f"{name}_norm")(jnp.where(mask[..., None], y, 0))
             passed[name] = jnp.where(mask[..., None], jnp.exp(log_steps[name])[..., None] * normal, 0)
-        share = weights * jnp.concatenate(trust, axis=-1)
-        share = share / jnp.maximum(share.sum(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
         return Weighted(passed, log_steps, weights, reliability, logits, share)
 
     def _mlp(self, name: str, x: Array, last: nn.initializers.Initializer | None = None) -> Array:
@@ -98,13 +100,14 @@ class EqualWeights(nn.Module):
     """What stands in for `QualityAware` when it is switched off: LayerNorm(y), weights 1/M, reliabilities 1."""
 
     @nn.compact
-    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: Array) -> Weighted:
+    def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: dict[str, Array]) -> Weighted:
         """Normalises the features; arguments as in `QualityAware`."""
         passed = {
             name: jnp.where(masks[name][..., None], LayerNorm(name=f"{name}_norm")(y), 0)
             for name, y in features.items()
         }
-        weights = present / _count(present)
+        count = jnp.maximum(sum(x.astype(jnp.float32) for x in present.values()), 1)
+        weights = {name: x / count for name, x in present.items()}
         return Weighted(
             features=passed,
             log_weights={name: jnp.zeros(mask.shape) for name, mask in masks.items()},
@@ -121,6 +124,19 @@ def masked_mean(x: Array, mask: Array) -> Array:
     return total / jnp.maximum(mask.sum(1, keepdims=True), 1)
 
 
+def _log_softmax(scores: Array, present: Array) -> Array:
+    """Log-softmax over the modalities present, [B, M]; 0 for the others.
+
+    Masked before and after by numbers that stay finite, so that no gradient comes near an infinity.
+    """
+    return jnp.where(present, jax.nn.log_softmax(jnp.where(present, scores, _NOTHING)), 0)
+
+
+def _log_mean(x: Array, mask: Array) -> Array:
+    """Log of the mean of exp(x) over the valid steps, [B, T] -> [B]: holds where exp(x) would underflow."""
+    return jax.nn.logsumexp(jnp.where(mask, x, _NOTHING), axis=1) - jnp.log(_count(mask)[:, 0])
+
+
 def _count(present: Array) -> Array:
-    """M, at least 1: float32 [B, 1]."""
+    """How many are present, or valid, of each row, at least 1: float32 [B, 1]."""
     return jnp.maximum(present.sum(-1, keepdims=True), 1).astype(jnp.float32)

@@ -1,17 +1,19 @@
 import csv
+import io
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.clip import ClipOptions
 from data_prep.corpora.synthetic import write_synthetic
 from data_prep.prepare import prepare
 
 COUNTS = {"train": 4, "valid": 2, "test": 3}
-OPTIONS = ClipOptions(max_frames=4, face_size=32)
+OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,6 @@ def write_table(path: Path, header, *rows) -> Path:
 def write_video(path: Path, seconds, claimed_rate=25, sound=None, sound_start=0.0, codecs=("libx264", "aac")) -> Path:
     """Writes a grey-level ramp whose picture n has brightness 5 n, shown at the given times; sound is at 16 kHz."""
     with av.open(str(path), "w") as container:
-        video = audio = None
         if seconds is not None:
             video = container.add_stream(codecs[0], rate=claimed_rate)
             video.width = video.height = 64
@@ -51,15 +52,20 @@ def write_video(path: Path, seconds, claimed_rate=25, sound=None, sound_start=0.
             frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 5 * number, np.uint8), format="rgb24")
             frame.pts, frame.time_base = round(second * 1000), Fraction(1, 1000)
             container.mux(video.encode(frame))
-        if video is not None:
+        if seconds is not None:
             container.mux(video.encode())
-        if audio is not None:
+        if sound is not None:
             block = av.AudioFrame.from_ndarray((sound[None] * 32767).astype(np.int16), format="s16", layout="mono")
             block.sample_rate, block.time_base = 16_000, Fraction(1, 16_000)
             block.pts = round(sound_start * 16_000)
             container.mux(audio.encode(block))
             container.mux(audio.encode())
     return path
+
+
+def decode(jpeg: bytes) -> np.ndarray:
+    """uint8 [height, width, 3] RGB."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 
 def tone(seconds: float, hertz: float = 440.0) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from data_prep.clip import ClipOptions, ClipSource, pick_evenly, read_clip
 from data_prep.errors import ClipError
 
-from .conftest import tone, write_video
+from .conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 OPTIONS = ClipOptions(max_frames=6, face_size=32)
@@ -33,7 +33,7 @@ def test_a_clip_without_a_face(tmp_path):
     assert len(example["faces"]) == len(example["times"]) == len(example["face_found"]) == 6
     assert not example["face_found"].any()
     assert example["times"].dtype == np.float32
-    assert cv2.imdecode(np.frombuffer(example["faces"][0], np.uint8), cv2.IMREAD_COLOR).shape == (32, 32, 3)
+    assert decode(example["faces"][0]).shape == (32, 32, 3)
     assert example["transcript"] == "Hello."
     assert notes == ()
 
@@ -53,7 +53,7 @@ def test_given_face_images_come_in_the_order_of_their_numbers(tmp_path):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 10 * number, np.uint8))
     (folder / "4.png").write_bytes(b"broken")
     example, notes = read_clip(ClipSource("00007", faces=folder), OPTIONS)
-    levels = [cv2.imdecode(np.frombuffer(face, np.uint8), 0).mean() for face in example["faces"]]
+    levels = [decode(face).mean() for face in example["faces"]]
     np.testing.assert_allclose(levels, [10, 20, 30, 100, 110], atol=2)
     assert example["face_found"].all()
     assert "4.png" in notes[0]

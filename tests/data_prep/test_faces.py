@@ -25,7 +25,7 @@ def test_a_far_smaller_box_is_not_the_face():
 
 def test_nothing_found():
     boxes, found = track([[], []])
-    assert boxes == [None, None]
+    assert boxes == []
     assert not found.any()
 
 

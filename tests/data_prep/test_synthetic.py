@@ -78,6 +78,13 @@ def test_faces_are_found_by_the_cascades(plans):
     assert np.mean([bool(finder.find(frame)) for frame in frames]) >= 0.97
 
 
+def test_small_faces_are_left_out_where_only_large_ones_are_asked_for(plans):
+    finder, frame = FaceFinder(), render_frames(plans[0])[0]
+    side = max(box.side for box in finder.find(frame))
+    assert [box.side for box in finder.find(frame, at_least=0.5 * side)] == [side]
+    assert finder.find(frame, at_least=1.5 * side) == []
+
+
 def test_empty_scene_has_no_face(plans):
     frames = render_frames(dataclasses.replace(plans[0], defects=dataclasses.replace(CLEAN, missing="face")))
     assert not FaceFinder().find(frames[0])

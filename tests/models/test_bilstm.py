@@ -1,5 +1,7 @@
 """The gated BiLSTM against torch.nn.LSTM, a plain scan and NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,15 +29,23 @@ def inputs():
 
 
 def run(inputs, mask=MASK, dtype=jnp.float32):
-    return bidirectional_lstm(mask=mask, dtype=dtype, **inputs)
+    return _RUN(mask=mask, dtype=dtype, **inputs)
 
 
 def apply(module, *arguments, **options):
-    return module.apply(*arguments, **options)
+    return jax.jit(functools.partial(module.apply, **options))(*arguments)
 
 
 def weighted_sum(outputs):
     return (outputs * jnp.cos(jnp.arange(outputs.size)).reshape(outputs.shape)).sum()
+
+
+_RUN = jax.jit(bidirectional_lstm, static_argnames="dtype")
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def gradients_of(inputs, mask=MASK, dtype=jnp.float32):
+    return jax.grad(lambda inputs: weighted_sum(run(inputs, mask, dtype)))(inputs)
 
 
 def torch_lstm(inputs):
@@ -78,19 +88,29 @@ def plain_lstm(inputs, mask):
     return jnp.concatenate(outputs, axis=-1)
 
 
+_PLAIN = jax.jit(plain_lstm)
+_PLAIN_GRADIENTS = jax.jit(jax.grad(lambda inputs, mask: weighted_sum(plain_lstm(inputs, mask))))
+
+
+def random_variables(module, x):
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x, MASK)
+    return jax.tree.map(lambda w: rng.normal(scale=0.5, size=w.shape).astype(np.float32), shapes)
+
+
 def test_outputs_and_gradients_are_torchs(inputs):
     expected, expected_gradients = torch_lstm(inputs)
     np.testing.assert_allclose(run(inputs), expected, atol=2e-6)
-    gradients = jax.grad(lambda inputs: weighted_sum(run(inputs)))(inputs)
+    gradients = gradients_of(inputs)
     for name, gradient in expected_gradients.items():
         np.testing.assert_allclose(gradients[name], gradient, atol=2e-5)
 
 
 @pytest.mark.parametrize("mask", [MASK, ~MASK, np.zeros_like(MASK), np.arange(T)[None, :] % 3 != np.arange(B)[:, None]])
 def test_the_backward_pass_is_that_of_a_plain_scan_for_any_mask(inputs, mask):
-    np.testing.assert_allclose(run(inputs, mask), plain_lstm(inputs, mask), atol=1e-6)
-    gradients = jax.grad(lambda inputs: weighted_sum(run(inputs, mask)))(inputs)
-    expected = jax.grad(lambda inputs: weighted_sum(plain_lstm(inputs, mask)))(inputs)
+    np.testing.assert_allclose(run(inputs, mask), _PLAIN(inputs, mask), atol=1e-6)
+    gradients = gradients_of(inputs, mask)
+    expected = _PLAIN_GRADIENTS(inputs, mask)
     for name in inputs:
         np.testing.assert_allclose(gradients[name], expected[name], atol=1e-5)
 
@@ -102,7 +122,7 @@ def test_gradients_are_the_finite_differences(inputs):
 def test_masked_steps_have_no_influence(inputs):
     garbage = inputs | {"x": np.where(MASK[..., None], inputs["x"], 1e6).astype(np.float32)}
     np.testing.assert_array_equal(run(garbage), run(inputs))
-    gradient = jax.grad(lambda inputs: weighted_sum(run(inputs)))(garbage)
+    gradient = gradients_of(garbage)
     np.testing.assert_array_equal(gradient["x"][~MASK], 0)
     longer = inputs | {"x": np.pad(inputs["x"], ((0, 0), (0, 3), (0, 0)))}
     padded = run(longer, np.pad(MASK, ((0, 0), (0, 3))))
@@ -112,9 +132,9 @@ def test_masked_steps_have_no_influence(inputs):
 
 def test_seeds_by_vmap(inputs):
     seeds = jax.tree.map(lambda w: np.stack([w, 0.5 * w, -w]), inputs)
-    mapped = jax.jit(jax.vmap(jax.grad(lambda inputs: weighted_sum(run(inputs)))))(seeds)
+    mapped = jax.jit(jax.vmap(gradients_of))(seeds)
     for seed in range(3):
-        alone = jax.grad(lambda inputs: weighted_sum(run(inputs)))({k: w[seed] for k, w in seeds.items()})
+        alone = gradients_of({k: w[seed] for k, w in seeds.items()})
         for name in inputs:
             np.testing.assert_allclose(mapped[name][seed], alone[name], atol=1e-5)
 
@@ -154,8 +174,8 @@ def test_bfloat16_operands_float32_states(inputs):
     exact, rounded = run(inputs), run(inputs, dtype=jnp.bfloat16)
     assert rounded.dtype == jnp.float32
     assert 0 < np.abs(rounded - exact).max() < 0.05
-    gradients = jax.grad(lambda inputs: weighted_sum(run(inputs, dtype=jnp.bfloat16)))(inputs)
-    expected = jax.grad(lambda inputs: weighted_sum(run(inputs)))(inputs)
+    gradients = gradients_of(inputs, MASK, jnp.bfloat16)
+    expected = gradients_of(inputs)
     for name, gradient in gradients.items():
         assert gradient.dtype == jnp.float32
         np.testing.assert_allclose(gradient, expected[name], atol=0.05 * np.abs(expected[name]).max())
@@ -165,8 +185,8 @@ def test_bfloat16_operands_float32_states(inputs):
 def test_the_gate_is_the_formula(inputs, gate):
     module = GatedBiLSTM(H, gate=gate)
     x = inputs["x"]
-    variables = module.init(jax.random.key(0), x, MASK)
-    p = jax.tree.map(np.asarray, variables["params"])
+    variables = random_variables(module, x)
+    p = variables["params"]
     h = np.asarray(run({k: p[k] for k in ("input_kernel", "recurrent_kernel", "bias")} | {"x": x}))
     expected = h @ p["output"]["kernel"] + p["output"]["bias"]
     if gate:
@@ -189,7 +209,7 @@ def test_initial_weights(inputs):
 
 def test_dropout_only_in_training(inputs):
     module = GatedBiLSTM(H, dropout=0.5)
-    variables = module.init(jax.random.key(0), inputs["x"], MASK)
+    variables = random_variables(module, inputs["x"])
     still, again = (apply(module, variables, inputs["x"], MASK) for _ in range(2))
     moving = apply(module, variables, inputs["x"], MASK, deterministic=False, rngs={"dropout": jax.random.key(1)})
     np.testing.assert_array_equal(still, again)

@@ -1,5 +1,7 @@
 """The decoder against PyTorch, and the memory that it reads."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ MASK = np.arange(S)[None, :] < np.array([7, 1, 4])[:, None]
 
 
 def apply(module, *arguments, **options):
-    return module.apply(*arguments, **options)
+    return jax.jit(functools.partial(module.apply, **options))(*arguments)
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_logits_and_gradients_are_torchs(memory, biased):
     expected = torch_decoder(variables["params"], inputs, bias)
     (gradient,) = torch.autograd.grad(expected.square().sum(), inputs)
     np.testing.assert_allclose(apply(module, variables, memory, MASK, log_weights), expected.detach(), atol=2e-5)
-    ours = jax.grad(lambda x: jnp.square(apply(module, variables, x, MASK, log_weights)).sum())(memory)
+    ours = jax.jit(jax.grad(lambda x: jnp.square(apply(module, variables, x, MASK, log_weights)).sum()))(memory)
     np.testing.assert_allclose(ours, gradient, atol=1e-3)
     np.testing.assert_array_equal(ours[~MASK], 0)
 
@@ -76,7 +78,7 @@ def test_logits_and_gradients_are_torchs(memory, biased):
 def test_halving_the_memory_changes_the_logits(memory):
     """A decoder that normalised its memory could not see the quality weights."""
     module = Decoder(K, num_heads=HEADS)
-    variables = module.init(jax.random.key(0), memory, MASK)
+    variables = jax.jit(module.init)(jax.random.key(0), memory, MASK)
     whole, half = (apply(module, variables, x, MASK) for x in (memory, memory / 2))
     assert np.abs(whole - half).max() > 0.01
 
@@ -84,7 +86,7 @@ def test_halving_the_memory_changes_the_logits(memory):
 def test_bfloat16_with_a_float32_bias(memory):
     log_weights = np.linspace(-3, 0, B * S, dtype=np.float32).reshape(B, S)
     exact, rounded = (Decoder(K, num_heads=HEADS, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
-    variables = exact.init(jax.random.key(0), memory, MASK, log_weights)
+    variables = jax.jit(exact.init)(jax.random.key(0), memory, MASK, log_weights)
     logits = apply(rounded, variables, memory, MASK, log_weights)
     assert logits.dtype == jnp.float32
     difference = np.abs(logits - apply(exact, variables, memory, MASK, log_weights)).max()
@@ -93,8 +95,8 @@ def test_bfloat16_with_a_float32_bias(memory):
 
 def test_dropout_and_heads(memory):
     module = Decoder(K, num_heads=HEADS, dropout=0.5)
-    variables = module.init(jax.random.key(0), memory, MASK)
-    noisy = apply(module, variables, memory, MASK, None, False, rngs={"dropout": jax.random.key(1)})
+    variables = jax.jit(module.init)(jax.random.key(0), memory, MASK)
+    noisy = apply(module, variables, memory, MASK, deterministic=False, rngs={"dropout": jax.random.key(1)})
     assert np.abs(noisy - apply(module, variables, memory, MASK)).max() > 1e-3
     with pytest.raises(ValueError, match="num_heads = 3 does not divide the width 8"):
         Decoder(K, num_heads=3).init(jax.random.key(0), memory, MASK)
@@ -104,7 +106,8 @@ def test_the_memory_is_a_token_and_the_placed_features(memory):
     features = {"vision": memory, "text": memory[:, :2] - 1}
     masks = {"vision": MASK, "text": MASK[:, 1:3]}
     variables = random_variables(Memory(), features, masks)
-    joined, mask = apply(Memory(), variables, features, masks)
+    # Not jitted: a dict that passes through jit comes out sorted.
+    joined, mask = Memory().apply(variables, features, masks)
     p = variables["params"]
     np.testing.assert_allclose(joined[:, 0], np.broadcast_to(p["token"][0], (B, D)))
     np.testing.assert_array_equal(mask, np.concatenate([np.ones((B, 1)), MASK, MASK[:, 1:3]], axis=1))
@@ -136,4 +139,4 @@ def test_pooled_is_an_mlp_over_masked_means(memory):
     z = np.concatenate([means, np.zeros((B, D))], axis=1) @ p["hidden"]["kernel"] + p["hidden"]["bias"]
     hidden = F.gelu(torch.tensor(z)).numpy()
     expected = hidden @ p["output"]["kernel"] + p["output"]["bias"]
-    np.testing.assert_allclose(apply(module, variables, features, masks), expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(module.apply(variables, features, masks)), expected, atol=1e-5)

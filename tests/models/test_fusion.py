@@ -1,5 +1,8 @@
 """The whole head: what it promises about padding, absence, weights and switches."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,22 +17,18 @@ B, D, K = 4, 8, 6
 STEPS = {"vision": 5, "audio": 9, "text": 4}
 WIDTHS = {"vision": 7, "audio": 6, "text": 5}
 PRESENT = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], bool)
-SWITCHES = {
-    "whole": {},
+# Between them, every part is on and off.
+SWITCHES: dict[str, dict[str, Any]] = {
     "attention_bias": {"attention_bias": True},
-    "no_tcn": {"tcn": False},
-    "causal": {"tcn_causal": True},
-    "no_bilstm": {"bilstm": False},
-    "no_gate": {"gate": False, "lstm_hidden": 3},
-    "no_quality": {"quality": False},
-    "no_decoder": {"decoder": False},
     "bfloat16": {"dtype": jnp.bfloat16, "attention_bias": True},
+    "pooled": {"decoder": False, "tcn_causal": True, "gate": False, "lstm_hidden": 3},
+    "bare": {"tcn": False, "bilstm": False, "quality": False},
     "text_alone": {"modalities": ("text",)},
 }
 
 
 def head_of(**fields):
-    return Fusion(K, D, num_heads=2, tcn_dilations=(1, 2), **fields)
+    return Fusion(K, D, num_heads=2, num_layers=1, tcn_dilations=(2,), **fields)
 
 
 def clips(seed=0):
@@ -89,14 +88,15 @@ def test_what_is_padding_or_absent_has_no_influence(model, value):
     jax.tree.map(np.testing.assert_array_equal, same, clean)
 
 
-def test_gradients_are_finite_and_exactly_zero_where_nothing_is(model):
-    head, variables, _ = model
+@pytest.mark.parametrize("switches", ["attention_bias", "pooled", "bare", "text_alone"])
+def test_gradients_are_finite_and_exactly_zero_where_nothing_is(switches):
+    head = head_of(**SWITCHES[switches])
+    variables = variables_of(head)
     features, masks, present = clips()
     features = garbage(features, masks, present, 1e6)
 
     def loss(variables, features):
-        rngs = {"dropout": jax.random.key(0)}
-        predictions, extras = head.apply(variables, features, masks, present, False, rngs=rngs)
+        predictions, extras = head.apply(variables, features, masks, present)
         logits = sum(jnp.sin(x).sum() for x in extras["reliability_logits"].values())
         return jnp.sin(extras["logits"]).sum() + jnp.square(extras["share"]).sum() + logits + predictions.sum()
 
@@ -156,40 +156,54 @@ def test_a_clip_with_nothing_has_one_answer():
 
 @pytest.mark.parametrize("decoder", [True, False])
 def test_the_weights_reach_the_predictions(decoder):
-    """The quality MLP's last bias moves w and nothing else; were the weighted features normalised, nothing would move."""
+    """The quality MLP's last bias moves w and nothing else; were weighted features normalised, nothing would move."""
     head = head_of(decoder=decoder)
     variables = variables_of(head)
     clip = clips()
-    before, extras = head.apply(variables, *clip)
-    w = np.asarray(extras["weights"])[0, 0]
-    # The bias that halves the first clip's weight of vision: odds of w/2 over odds of w.
+    apply = jax.jit(head.apply)
+    before, extras = apply(variables, *clip)
+    m = int(np.argmax(extras["weights"][0]))
+    w = np.asarray(extras["weights"])[0, m]
+    # The bias that halves the first clip's largest weight: odds of w/2 over odds of w.
     shift = np.log(w / 2 / (1 - w / 2)) - np.log(w / (1 - w))
-    bias = variables["params"]["quality"]["vision_quality_output"]["bias"]
-    variables["params"]["quality"]["vision_quality_output"]["bias"] = bias + np.float32(shift)
-    after, moved = head.apply(variables, *clip)
-    np.testing.assert_allclose(moved["weights"][0, 0], w / 2, rtol=1e-4)
+    last = variables["params"]["quality"][f"{MODALITIES[m]}_quality_output"]
+    last["bias"] = last["bias"] + np.float32(shift)
+    after, moved = apply(variables, *clip)
+    np.testing.assert_allclose(moved["weights"][0, m], w / 2, rtol=1e-4)
     assert np.abs(after[0] - before[0]).max() > 1e-3
     # Alone, a modality weighs 1 whatever its quality.
     np.testing.assert_allclose(after[2:], before[2:], atol=1e-6)
 
 
+def test_dropout_only_in_training():
+    head, clip = head_of(**SWITCHES["text_alone"]), clips()
+    variables = variables_of(head)
+    training = jax.jit(functools.partial(head.apply, deterministic=False))
+    noisy, _ = training(variables, *clip, rngs={"dropout": jax.random.key(0)})
+    apply = jax.jit(head.apply)
+    still, again = (apply(variables, *clip)[0] for _ in range(2))
+    np.testing.assert_array_equal(still, again)
+    assert np.abs(noisy - still).max() > 1e-3
+
+
 def test_unused_modalities_are_never_read():
     features, masks, present = clips()
-    head = head_of(modalities=("text", "vision"))
-    kept = {m: features[m] for m in ("vision", "text")}, {m: masks[m] for m in ("vision", "text")}
-    variables = head.init(jax.random.key(0), *kept, present)
-    assert not any("audio" in jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(variables))
-    predictions, extras = head.apply(variables, *kept, present)
-    everything, _ = head.apply(variables, features, masks, present)
-    np.testing.assert_array_equal(predictions, everything)
-    np.testing.assert_array_equal(extras["weights"][:, 1], 0)
-    np.testing.assert_array_equal(extras["informed"], [True, True, False, False])
+    head = head_of(**SWITCHES["text_alone"])
+    variables = variables_of(head)
+    names = " ".join(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(variables))
+    assert "text" in names
+    assert not any(other in names for other in ("vision", "audio", "tcn", "bilstm"))
+    apply = jax.jit(head.apply)
+    alone, extras = apply(variables, {"text": features["text"]}, {"text": masks["text"]}, present)
+    np.testing.assert_array_equal(alone, apply(variables, features, masks, present)[0])
+    np.testing.assert_array_equal(extras["weights"], present * [[False, False, True]])
+    np.testing.assert_array_equal(extras["informed"], present[:, 2])
 
 
 def test_one_compilation_serves_training():
     """Shapes alone decide the program: no trace depends on masks or presence."""
     features, masks, _ = clips()
-    traces = []
+    traces: list[None] = []
 
     @jax.jit
     def step(present, masks):
