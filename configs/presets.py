@@ -49,7 +49,8 @@ def encoders() -> ConfigDict:
                     "num_attention_heads": 4,
                     "intermediate_size": 384,
                     "image_size": 48,
-                    "patch_size": 8,
+                    "patch_size": 12,
+                    "initializer_range": 0.15,  # 0.02 is for a width of 768: at 96 the features hardly leave zero
                     "hidden_dropout_prob": 0.0,
                     "attention_probs_dropout_prob": 0.0,
                 },

@@ -24,7 +24,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     rng = np.random.default_rng(plan.seed)
     look = speaker_look(plan.speaker)
     times = np.arange(round(plan.seconds * FPS)) / FPS
-    scene = draw_scene(rng)
+    scene = draw_scene(plan.speaker)
     if plan.defects.missing == "face":
         return np.stack([add_grain(scene, rng) for _ in times])
     cues = {name: value**0.7 * plan.envelope(times) for name, value in plan.face.items()}

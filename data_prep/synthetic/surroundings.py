@@ -10,8 +10,9 @@ from data_prep.synthetic.head import speaker_look
 from data_prep.synthetic.plan import ClipPlan
 
 
-def draw_scene(rng: np.random.Generator) -> np.ndarray:
-    """A blurred background, uint8 [SIZE, SIZE, 3]."""
+def draw_scene(speaker: int) -> np.ndarray:
+    """A speaker's blurred room, uint8 [SIZE, SIZE, 3]: the same in all clips, as where people film themselves."""
+    rng = np.random.default_rng([speaker, 2])
     small = rng.uniform(60, 200) + rng.uniform(-30, 30, 3) + rng.uniform(-25, 25, (3, 3, 3))
     return np.clip(cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
 
