@@ -62,6 +62,8 @@ def run(config: ConfigDict) -> None:
         return
     if MODE.value == "train":
         experiment.train()
+        if config.stage == "alignment":
+            log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
     summary = results.evaluate(experiment, SPLIT.value)
     log.info("\n%s\n\nwritten:", summary.table)
     for path in summary.written:
