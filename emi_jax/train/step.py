@@ -91,9 +91,9 @@ def make_step(
         if ema is not None:
             ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
         norms = {
-            "gradient_norm": optax.global_norm(gradients),
-            "update_norm": optax.global_norm(updates),
-            "parameter_norm": optax.global_norm(params),
+            "gradient_norm": optax.tree.norm(gradients),
+            "update_norm": optax.tree.norm(updates),
+            "parameter_norm": optax.tree.norm(params),
         }
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return state, {"loss": value, **parts, **norms}
