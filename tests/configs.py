@@ -28,5 +28,5 @@ def tiny_stage2() -> ConfigDict:
     config = shrink(stage2.get_config())
     config.init_from = ""
     config.model.modality_dropout = 0.0
-    config.model.head.update(width=16, dropout=0.0)
+    config.model.head.update(width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
     return config
