@@ -43,9 +43,8 @@ def main(arguments: Sequence[str]) -> None:
         if CONFIG.value is None:
             raise UserError("no config: say which, with --config=configs/stage1.py or --config=configs/stage2.py")
         if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
-            raise UserError(
-                f"config {config_flags.get_config_filename(flags.FLAGS['config'])} cannot be read; the two are in configs/"
-            )
+            path = config_flags.get_config_filename(flags.FLAGS["config"])
+            raise UserError(f"config {path} cannot be read; the two are in configs/")
         start()
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
