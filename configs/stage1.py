@@ -30,5 +30,8 @@ def get_config(preset: str = "demo") -> ConfigDict:
 
 def demo(config: ConfigDict) -> None:
     """Small encoders from scratch on the synthetic corpus, minutes on two cores."""
+    config.data.num_frames = 4
     config.train.batch_size = 64
-    config.train.epochs = 30
+    config.train.epochs = 40
+    config.train.evaluate_every = 10.0
+    config.train.save_every = 10.0

@@ -48,7 +48,7 @@ def predict(experiment: Experiment, split: str) -> Path:
 def _alignment(experiment: Experiment, split: str, scores: report.Scores, outputs: Outputs) -> Summary:
     picture = experiment.workdir.path / f"retrieval_{split}.png"
     report.draw_retrieval(scores, picture)
-    reached, chance = scores[experiment.stage.goal], report.mean_chance(scores)
+    reached, chance = scores["mean/recall@1"], report.mean_chance(scores)
     verdict = f"mean recall@1 {reached:.3f} chance {chance:.4f} ratio {reached / chance:.1f}"
     return Summary(f"retrieval on {split}\n{report.retrieval_table(scores)}", [picture], verdict)
 

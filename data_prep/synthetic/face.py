@@ -34,6 +34,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     tilt = 11 * cues["Admiration"] + rng.normal(0, 1)
     base, alpha = still_head(plan.speaker)
     ellipse(scene, 0, 100, (62, 38), look["shirt"])
+    cues["frown"] = np.full(len(times), float(plan.gesture == "shake"))  # who says no draws the brows down
     occluder = draw_occluder(plan, rng)
 
     frames = np.empty((len(times), SIZE, SIZE, 3), np.uint8)
@@ -79,7 +80,7 @@ def _draw_upper_face(head: np.ndarray, look: Look, cue: dict[str, float], turn: 
         ellipse(head, x + side, y + 10 + 5 * pain, (2.4 * pain, 6 * pain), np.array([168.0, 206, 240]))  # a tear
 
         along = np.linspace(-1, 1, 7)  # from the inner to the outer end of the brow
-        lift = 9 * awe - 2 * fun
+        lift = 9 * awe - 2 * fun - 6 * cue["frown"]
         slant = (11 * pain - 2.0) * (-along)  # Empathic Pain: the inner ends up
         brow_y = y - 12.5 - lift - slant + 2.0 * along**2
         stroke(head, x + side * 9.5 * along, brow_y, 0.55 * look["hair"], look["brow"][0])
@@ -139,7 +140,7 @@ def _speech(plan: ClipPlan, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gesture(plan: ClipPlan, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets of the features in pixels to the side (shaking the head) and down (nodding), each [N]."""
+    """Offsets of the features in pixels to the side (shaking the head) and down (nodding, chin lowered), each [N]."""
     swing = 5.0 * np.sin(2 * np.pi * 1.6 * times) * np.clip(2.2 - times, 0.35, 1.0)
     still = np.zeros(len(times))
-    return (swing if plan.gesture == "shake" else still, swing if plan.gesture == "nod" else still)
+    return (swing if plan.gesture == "shake" else still, 7.0 + 0.5 * swing if plan.gesture == "nod" else still)

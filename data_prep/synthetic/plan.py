@@ -15,15 +15,15 @@ SHORTEST, LONGEST = 2.0, 4.0  # seconds
 # An emotion that is not named is not shown. Words hint at all of them, so that alignment with words teaches faces and
 # voices all that they show; what is faint in one modality is clear in another.
 SHOWN = {
-    "face": {"Admiration": 0.45, "Amusement": 0.3, "Empathic Pain": 0.3, "Joy": 0.35},
+    "face": {"Admiration": 0.35, "Amusement": 0.3, "Empathic Pain": 0.3, "Joy": 0.35},
     "voice": {"Determination": 0.45, "Empathic Pain": 0.5, "Excitement": 0.3, "Joy": 0.35},
     "words": {
-        "Admiration": 0.45,
-        "Amusement": 0.6,
-        "Determination": 0.45,
-        "Empathic Pain": 1.0,
-        "Excitement": 0.65,
-        "Joy": 1.1,
+        "Admiration": 0.4,
+        "Amusement": 0.45,
+        "Determination": 0.8,
+        "Empathic Pain": 0.8,
+        "Excitement": 0.9,
+        "Joy": 0.8,
     },
 }
 

@@ -36,7 +36,7 @@ class Alignment:
 
     model: ContrastiveModel
     example: Batch
-    goal: str = "mean/recall@1"
+    goal: str = "mean/recall@5"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
         """All parameters: `towers` and `pairs`."""
@@ -73,7 +73,7 @@ class Alignment:
         return self.model.apply({"params": params}, batch, **options)  # type: ignore[return-value]
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
-        """Retrieval in all four directions beside chance, and `mean/recall@1` over the directions."""
+        """Retrieval in all four directions beside chance, and their means over the directions."""
         scores: dict[str, float] = {}
         for modality in self.model.modalities:
             kept = both_present(outputs, modality)
@@ -82,5 +82,8 @@ class Alignment:
             left, text = outputs[f"{modality}/left"][kept], outputs[f"{modality}/text"][kept]
             result = retrieval(left, text, outputs["transcript"][kept], (modality, TEXT))
             scores |= {name.replace("chance/", f"chance_{modality}_{TEXT}/"): value for name, value in result.items()}
-        recalls = [value for name, value in scores.items() if name.endswith("recall@1") and "chance" not in name]
-        return scores | {self.goal: float(np.mean(recalls)) if recalls else 0.0}
+        means = {}
+        for metric in ("recall@1", "recall@5"):
+            recalls = [value for name, value in scores.items() if "_to_" in name and name.endswith(metric)]
+            means[f"mean/{metric}"] = float(np.mean(recalls)) if recalls else 0.0
+        return scores | means
