@@ -218,7 +218,7 @@ def _alignment(config: ConfigDict, encoders: Encoders, example: dict, dataset: D
     model = ContrastiveModel(
         encoders.towers, tuple(config.model.pairs), config.model.width, jnp.dtype(config.model.dtype)
     )
-    return Alignment(model, example)
+    return Alignment(model, example, config.loss.to_dict())
 
 
 def _intensity(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Intensity:

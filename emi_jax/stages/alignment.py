@@ -32,10 +32,13 @@ class Alignment:
     Attributes:
         model: towers and pairs.
         example: a batch of any size, for its shapes.
+        weights: of each pair's loss, by its modality. The pairs share the text tower: one that is learnt at once can
+            keep the other from ever starting, unless it weighs less.
     """
 
     model: ContrastiveModel
     example: Batch
+    weights: Mapping[str, float]
     goal: str = "mean/recall@5"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
@@ -49,16 +52,16 @@ class Alignment:
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Mean over the pairs of the symmetric InfoNCE over the global batch, and each pair's own."""
+        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and each pair's own."""
         embedded = self._embed(params, batch, deterministic=False, rngs={"dropout": rng})
         metrics = {}
         for modality, (left, text, scale) in embedded.items():
             terms = info_nce(left, text, batch["transcript"], both_present(batch, modality), scale, AXIS)
-            total, count = lax.psum(terms, AXIS)
-            metrics[f"{modality}_text/loss"] = total / jnp.maximum(count, 1)
+            rows, count = lax.psum(terms, AXIS)
+            metrics[f"{modality}_text/loss"] = rows / jnp.maximum(count, 1)
             metrics[f"{modality}_text/logit_scale"] = scale
-        losses = [value for name, value in metrics.items() if name.endswith("/loss")]
-        return sum(losses) / len(losses), metrics
+        total = sum(self.weights[modality] * metrics[f"{modality}_text/loss"] for modality in embedded)
+        return total / sum(self.weights[modality] for modality in embedded), metrics
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """The embeddings of each pair, [b, P]."""
