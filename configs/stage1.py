@@ -34,6 +34,6 @@ def demo(config: ConfigDict) -> None:
     config.data.num_frames = 4
     config.loss.audio = 0.1  # with 1.0 the voice is learnt at once and the face not at all
     config.train.batch_size = 64
-    config.train.epochs = 40
-    config.train.evaluate_every = 10.0
-    config.train.save_every = 10.0
+    config.train.epochs = 20
+    config.train.evaluate_every = 5.0
+    config.train.save_every = 5.0

@@ -52,4 +52,4 @@ def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders, minutes on two cores."""
     config.model.head.width = 64
     config.train.batch_size = 32
-    config.train.epochs = 30
+    config.train.epochs = 20

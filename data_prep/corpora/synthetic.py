@@ -18,7 +18,7 @@ from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
 
 VERSION = 1  # of the content that a seed gives
-COUNTS = {"train": 600, "valid": 120, "test": 240}
+COUNTS = {"train": 1200, "valid": 120, "test": 240}
 SEED = 2025
 MARK = "corpus.json"
 

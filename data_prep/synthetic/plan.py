@@ -34,7 +34,7 @@ NOISY = 0.10
 
 REPEATED = 0.25  # share of the clips that repeat one of PROMPTS texts, within and across splits
 PROMPTS = 40
-SPEAKERS = {"train": 22, "valid": 6, "test": 8}
+SPEAKERS = {"train": 44, "valid": 6, "test": 8}
 
 
 @dataclasses.dataclass(frozen=True)
