@@ -26,7 +26,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "config of the run, as configs/stage1.py or configs/stage1.py:PRESET"
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; the config's own by default")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "what to do")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "extract"], "what to do")
 SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
 
 CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
@@ -58,6 +58,10 @@ def run(config: ConfigDict) -> None:
     """Trains and then evaluates, or only evaluates or predicts, as --mode says."""
     dataset = open_data(config)
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
+    if MODE.value == "extract":
+        for split in dataset.splits:
+            experiment.extract(split)
+        return
     if MODE.value == "predict":
         log.info("written: %s", results.predict(experiment, SPLIT.value))
         return

@@ -19,6 +19,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
             "data": presets.data(),
             "model": presets.encoders(),
             "train": presets.train(),
+            "features": {"dir": "", "renditions": 2},
             "loss": {"correlation": 0.1, "quality": 0.1},
         }
     )
@@ -50,6 +51,9 @@ def get_config(preset: str = "demo") -> ConfigDict:
 
 def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders, minutes on two cores."""
-    config.model.head.width = 64
+    config.features.dir = "runs/demo/features"
+    config.features.renditions = 4
+    config.model.head.width = 96
+    config.model.head.num_heads = 4
     config.train.batch_size = 32
     config.train.epochs = 20

@@ -1,11 +1,12 @@
 """A run: config, dataset and folder made into a stage that is trained, evaluated or used for prediction."""
 
 import dataclasses
+import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,11 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
 from emi_jax.errors import UserError
-from emi_jax.inputs.dataset import Dataset, Examples, clip_id, transcripts
-from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
+from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, rows
+from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
-from emi_jax.inputs.transforms import ClipTransform, InputShape
+from emi_jax.inputs.transforms import ClipTransform, InputShape, Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.fusion import build_head
@@ -30,7 +32,7 @@ from emi_jax.train.hooks import Evaluate, Log, Save, StopSignal
 from emi_jax.train.loop import Timed, fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
-from emi_jax.train.step import Stage, TrainState, create_state, make_step
+from emi_jax.train.step import Batch, Stage, TrainState, create_state, make_step
 from emi_jax.train.workdir import Workdir
 
 SAMPLE_RATE = 16_000
@@ -114,7 +116,7 @@ class Experiment:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
         self.workdir.write_config(self.config.to_dict())
-        examples = self.dataset.split("train")
+        examples, transform = self._inputs("train", augment=True)
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
@@ -126,7 +128,6 @@ class Experiment:
         first_step = int(state.step)
         log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
 
-        transform = dataclasses.replace(self.transform, augment=True, corrupt=config.corrupt)
         host = batches(
             examples,
             transform,
@@ -142,7 +143,7 @@ class Experiment:
             steps=steps,
             first_step=first_step,
             batch_size=config.batch_size,
-            clips=lambda number: [clip_id(examples[int(index)]) for index in plan.batch(number) if index >= 0],
+            clips=lambda number: self.clip_ids("train", plan.batch(number)),
             schedule=lambda number: float(rate(number)),
             waited=lambda: source.seconds,
             workdir=self.workdir,
@@ -175,11 +176,65 @@ class Experiment:
 
     def evaluator(self, split: str) -> Evaluator:
         """An evaluator of the stage on a split of the dataset."""
-        return self.evaluator_of(self.dataset.split(split), split)
+        examples, transform = self._inputs(split, augment=False)
+        return Evaluator(self.stage, self.mapping, examples, transform, self.config.train.batch_size, split)
 
-    def evaluator_of(self, examples: Examples, name: str) -> Evaluator:
-        """An evaluator of the stage on any examples."""
-        return Evaluator(self.stage, self.mapping, examples, self.transform, self.config.train.batch_size, name)
+    def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
+        """The names of clips by their rows in a split, padding left out."""
+        examples = self.dataset.split(split)
+        return [clip_id(examples[int(index)]) for index in indices if index >= 0]
+
+    def extract(self, split: str) -> FeatureCache:
+        """Keeps the frozen encoders' features of a split, clean and for training hurt as well, where they are missing.
+
+        Raises:
+            UserError: the stage has no features to keep, or trains the encoders that would give them.
+        """
+        stage, folder = self.stage, self.config.get("features", {}).get("dir")
+        if not isinstance(stage, Intensity) or not folder:
+            raise UserError("features are kept in stage 2, in a folder named with --config.features.dir=FOLDER")
+        if stage.trained_towers:
+            raise UserError(
+                f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
+                "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
+            )
+        towers = stage.init(jax.random.PRNGKey(self.config.train.seed), self.encoders.params)["towers"]
+        facts = parameters.fingerprint(towers), self.dataset.fingerprint, repr(self.transform.shape)
+        cache = FeatureCache(folder, hashlib.sha256(" ".join(facts).encode()).hexdigest())
+        renditions = [CLEAN, *map(hurt, range(self._renditions(split)))]
+        missing = {seed: name for seed, name in enumerate(renditions) if not cache.has(split, name)}
+        if missing:
+            on_devices = self.mapping.replicate(towers)
+            for seed, name in missing.items():
+                log.info("features of %s, %s: written to %s", split, name, cache.folder)
+                cache.write(split, name, rows(self._encoder(split, name).outputs(on_devices, True, seed)))
+        return cache
+
+    def _encoder(self, split: str, rendition: str) -> Evaluator:
+        """Gives features of a rendition in place of predictions."""
+        transform = self.transform
+        if rendition != CLEAN:
+            transform = dataclasses.replace(transform, augment=True, corrupt=1.0)
+
+        def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
+            steps = cast(Intensity, self.stage).encode(towers, batch)
+            return {k: v.astype(jnp.float16) if k.endswith("/features") else v for k, v in steps.items()}
+
+        batch_size, examples = self.config.train.batch_size, self.dataset.split(split)
+        return Evaluator(self.stage, self.mapping, examples, transform, batch_size, split, features)
+
+    def _renditions(self, split: str) -> int:
+        return self.config.features.renditions if split == "train" else 0
+
+    def _inputs(self, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
+        """What is read of a split, and how: clips, or cached features where the config names a folder for them."""
+        corrupt = self.config.train.corrupt if augment else 0.0
+        if not self.config.get("features", {}).get("dir"):
+            log.info("%s: clips, encoded in every step", split)
+            return self.dataset.split(split), dataclasses.replace(self.transform, augment=augment, corrupt=corrupt)
+        cached = self.extract(split).read(split, self._renditions(split))
+        log.info("%s: features from %s", split, self.config.features.dir)
+        return cached, CachedTransform(self.transform.shape.modalities, cached[0].rendition(0), corrupt)
 
     def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, TrainState]:
         """The mapped step and the state before the first one."""

@@ -7,7 +7,6 @@ import numpy as np
 
 from emi_jax import report
 from emi_jax.experiment import Experiment
-from emi_jax.inputs.dataset import clip_id
 
 Outputs = dict[str, np.ndarray]
 
@@ -69,7 +68,6 @@ def _intensity(experiment: Experiment, split: str, scores: report.Scores, output
 
 def _write_predictions(experiment: Experiment, split: str, outputs: Outputs) -> Path:
     dataset, path = experiment.dataset, experiment.workdir.path / f"predictions_{split}.csv"
-    examples = dataset.split(split)
-    ids = [clip_id(examples[int(index)]) for index in outputs["clip"]]
+    ids = experiment.clip_ids(split, outputs["clip"])
     report.write_predictions(path, ids, outputs["predictions"], dataset.label_names, dataset.label_range)
     return path

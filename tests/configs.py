@@ -27,6 +27,7 @@ def tiny_stage1() -> ConfigDict:
 def tiny_stage2() -> ConfigDict:
     config = shrink(stage2.get_config())
     config.init_from = ""
+    config.features.dir = ""
     config.model.modality_dropout = 0.0
     config.model.head.update(width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
     return config

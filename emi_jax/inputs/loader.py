@@ -3,14 +3,22 @@
 import collections
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import grain
 import numpy as np
 
-from emi_jax.inputs.dataset import Examples
 from emi_jax.inputs.sampling import PADDING, Epochs
-from emi_jax.inputs.transforms import Arrays, ClipTransform
+from emi_jax.inputs.transforms import Arrays, Transform
+
+
+class RandomAccess(Protocol):
+    """A split: examples by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
 
 THREADS = 2
 AHEAD = 4
@@ -20,7 +28,7 @@ AHEAD = 4
 class _Batches:
     """Batch number i of this process, for grain to read at random."""
 
-    def __init__(self, examples: Examples, transform: ClipTransform, plan: Epochs, seed: int, share: slice):
+    def __init__(self, examples: RandomAccess, transform: Transform, plan: Epochs, seed: int, share: slice):
         self._examples, self._transform, self._plan, self._seed, self._share = examples, transform, plan, seed, share
 
     def __len__(self) -> int:
@@ -40,8 +48,8 @@ class _Batches:
 
 
 def batches(
-    examples: Examples,
-    transform: ClipTransform,
+    examples: RandomAccess,
+    transform: Transform,
     plan: Epochs,
     *,
     seed: int = 0,
@@ -66,7 +74,7 @@ def batches(
         process_count: number of shares; divides the plan's batch size.
 
     Yields:
-        Arrays [batch_size / process_count, ...] as `ClipTransform` names them.
+        Arrays [batch_size / process_count, ...] as the transform names them.
     """
     local = plan.batch_size // process_count
     share = slice(process_index * local, (process_index + 1) * local)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -39,6 +39,17 @@ class InputShape:
     image_size: int
     num_samples: int
     num_tokens: int
+
+
+class Transform(Protocol):
+    """From an example, of whatever kind, to the arrays of one place in a batch."""
+
+    @property
+    def padding(self) -> Arrays:
+        """A free place of a batch: nothing is present, known or valid."""
+
+    def __call__(self, example: Any, rng: np.random.Generator, index: int, /) -> Arrays:
+        """The arrays of one clip, without the batch axis; `index` is its row in the split."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Stage 2: six intensities from the encoders' features."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from emi_jax import losses, metrics
+from emi_jax.inputs.features import STEPWISE
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models.fusion import drop_modalities
 from emi_jax.models.speech_features import audio_step_share
@@ -19,8 +19,6 @@ from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
-
-Features = tuple[dict[str, jax.Array], dict[str, jax.Array]]
 
 CORRUPTED_SHARE = 0.5
 """A step counts as corrupted when more than this share of it is."""
@@ -67,15 +65,16 @@ class Intensity:
         """All parameters: `towers` and `fusion`."""
         towers_rng, fusion_rng = jax.random.split(rng)
         towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
-        shapes = jax.eval_shape(functools.partial(self._encode, rng=None), towers, self.example)
-        features, masks = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        shapes = jax.eval_shape(self.encode, towers, self.example)
+        features, masks = _inputs(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
         fusion = self.fusion.init(fusion_rng, features, masks, self.example["present"], deterministic=True)["params"]
         return {"towers": towers, "fusion": fusion}
 
     def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
         """MSE + lambda (1 - rho) + the supervision of the reliabilities, over the global batch."""
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
-        features, masks = self._encode(params["towers"], batch, towers_rng)
+        steps = self.encode(params["towers"], batch, towers_rng)
+        features, masks = _inputs(steps)
         present = drop_modalities(drop_rng, batch["present"], self.modality_dropout)
         predictions, extras = self.fusion.apply(
             {"params": params["fusion"]}, features, masks, present, deterministic=False, rngs={"dropout": fusion_rng}
@@ -88,13 +87,13 @@ class Intensity:
         total = error + self.weights.correlation * correlation_loss
         parts = {"mse": error, "rho": rho}
         if self.weights.quality and extras["reliability_logits"]:
-            parts["quality"] = self._quality_loss(extras["reliability_logits"], masks, present, batch)
+            parts["quality"] = _quality_loss(extras["reliability_logits"], steps, present, batch["valid"])
             total += self.weights.quality * parts["quality"]
         return total, parts
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """Predictions [b, K], modality weights and effective shares [b, 3], whether there was anything to see [b]."""
-        features, masks = self._encode(params["towers"], batch, rng=None)
+        features, masks = _inputs(self.encode(params["towers"], batch))
         predictions, extras = self.fusion.apply(
             {"params": params["fusion"]}, features, masks, batch["present"], deterministic=True
         )
@@ -110,38 +109,58 @@ class Intensity:
             scores[f"mean/{name}"] = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
-    def _encode(self, params: dict, batch: Batch, rng: jax.Array | None) -> Features:
-        """Sequences [b, t, D] and their masks [b, t]; towers that are trained get dropout where there is an rng."""
-        rngs = {} if rng is None else {"dropout": rng}
-        encoded: dict[str, Any] = {}
-        for modality in self._modalities():
-            trains = rng is not None and modality in self.trained_towers
-            encoded[modality] = self._tower(modality, params, batch, not trains, rngs)
-        return {name: it[0] for name, it in encoded.items()}, {name: it[2] for name, it in encoded.items()}
+    def encode(self, params: dict, batch: Batch, rng: jax.Array | None = None) -> dict[str, jax.Array]:
+        """The steps of each modality, from the towers or, where the batch holds them, from the feature cache.
 
-    def _tower(self, modality: str, params: dict, batch: Batch, deterministic: bool, rngs: dict) -> Any:
-        encoded: Any = self.towers.apply({"params": params}, batch, deterministic, (modality,), rngs=rngs)
-        return encoded[modality]
+        Args:
+            params: of the towers.
+            batch: clips, or cached features.
+            rng: in training; towers that are trained then run with dropout.
+
+        Returns:
+            For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
+            `{modality}/clean`, not corrupted on purpose; `{modality}/judged`, part of the quality supervision.
+        """
+        steps: dict[str, jax.Array] = {}
+        for name in self._modalities():
+            if f"{name}/features" in batch:
+                steps |= {f"{name}/{part}": batch[f"{name}/{part}"] for part in STEPWISE}
+                continue
+            trains = rng is not None and name in self.trained_towers
+            rngs = {} if rng is None else {"dropout": rng}
+            encoded: Any = self.towers.apply({"params": params}, batch, not trains, (name,), rngs=rngs)
+            features, _, mask = encoded[name]
+            clean, judged = (self._shares(name, batch[f"{FLAGS[name]}_{flag}"]) for flag in ("clean", "judged"))
+            flags = mask, clean >= 1 - CORRUPTED_SHARE, mask & (judged > CORRUPTED_SHARE)
+            steps |= dict(zip((f"{name}/{part}" for part in STEPWISE), (features, *flags), strict=True))
+        return steps
 
     def _modalities(self) -> list[str]:
         return [name for name in MODALITIES if getattr(self.towers, name) is not None]
 
-    def _quality_loss(
-        self, logits: Mapping[str, jax.Array], masks: Mapping[str, jax.Array], present: jax.Array, batch: Batch
-    ) -> jax.Array:
-        terms = []
-        for name, values in logits.items():
-            clean, judged = (self._steps(name, batch[f"{FLAGS[name]}_{flag}"]) for flag in ("clean", "judged"))
-            seen = present[:, MODALITIES.index(name)] & batch["valid"]
-            judged = (judged > CORRUPTED_SHARE) & masks[name] & seen[:, None]
-            terms.append(losses.reliability_loss(values, clean >= CORRUPTED_SHARE, judged))
-        return jnp.mean(jnp.stack([_mean(term) for term in terms]))
-
-    def _steps(self, modality: str, flags: jax.Array) -> jax.Array:
+    def _shares(self, modality: str, flags: jax.Array) -> jax.Array:
         """The share of each step for which a flag is set: audio flags are per sample, the others per step."""
         if modality == AUDIO and self.towers.audio:
             return audio_step_share(flags, self.towers.audio.encoder.config)
         return flags.astype(jnp.float32)
+
+
+def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Features, float32, and masks by modality, as heads take them."""
+    names = [name for name in MODALITIES if f"{name}/mask" in steps]
+    features = {name: steps[f"{name}/features"].astype(jnp.float32) for name in names}
+    return features, {name: steps[f"{name}/mask"] for name in names}
+
+
+def _quality_loss(
+    logits: Mapping[str, jax.Array], steps: Mapping[str, jax.Array], present: jax.Array, valid: jax.Array
+) -> jax.Array:
+    terms = []
+    for name, values in logits.items():
+        seen = present[:, MODALITIES.index(name)] & valid
+        judged = steps[f"{name}/judged"] & seen[:, None]
+        terms.append(_mean(losses.reliability_loss(values, steps[f"{name}/clean"], judged)))
+    return jnp.mean(jnp.stack(terms))
 
 
 def _mean(term: tuple[jax.Array, jax.Array]) -> jax.Array:

@@ -1,13 +1,14 @@
 """Runs a stage over a whole split and scores it."""
 
+from collections.abc import Callable, Iterator
+
 import jax
 import numpy as np
 import tqdm
 
-from emi_jax.inputs.dataset import Examples
-from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
-from emi_jax.inputs.transforms import ClipTransform
+from emi_jax.inputs.transforms import Transform
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.step import Batch, Stage
 
@@ -23,7 +24,14 @@ class Evaluator:
     """
 
     def __init__(
-        self, stage: Stage, mapping: Mapping, examples: Examples, transform: ClipTransform, batch_size: int, split: str
+        self,
+        stage: Stage,
+        mapping: Mapping,
+        examples: RandomAccess,
+        transform: Transform,
+        batch_size: int,
+        split: str,
+        function: Callable[[dict, Batch], dict[str, jax.Array]] | None = None,
     ):
         """Prepares the forward pass.
 
@@ -34,15 +42,34 @@ class Evaluator:
             transform: without augmentation.
             batch_size: global; divisible by the number of devices.
             split: its name.
+            function: what is computed of each clip, `stage.forward` by default.
         """
+        function = function or stage.forward
 
         def forward(params: dict, batch: Batch) -> dict[str, jax.Array]:
-            return stage.forward(params, batch) | {name: batch[name] for name in PASSED_ON}
+            return function(params, batch) | {name: batch[name] for name in PASSED_ON}
 
         self.split = split
         self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
         self._plan = Epochs(len(examples), batch_size, seed=None)
         self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
+
+    def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """The outputs batch by batch, padding included; `seed` decides what a transform with augmentation does."""
+        host = batches(
+            self._examples,
+            self._transform,
+            self._plan,
+            seed=seed,
+            steps=self._plan.steps,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        on_device = tqdm.tqdm(
+            to_device(host, self._mapping.put), self.split, self._plan.steps, unit="batch", disable=not progress
+        )
+        for batch in on_device:
+            yield self._mapping.fetch(self._forward(params, batch))
 
     def run(self, params: dict, progress: bool = False) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Evaluates parameters.
@@ -54,18 +81,7 @@ class Evaluator:
         Returns:
             The stage's scores, and the outputs they were made from: arrays [n, ...] in the order of the split.
         """
-        host = batches(
-            self._examples,
-            self._transform,
-            self._plan,
-            steps=self._plan.steps,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        on_device = tqdm.tqdm(
-            to_device(host, self._mapping.put), self.split, self._plan.steps, unit="batch", disable=not progress
-        )
-        parts = [self._mapping.fetch(self._forward(params, batch)) for batch in on_device]
+        parts = list(self.outputs(params, progress))
         outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         kept = np.flatnonzero(outputs["valid"])
         kept = kept[np.argsort(outputs["clip"][kept])]
