@@ -4,21 +4,30 @@ python run.py --config=configs/stage1.py
 python run.py --config=configs/stage2.py
 python run.py --config=configs/stage2.py --mode=evaluate --split=valid
 python run.py --config=configs/stage2.py --config.train.batch_size=64 --workdir=runs/mine
+python run.py --config=configs/stage2.py --mode=predict --input=clip.mp4 --pages
+python run.py --config=configs/ablation.py
+python run.py --config=configs/robustness.py
 """
 
 import logging
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from data_prep.errors import CorpusError
-from data_prep.prepare import prepare
-from emi_jax import results
+from data_prep.errors import ClipError, CorpusError
+from data_prep.inputs import find_clips, read_clips
+from data_prep.media import SAMPLE_RATE
+from data_prep.prepare import default_options, prepare
+from emi_jax import ablation, results, robustness
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, open_dataset
+from emi_jax.prediction import Predictor
 from emi_jax.train.hooks import StoppedError
 from emi_jax.train.startup import start
 
@@ -27,10 +36,16 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; the config's own by default")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "extract"], "what to do")
+INPUT = flags.DEFINE_string(
+    "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, in place of a split"
+)
+PAGES = flags.DEFINE_bool("pages", False, "with --input: also a page for each clip")
 SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
 
 CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
 """Exit codes: an error that its message explains; stopped by a signal with the state saved."""
+
+STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
 
 log = logging.getLogger("emi_jax")
 
@@ -56,7 +71,15 @@ def main(arguments: Sequence[str]) -> None:
 
 def run(config: ConfigDict) -> None:
     """Trains and then evaluates, or only evaluates or predicts, as --mode says."""
+    if INPUT.value:
+        predict_clips(config, Path(INPUT.value))
+        return
     dataset = open_data(config)
+    if study := config.get("study"):
+        if MODE.value != "train":
+            raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
+        tell(STUDIES[study](config, dataset, Path(WORKDIR.value or config.workdir)))
+        return
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
     if MODE.value == "extract":
         for split in dataset.splits:
@@ -70,15 +93,68 @@ def run(config: ConfigDict) -> None:
         if config.stage == "alignment":
             log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
     summary = results.evaluate(experiment, SPLIT.value)
-    log.info("\n%s\n\nwritten:", summary.table)
-    for path in summary.written:
-        log.info("  %s", path)
+    log.info("\n%s\n", summary.table)
+    tell(summary.written)
     log.info("\nnext: %s\n%s", next_command(config, experiment), summary.verdict)
+
+
+def predict_clips(config: ConfigDict, path: Path) -> None:
+    """Predicts new clips: a table, a CSV, a JSON file for each clip, and a page for each on request."""
+    if MODE.value != "predict":
+        raise UserError(f"--input={path} is for --mode=predict")
+    sources = find_clips(path)
+    began = time.perf_counter()
+    workdir = Path(WORKDIR.value or config.workdir)
+    predictor = Predictor.load(workdir, min(8, len(sources)))
+    log.info("%d clips; model loaded and compiled in %.1f s", len(sources), time.perf_counter() - began)
+
+    began, seconds, left_out = time.perf_counter(), 0.0, []
+
+    def examples() -> Iterator[Mapping[str, Any]]:
+        nonlocal seconds
+        for _, outcome in read_clips(sources, default_options(config.data.corpus)):
+            if isinstance(outcome, ClipError):
+                left_out.append(outcome)
+            elif isinstance(outcome, Exception):
+                raise outcome
+            else:
+                seconds += duration(outcome.example)
+                yield outcome.example
+
+    predictions = sorted(predictor.predict(examples()), key=lambda prediction: prediction.id)
+    took = time.perf_counter() - began
+    for error in left_out:
+        log.info("left out: %s", error)
+    if not predictions:
+        raise UserError(f"none of the {len(sources)} clips in {path} can be read")
+    table, written = results.keep_predictions(predictor, predictions, workdir / "predicted", PAGES.value)
+    log.info("\n%s\n", table)
+    tell(written)
+    log.info("%.1f s of clips in %.1f s: %.1f times real time", seconds, took, seconds / took)
+
+
+def duration(example: Mapping[str, Any]) -> float:
+    """Seconds of a clip that were read."""
+    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
+
+
+def tell(written: Sequence[Path]) -> None:
+    """Names the files that were made."""
+    log.info("written:")
+    for path in written:
+        log.info("  %s", path)
+
+
+SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
+"""What `data_prep` must be told beside the name of a corpus that it does not make itself."""
 
 
 def open_data(config: ConfigDict) -> Dataset:
     """The dataset of a config. The synthetic one is made when it is not there, any other is an error then."""
-    how = f"python -m data_prep --corpus={config.data.corpus} --out={config.data.dir}"
+    source = SOURCES.get(config.data.corpus, "")
+    how = f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
+    if not config.data.dir:
+        raise UserError(f"no dataset: say where it is with --config.data.dir=DIR; it is made with: {how}")
     try:
         dataset = open_dataset(config.data.dir, how)
     except UserError:

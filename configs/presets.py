@@ -8,18 +8,26 @@ from emi_jax.errors import UserError
 
 Preset = Callable[[ConfigDict], None]
 
+SCALES = ("demo", "vidmimic2")
+"""The presets that say how large a run is; any other changes a run of one of these."""
+
 
 def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> ConfigDict:
-    """Applies presets in order: `vidmimic2,finetune`.
+    """Applies presets in order: `vidmimic2,finetune`; `demo` comes first where no scale is named.
 
     Raises:
-        UserError: a name that is not among them.
+        UserError: a name that is not among them, or a scale that is not the first.
     """
-    for name in names.split(","):
-        if name not in presets:
-            raise UserError(f"unknown preset {name!r}; there are {', '.join(presets)}, joined by commas")
+    chosen = names.split(",")
+    if unknown := [name for name in chosen if name not in presets]:
+        raise UserError(f"unknown preset {unknown[0]!r}; there are {', '.join(presets)}, joined by commas")
+    if chosen[0] not in SCALES:
+        chosen = [SCALES[0], *chosen]
+    if late := [name for name in chosen[1:] if name in SCALES]:
+        raise UserError(f"preset {late[0]!r} sets the scale of a run, so that only the first can be one; got {names!r}")
+    for name in chosen:
         presets[name](config)
-    config.preset = names
+    config.preset = ",".join(chosen)
     return config
 
 
@@ -29,6 +37,7 @@ def data() -> ConfigDict:
         {
             "dir": "data/demo",
             "corpus": "synthetic",
+            "image_size": 0,  # side of a frame in pixels; 0 = as the vision encoder was trained
             "num_frames": 8,
             "seconds": 3.0,
             "num_tokens": 32,
@@ -62,11 +71,11 @@ def encoders() -> ConfigDict:
                     "hidden_size": 96,
                     "num_hidden_layers": 2,
                     "num_attention_heads": 4,
-                    "intermediate_size": 384,
+                    "intermediate_size": 192,
                     "initializer_range": 0.1,
-                    "conv_dim": (32, 32, 48, 64, 64),
-                    "conv_kernel": (20, 8, 8, 4, 4),
-                    "conv_stride": (10, 4, 4, 2, 2),
+                    "conv_dim": (32, 48, 64, 64),
+                    "conv_kernel": (40, 8, 8, 8),
+                    "conv_stride": (20, 4, 4, 4),
                     "num_conv_pos_embeddings": 32,
                     "num_conv_pos_embedding_groups": 8,
                     "hidden_dropout": 0.0,
@@ -119,3 +128,23 @@ def train() -> ConfigDict:
             "keep": 2,
         }
     )
+
+
+def paper_scale(config: ConfigDict) -> None:
+    """What both stages of `vidmimic2` share: the encoders and the sizes of the field, and its schedule.
+
+    The sections `config` are the architectures of the same weights, for a run from scratch with `pretrained=`.
+    """
+    config.data.update(dir="", corpus="vidmimic2", num_frames=16, seconds=12.0, num_tokens=128)
+    model = config.model
+    model.vision = {"pretrained": "google/vit-base-patch16-224-in21k", "config": {"model_type": "vit"}}
+    model.audio = {"pretrained": "facebook/wav2vec2-base-960h", "config": {"model_type": "wav2vec2"}}
+    model.text = {
+        "pretrained": "google-bert/bert-base-uncased",
+        "vocab_size": 30522,
+        "config": {"model_type": "bert"},
+    }
+    model.dtype = "bfloat16"
+    model.remat = True
+    config.train.update(batch_size=32, epochs=30, learning_rate=1e-4, final_rate=1e-6, warmup_epochs=1.0)
+    config.train.update(evaluate_every=1.0, save_every=1.0)

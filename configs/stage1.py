@@ -1,6 +1,7 @@
 """Stage 1: vision-text and audio-text contrastive alignment.
 
 python run.py --config=configs/stage1.py
+python run.py --config=configs/stage1.py:vidmimic2 --config.data.dir=DIR
 """
 
 from ml_collections import ConfigDict
@@ -9,7 +10,7 @@ from configs import presets
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
-    """The config of stage 1; presets `demo`."""
+    """The config of stage 1; presets `demo` and `vidmimic2`."""
     config = ConfigDict(
         {
             "stage": "alignment",
@@ -24,9 +25,10 @@ def get_config(preset: str = "demo") -> ConfigDict:
     )
     config.model.dtype = "float32"
     config.model.remat = False
+    config.model.attention = "auto"
     config.model.pairs = ("vision", "audio")
     config.model.width = 96
-    return presets.apply(config, preset, {"demo": demo})
+    return presets.apply(config, preset, {"demo": demo, "vidmimic2": vidmimic2})
 
 
 def demo(config: ConfigDict) -> None:
@@ -34,6 +36,19 @@ def demo(config: ConfigDict) -> None:
     config.data.num_frames = 4
     config.loss.audio = 0.1  # with 1.0 the voice is learnt at once and the face not at all
     config.train.batch_size = 64
-    config.train.epochs = 20
-    config.train.evaluate_every = 5.0
-    config.train.save_every = 5.0
+    config.train.epochs = 32
+    config.train.evaluate_every = 8.0
+    config.train.save_every = 8.0
+
+
+def vidmimic2(config: ConfigDict) -> None:
+    """ViT-B/16, wav2vec2-base and BERT-base, from pretrained weights, on Hume-Vidmimic2.
+
+    The projections are new and take the full learning rate; the towers are not, and take a tenth of it. The
+    convolutions of the audio encoder stay as they are, as its authors fine-tune it (Baevski et al. 2020, 4.2).
+    """
+    presets.paper_scale(config)
+    config.workdir = "runs/vidmimic2/stage1"
+    config.model.width = 256
+    config.train.frozen = ("^towers/audio/encoder/features/",)
+    config.train.rate_factors = (("^towers/", 0.1), (".*", 1.0))

@@ -1,39 +1,19 @@
 """The per-clip function: from the files of one clip to one example. Preparation and prediction both use it."""
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
+from data_prep.claims import CUT_OFF_SECONDS, odd_claims
 from data_prep.errors import ClipError
-from data_prep.faces import SHRINKING, Box, FaceFinder, crop, track
-from data_prep.media import Damage, open_media, picture_stamps, read_audio, read_pictures, seconds_of
-
-IMAGES_PER_SECOND = 25.0  # of a folder of face images, which carries no times
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipOptions:
-    """How a clip is read.
-
-    Attributes:
-        max_frames: at most this many pictures, spread evenly over the clip's time.
-        max_seconds: what comes later is not read.
-        face_size: side of the face crops, in pixels.
-        margin: share of the face's side that a crop adds all round.
-        jpeg_quality: of the stored crops, 0 to 100.
-    """
-
-    max_frames: int = 400
-    max_seconds: float = 12.0
-    face_size: int = 224
-    margin: float = 0.1
-    jpeg_quality: int = 92
+from data_prep.media import SAMPLE_RATE, Damage, open_media, read_audio
+from data_prep.options import ClipOptions
+from data_prep.remarks import CUT_OFF, DAMAGED_SOUND, NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, Remark
+from data_prep.speech import transcribe
+from data_prep.vision import NOTHING, Vision, read_face_images, read_video_faces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +25,7 @@ class ClipSource:
         video: a file with pictures, sound or both.
         audio: a file with the sound, in place of the video's own track.
         faces: a folder of numbered face images, in place of faces found in the video.
-        transcript: the words; "" when there are none.
+        transcript: the words; "" when it is told that there are none, None when nothing is told of them.
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip of any number of labels.
         subject: who is seen and heard; "" when unknown.
         split: train, valid or test.
@@ -55,7 +35,7 @@ class ClipSource:
     video: Path | None = None
     audio: Path | None = None
     faces: Path | None = None
-    transcript: str = ""
+    transcript: str | None = None
     labels: tuple[float, ...] = ()
     subject: str = ""
     split: str = ""
@@ -65,109 +45,65 @@ class Clip(NamedTuple):
     """An example, as `data_prep.dataset` documents it, and remarks on what was odd about its files."""
 
     example: Mapping[str, Any]
-    notes: tuple[str, ...]
+    remarks: tuple[Remark, ...]
 
 
-def read_clip(source: ClipSource, options: ClipOptions) -> Clip:
+def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None = None) -> Clip:
     """Reads one clip: faces, sound and words.
+
+    Args:
+        source: the clip's files and what tables say of it.
+        options: how it is read.
+        asr_cache: folder in which recognised transcripts are kept; None keeps none.
 
     Raises:
         ClipError: a file of the clip is missing or broken, or there is nothing to see, hear or read in it.
     """
-    notes: list[str] = []
-    if source.faces is not None:
-        faces, times, found = _read_face_images(source.faces, options, notes)
-    elif source.video is not None:
-        faces, times, found = _read_faces(source.video, options, notes)
+    remarks: list[Remark] = []
+    faces, times, found = _read_vision(source, options, remarks)
+    audio = _read_sound(source, options, remarks)
+    if source.transcript is not None:
+        words = source.transcript.strip()
     else:
-        faces, times, found = [], np.zeros(0), np.zeros(0, bool)
-    sound = source.audio or source.video
-    damage = Damage()
-    audio = np.zeros(0, np.int16) if sound is None else read_audio(sound, options.max_seconds, damage)
-    if damage.packets:
-        notes.append(f"{damage.packets} damaged packets of sound skipped")
-    if not faces and not len(audio) and not source.transcript.strip():
+        words = transcribe(audio, options.asr, asr_cache) if options.asr and len(audio) else ""
+    if not faces and not len(audio) and not words:
         raise ClipError(source.video or source.audio or source.id, "has no pictures, no sound and no transcript")
+    seconds = max(len(audio) / SAMPLE_RATE, float(times[-1]) if len(times) else 0.0)
+    if seconds < SHORTEST and (faces or len(audio)):
+        remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
+    lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
+    remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
     example = {
         "id": source.id,
         "faces": faces,
         "times": times.astype(np.float32),
         "face_found": found,
         "audio": audio,
-        "transcript": source.transcript.strip(),
+        "transcript": words,
         "labels": np.array(source.labels, np.float32),
         "subject": source.subject,
     }
-    return Clip(example, tuple(notes))
+    return Clip(example, tuple(dict.fromkeys(remarks)))
 
 
-def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
-    """Indices of at most `most` pictures spread evenly over TIME, for ascending times [N] in seconds."""
-    if len(seconds) <= most:
-        return np.arange(len(seconds))
-    targets = np.linspace(seconds[0], seconds[-1], most)
-    after = np.clip(np.searchsorted(seconds, targets), 1, len(seconds) - 1)
-    nearer_before = targets - seconds[after - 1] < seconds[after] - targets
-    return np.unique(after - nearer_before)
+def _read_vision(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> Vision:
+    if source.faces is not None:
+        return read_face_images(source.faces, options, remarks)
+    return NOTHING if source.video is None else read_video_faces(source.video, options, remarks)
 
 
-def _read_faces(path: Path, options: ClipOptions, notes: list[str]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-    """Crops as JPEG, their times [N] and whether a face was found [N]; the video is decoded twice and never held."""
-    with open_media(path) as container:
-        stamps = picture_stamps(container)
-        seconds = seconds_of(container, stamps)
-    within = seconds < options.max_seconds
-    stamps, seconds = stamps[within], seconds[within]
-    picks = pick_evenly(seconds, options.max_frames)
-    stamps, clock = stamps[picks], dict(zip(stamps[picks].tolist(), seconds[picks].tolist(), strict=True))
-
+def _read_sound(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> np.ndarray:
+    """int16 [samples] at 16 kHz."""
+    path = source.audio or source.video
+    if path is None:
+        return np.zeros(0, np.int16)
+    if path == source.audio:
+        with open_media(path) as container:
+            remarks += odd_claims(container, options.max_seconds)
     damage = Damage()
-    candidates: dict[int, list[Box]] = {}
-    side = 0.0
-    for stamp, picture in read_pictures(path, stamps, damage):
-        candidates[stamp] = _finder().find(picture, at_least=SHRINKING * side)
-        side = max((box.side for box in candidates[stamp]), default=side)
-    boxes, found = track(list(candidates.values()))
-    places: Sequence[Box | None] = boxes or [None] * len(found)
-    pictures = read_pictures(path, np.array(list(candidates), np.int64), Damage())
-    crops = [
-        _jpeg(crop(picture, box, options.face_size, options.margin), options)
-        for (_, picture), box in zip(pictures, places, strict=True)
-    ]
+    audio = read_audio(path, options.max_seconds, damage)
     if damage.packets:
-        notes.append(f"{damage.packets} damaged packets of pictures skipped")
-    return crops, np.array([clock[stamp] for stamp in candidates]), found
-
-
-def _read_face_images(
-    folder: Path, options: ClipOptions, notes: list[str]
-) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-    """The images of `folder/<n>.jpg` in the order of their numbers, as `_read_faces` gives them."""
-    numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdigit()]
-    paths = sorted(numbered, key=lambda path: (int(path.stem), path.name))
-    seconds = np.arange(len(paths)) / IMAGES_PER_SECOND
-    faces, times = [], []
-    for index in pick_evenly(seconds, options.max_frames):
-        image = cv2.imdecode(np.fromfile(paths[index], np.uint8), cv2.IMREAD_COLOR_RGB) if _size(paths[index]) else None
-        if image is None:
-            notes.append(f"face image {paths[index].name} cannot be read")
-            continue
-        faces.append(_jpeg(crop(image, None, options.face_size, 0.0), options))
-        times.append(seconds[index])
-    return faces, np.array(times), np.ones(len(faces), bool)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _jpeg(picture: np.ndarray, options: ClipOptions) -> bytes:
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
-    )
-    return data.tobytes()
-
-
-@functools.cache
-def _finder() -> FaceFinder:
-    return FaceFinder()
+        remarks.append(Remark(DAMAGED_SOUND, f"{damage.packets} packets"))
+    if damage.seconds > CUT_OFF_SECONDS:
+        remarks.append(Remark(CUT_OFF, f"{path.name}: sound lacks {damage.seconds:.1f} s"))
+    return audio

@@ -5,7 +5,8 @@ One example:
     id          bytes                the clip's name
     faces       N times bytes        JPEG face crops, RGB, face_size x face_size pixels, undecoded
     times       float32 [N]          seconds since the clip's start
-    face_found  bool [N]             False: the crop is where the face was last seen, or the middle of the picture
+    face_found  bool [N]             whether the crop counts; False: it is where the face was last seen, or the middle
+                                     of the picture. In a clip without any face, --no-face=centre makes all True.
     audio       int16 [M]            mono, 16 kHz; [0] when there is no track
     transcript  bytes                UTF-8; empty when there are no words
     labels      float32 [K]          in [0, 1]; NaN where unknown
@@ -21,6 +22,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+
+BUILDING, OLDER = ".building", ".older"
+"""Folders beside the dataset while it is written and replaced."""
 
 Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 
@@ -68,22 +72,30 @@ def dataset_path(out: Path) -> Path:
 def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[str, Any]) -> Path:
     """Writes the dataset beside its place and moves it there when it is whole; replaces an older one.
 
+    `clear_leftovers` must have been called.
+
     Args:
         out: the data folder.
         splits: for each split, a function that yields (key, example).
         metadata: what `emi_jax` reads beside the examples; JSON-able.
     """
-    building = out / ".building"
-    shutil.rmtree(building, ignore_errors=True)
+    building, older = out / BUILDING, out / OLDER
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         Emi(splits, metadata, building).download_and_prepare()
     final = dataset_path(out)
-    shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        final.rename(older)  # in one go: a folder that is being deleted would pass for a dataset
     dataset_path(building).rename(final)
-    shutil.rmtree(building)
+    clear_leftovers(out)
     return final
+
+
+def clear_leftovers(out: Path) -> None:
+    """Deletes what a stopped `write_dataset` left, or a finished one replaced."""
+    for name in (BUILDING, OLDER):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def open_dataset(out: Path) -> tfds.core.DatasetBuilder:

@@ -1,19 +1,11 @@
-"""Finds the largest face, follows it through a clip and cuts it out.
-
-The detectors are OpenCV's Haar cascades, which come with the package: frontal faces first, profiles where there are
-none.
-"""
+"""Follows the largest face through a clip and cuts it out. Where faces are is told by `data_prep.detectors`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-CASCADES = Path(cv2.__file__).parent / "data"
-DETECTION_SIDE = 320  # detection runs on a copy with at most this many pixels on its longer side
-SMALLEST = 1 / 6  # of the picture's shorter side: smaller faces are taken for background
 SHRINKING = 0.5  # a box smaller than this share of the face just seen is not that face
 
 
@@ -23,36 +15,6 @@ class Box(NamedTuple):
     x: float
     y: float
     side: float
-
-
-class FaceFinder:
-    """Finds faces in single pictures. It holds native objects: make one per process."""
-
-    def __init__(self):
-        names = ("frontalface_alt2", "frontalface_default", "profileface")
-        self._cascades = [cv2.CascadeClassifier(f"{CASCADES}/haarcascade_{name}.xml") for name in names]
-
-    def find(self, picture: np.ndarray, at_least: float = 0.0) -> list[Box]:
-        """Finds all faces in a picture.
-
-        Args:
-            picture: uint8 [height, width, 3] RGB.
-            at_least: side in pixels below which a face need not be found; small ones take the most time.
-        """
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        scale = min(1.0, DETECTION_SIDE / max(grey.shape))
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        least = max(24, round(SMALLEST * min(grey.shape)), round(at_least * scale))
-        frontal, fallback, profile = self._cascades
-        for cascade in (frontal, fallback, profile):
-            if len(boxes := cascade.detectMultiScale(grey, 1.1, 4, minSize=(least, least))):
-                return [Box(x / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(boxes).tolist()]
-        flipped = profile.detectMultiScale(cv2.flip(grey, 1), 1.1, 4, minSize=(least, least))
-        width = grey.shape[1]
-        return [
-            Box((width - x - side) / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(flipped).tolist()
-        ]
 
 
 def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:

@@ -6,6 +6,7 @@ Second 0 is the earliest timestamp of the file, for pictures and sound alike.
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,20 @@ from av.video.reformatter import VideoReformatter
 from data_prep.errors import ClipError
 
 SAMPLE_RATE = 16_000
+MOST_PIXELS = 1 << 26  # of one picture, 8192 x 8192: a header that claims more is not believed
 
 
 @dataclasses.dataclass
 class Damage:
-    """How many packets of a file could not be decoded."""
+    """What of a stream could not be read.
+
+    Attributes:
+        packets: those that could not be decoded, or only with pieces missing.
+        seconds: what its header claims beyond its last sample.
+    """
 
     packets: int = 0
+    seconds: float = 0.0
 
 
 @contextlib.contextmanager
@@ -34,7 +42,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     Raises:
         ClipError: there is no such file, or it is no media file that FFmpeg can read.
     """
-    if not path.is_file():
+    if not path.is_file():  # a folder or a pipe is none, and a pipe would wait for ever
         raise ClipError(path, "no such file")
     try:
         container = av.open(str(path), metadata_errors="replace")
@@ -47,25 +55,43 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             raise ClipError(path, f"cannot be read to its end ({_reason(error)})") from error
 
 
-def picture_stamps(container: InputContainer) -> np.ndarray:
-    """Presentation timestamps of all pictures, int64 [N], ascending, in the stream's own unit; [0] without pictures.
+def picture_stamps(container: InputContainer, max_seconds: float = math.inf) -> np.ndarray:
+    """Presentation timestamps of the pictures before max_seconds, int64 [N], ascending, in the stream's own unit.
 
-    They are read from the packets, without decoding; where packets carry none (AVI), the pictures are decoded.
+    They are read from the packets, without decoding; where packets carry none (AVI), the pictures are decoded. [0]
+    without pictures.
     """
-    stream = _video_stream(container)
-    if stream is None:
+    stream = video_stream(container)
+    if stream is None or stream.time_base is None:
         return np.zeros(0, np.int64)
-    packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-    stamps = [packet.pts for packet in packets]
-    if None in stamps:
-        container.seek(0)
-        stamps = [frame.pts for frame in _decode(container, stream, Damage())]
-    return np.unique(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
+    end = (max_seconds + _start(container)) / float(stream.time_base)
+    stamps: list[int] = []
+    for packet in container.demux(stream):
+        if packet.size and not packet.is_discard:
+            if packet.pts is None:
+                container.seek(0)
+                stamps = _decoded_stamps(container, stream, end)
+                break
+            if packet.pts < end:
+                stamps.append(packet.pts)
+        if packet.dts is not None and packet.dts >= end:  # no later packet is shown before it is decoded
+            break
+    return np.unique(np.array(stamps, np.int64))
+
+
+def _decoded_stamps(container: InputContainer, stream: av.VideoStream, end: float) -> list[int]:
+    stamps = []
+    for frame in _decode(container, stream, Damage()):
+        if frame.pts is not None:
+            if frame.pts >= end:
+                break
+            stamps.append(frame.pts)
+    return stamps
 
 
 def seconds_of(container: InputContainer, stamps: np.ndarray) -> np.ndarray:
     """Timestamps as seconds since the file's earliest one, float64 [N]."""
-    stream = _video_stream(container)
+    stream = video_stream(container)
     if stream is None or stream.time_base is None:
         return np.zeros(len(stamps))
     return np.maximum(stamps * float(stream.time_base) - _start(container), 0.0)
@@ -75,7 +101,7 @@ def read_pictures(path: Path, stamps: np.ndarray, damage: Damage) -> Iterator[tu
     """Yields (timestamp, uint8 [height, width, 3] RGB) for the given timestamps that can be decoded, ascending."""
     wanted = set(stamps.tolist())
     with open_media(path) as container:
-        stream = _video_stream(container)
+        stream = video_stream(container)
         if stream is None or not wanted:
             return
         reformatter = VideoReformatter()  # one for all: setting up the colour conversion costs more than doing it
@@ -113,10 +139,20 @@ def read_audio(path: Path, max_seconds: float, damage: Damage) -> np.ndarray:
                 break
         else:
             pieces += [block.to_ndarray()[0] for block in resampler.resample(None)] if pieces else []
+            length = sum(map(len, pieces))
+            claimed = min(claimed_seconds(container, stream), max_seconds)
+            damage.seconds = max(0.0, claimed - length / SAMPLE_RATE)
     return np.concatenate([np.zeros(0, np.int16), *pieces])[:limit]
 
 
-def _video_stream(container: InputContainer) -> av.VideoStream | None:
+def claimed_seconds(container: InputContainer, stream: av.stream.Stream) -> float:
+    """How long the header says that a stream is; 0 when it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+
+
+def video_stream(container: InputContainer) -> av.VideoStream | None:
     """The first stream of moving pictures: cover art of a song is none."""
     cover = av.stream.Disposition.attached_pic
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
@@ -125,11 +161,16 @@ def _video_stream(container: InputContainer) -> av.VideoStream | None:
 def _decode(container: InputContainer, stream: av.stream.Stream, damage: Damage) -> Iterator:
     """Decodes what can be decoded; counts the packets that cannot."""
     stream.codec_context.thread_count = 1  # clips are read in parallel already
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     for packet in container.demux(stream):
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.FFmpegError:
             damage.packets += 1
+            continue
+        for frame in frames:
+            damage.packets += bool(getattr(frame, "is_corrupt", False))  # subtitles have no such flag
+            yield frame
 
 
 def _start(container: InputContainer) -> float:

@@ -4,30 +4,44 @@ First each clip is read into a staging folder by worker processes, then all are 
 go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is there already does nothing.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from data_prep.clip import ClipOptions, ClipSource
+from data_prep.clip import ClipSource
 from data_prep.corpora import SPLITS, Corpus
-from data_prep.corpora.folder import read_folder
-from data_prep.corpora.synthetic import COUNTS, SEED, read_synthetic, write_synthetic
-from data_prep.corpora.vidmimic2 import read_vidmimic2
+from data_prep.corpora.reading import Request, read_corpus
+from data_prep.corpora.synthetic import COUNTS, SEED
+from data_prep.detectors import load_detector
 from data_prep.errors import ClipError, CorpusError
-from data_prep.report import SHEET, Report, make_report, write_contact_sheet
+from data_prep.files import sole_writer
+from data_prep.options import ClipOptions
+from data_prep.report import Report, make_report
+from data_prep.speech import check_recogniser
 from data_prep.staging import Staged, load_staged, signature, stage_clip, staged_path
 from data_prep.workers import map_clips
 
-CORPORA = ("synthetic", "vidmimic2", "folder")
 DEMO_OPTIONS = ClipOptions(max_frames=16, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
+TIME_LIMIT = 120.0  # seconds for one clip
+SAMPLES = 24  # clips on the report's contact sheet
+
+Work = Callable[[ClipSource], Staged]
+Outcomes = Iterable[tuple[ClipSource, Staged | Exception]]
+
+
+def default_options(corpus: str) -> ClipOptions:
+    """How the clips of a corpus are read unless told otherwise; new clips for its models are read in the same way."""
+    return DEMO_OPTIONS if corpus == "synthetic" else ClipOptions()
 
 
 def prepare(
@@ -42,14 +56,14 @@ def prepare(
     seed: int = SEED,
     options: ClipOptions | None = None,
     processes: int | None = None,
+    time_limit: float | None = TIME_LIMIT,
     progress: bool = True,
 ) -> Report:
     """Prepares a corpus.
 
     Args:
         corpus: synthetic, vidmimic2 or folder.
-        out: the data folder; the dataset comes to lie in `out/emi/1.0.0`, with report.json and contact_sheet.png in
-            `out`.
+        out: the data folder; the dataset comes to lie in `out/emi/1.0.0`, with report.json and report.html in `out`.
         source: folder of the raw corpus; the synthetic one is written there first, by default to `out/raw_corpus`.
         labels: the CSV of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
@@ -58,49 +72,123 @@ def prepare(
         seed: of the synthetic corpus' content.
         options: how clips are read; None takes the corpus' own.
         processes: worker processes; None takes one per CPU.
+        time_limit: seconds after which a clip is given up and left out; None waits for ever.
         progress: whether to show progress bars.
 
     Returns:
         What was done, as saved in `out/report.json`.
 
     Raises:
-        CorpusError: the corpus cannot be used as it is.
+        CorpusError: the corpus cannot be used as it is, or another process is writing to `out`.
     """
-    started = time.monotonic()
-    out = Path(out)
+    options = options or default_options(corpus)
+    folder, table, words = (Path(path) if path else None for path in (source, labels, transcripts))
+    request = Request(corpus, folder, table, label_range, words, counts, seed)
+    return prepare_here(request, Path(out), options, processes, time_limit, progress)
+
+
+def prepare_here(
+    request: Request,
+    out: Path,
+    options: ClipOptions,
+    processes: int | None = None,
+    time_limit: float | None = TIME_LIMIT,
+    progress: bool = True,
+) -> Report:
+    """Prepares a corpus with the processes of this machine; for arguments and errors see `prepare`."""
     processes = processes or len(os.sched_getaffinity(0))
-    options = options or (DEMO_OPTIONS if corpus == "synthetic" else ClipOptions())
     bar = functools.partial(_bar, shown=progress)
-    words = Path(transcripts) if transcripts else None
-    if corpus == "synthetic":
-        folder = Path(source) if source else out / "raw_corpus"
-        write_synthetic(folder, counts, seed, processes, bar)
-        found = read_synthetic(folder, words)
-    elif corpus not in CORPORA:
-        raise CorpusError(f"corpus: found {corpus!r}, expected one of {', '.join(CORPORA)}")
-    elif source is None:
-        raise CorpusError(f"corpus {corpus}: found no source, expected --source=DIR with its clips")
-    elif corpus == "vidmimic2":
-        found = read_vidmimic2(Path(source), words)
-    else:
-        found = read_folder(Path(source), Path(labels) if labels else None, label_range, words)
-    return _build(found, out, options, processes, bar, started)
+
+    def run(work: Work, clips: Sequence[ClipSource]) -> Outcomes:
+        return bar(map_clips(work, clips, processes, time_limit), len(clips), "reading clips")
+
+    return build(request, out, options, run, processes, bar)
 
 
-def _build(corpus: Corpus, out: Path, options: ClipOptions, processes: int, bar: Any, started: float) -> Report:
-    # Imported here: worker processes import this module and need no TFDS.
-    from data_prep.dataset import dataset_path, write_dataset
+def build(
+    request: Request,
+    out: Path,
+    options: ClipOptions,
+    run: Callable[[Work, Sequence[ClipSource]], Outcomes],
+    processes: int = 1,
+    bar: Any = None,
+) -> Report:
+    """Prepares a corpus, whoever runs the work on each clip.
 
-    recipe = _recipe(corpus, options)
-    if _finished_recipe(dataset_path(out)) == recipe:
-        return Report.load(out)
-    staging = out / "staging"
-    staging.mkdir(parents=True, exist_ok=True)
+    Args:
+        request: the corpus.
+        out: the data folder.
+        options: how clips are read.
+        run: calls a function on every clip, anywhere and in any order, and gives (clip, result or error).
+        processes: that write the synthetic corpus, with `bar` as its progress.
+        bar: wraps results as they come, given their number and a title.
 
+    Raises:
+        CorpusError: as `prepare`.
+    """
+    # Imported here: worker processes import this module and need neither TFDS nor matplotlib.
+    from data_prep.dataset import clear_leftovers, dataset_path, write_dataset
+    from data_prep.report_page import write_page
+
+    started = time.monotonic()
+    if request.corpus == "synthetic" and request.source is None:
+        request = dataclasses.replace(request, source=out / "raw_corpus")
+    load_detector(options.detector)
+    if options.asr:
+        check_recogniser(options.asr)
+    with sole_writer(out):
+        corpus = read_corpus(request, processes, bar)
+        recipe = _recipe(corpus, options)
+        staging = out / "staging"
+        clear_leftovers(out)
+        if _finished_recipe(dataset_path(out)) == recipe:
+            shutil.rmtree(staging, ignore_errors=True)  # a call was stopped after its last step but this
+            return Report.load(out)
+        staging.mkdir(exist_ok=True)
+
+        work = functools.partial(stage_clip, folder=staging, options=options, asr_cache=out / "asr")
+        staged, failed = _sort(run(work, corpus.clips))
+        if not staged:
+            first = f"; the first: {failed[0][1]}" if failed else ""
+            raise CorpusError(f"corpus {corpus.name}: found no clip that can be read, expected at least one{first}")
+
+        fingerprint = _fingerprint(corpus, staged)
+        metadata = {
+            "corpus": corpus.name,
+            "label_names": list(corpus.label_names),
+            "label_range": list(corpus.label_range),
+            "face_size": options.face_size,
+            "fingerprint": fingerprint,
+            "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
+            "recipe": recipe,
+        }
+
+        def examples(split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+            for clip, _ in staged:
+                if clip.split == split:
+                    yield clip.id, load_staged(staged_path(clip, staging, options), len(corpus.label_names))
+
+        splits = {
+            split: functools.partial(examples, split) for split in SPLITS if any(c.split == split for c, _ in staged)
+        }
+        seconds = time.monotonic() - started
+        report = make_report(corpus, staged, failed, dataset_path(out), fingerprint, seconds)
+        seen = [clip for clip, row in staged if row.frames]
+        shown = seen[:: math.ceil(len(seen) / SAMPLES) or 1]
+        write_page(report, (load_staged(staged_path(clip, staging, options), 0) for clip in shown), out)
+        report.save(out)
+        write_dataset(out, splits, metadata)
+        shutil.rmtree(staging)
+        return report
+
+
+def _sort(
+    outcomes: Outcomes,
+) -> tuple[list[tuple[ClipSource, Staged]], list[tuple[ClipSource, ClipError]]]:
+    """Clips that were read, and those that were not, in an order that does not depend on how they came."""
     staged: list[tuple[ClipSource, Staged]] = []
     failed: list[tuple[ClipSource, ClipError]] = []
-    work = functools.partial(stage_clip, folder=staging, options=options)
-    for clip, outcome in bar(map_clips(work, corpus.clips, processes), len(corpus.clips), "reading clips"):
+    for clip, outcome in outcomes:
         if isinstance(outcome, ClipError):
             failed.append((clip, outcome))
         elif isinstance(outcome, Exception):
@@ -109,34 +197,7 @@ def _build(corpus: Corpus, out: Path, options: ClipOptions, processes: int, bar:
             staged.append((clip, outcome))
     staged.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
     failed.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
-    if not staged:
-        first = f"; the first: {failed[0][1]}" if failed else ""
-        raise CorpusError(f"corpus {corpus.name}: found no clip that can be read, expected at least one{first}")
-
-    fingerprint = _fingerprint(corpus, staged)
-    metadata = {
-        "corpus": corpus.name,
-        "label_names": list(corpus.label_names),
-        "label_range": list(corpus.label_range),
-        "face_size": options.face_size,
-        "fingerprint": fingerprint,
-        "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
-        "recipe": recipe,
-    }
-
-    def examples(split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for clip, _ in staged:
-            if clip.split == split:
-                yield clip.id, load_staged(staged_path(clip, staging, options), len(corpus.label_names))
-
-    splits = {split: functools.partial(examples, split) for split in SPLITS if any(c.split == split for c, _ in staged)}
-    sample = [load_staged(staged_path(clip, staging, options), 0) for clip, _ in staged[:: max(1, len(staged) // 12)]]
-    write_contact_sheet(sample, out / SHEET)
-    seconds = time.monotonic() - started
-    make_report(corpus, staged, failed, dataset_path(out), fingerprint, seconds).save(out)
-    write_dataset(out, splits, metadata)
-    shutil.rmtree(staging)
-    return Report.load(out)
+    return staged, failed
 
 
 def _recipe(corpus: Corpus, options: ClipOptions) -> str:

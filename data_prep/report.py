@@ -1,23 +1,23 @@
-"""What preparation did, for people and for machines: report.json, a summary and a sheet of sample faces."""
+"""What preparation did, for people and for machines: report.json and a summary; `report_page` draws it."""
 
 import collections
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 from data_prep.clip import ClipSource
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.errors import ClipError
+from data_prep.files import write_whole
+from data_prep.remarks import CENTRED, NO_FACE
 from data_prep.staging import Staged
 
 FILE = "report.json"
-SHEET = "contact_sheet.png"
-SHOWN = 5  # problems printed of each kind; the file holds them all
+SHOWN = 5  # lines printed of each kind of problem; the file holds them all
+BINS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,11 @@ class Report:
         left_out: {id, split, path, why} of each clip that could not be read.
         faces_found: share of the kept pictures in which a face was found.
         missing: number of clips without vision, audio, text.
-        labels: per label its mean, standard deviation and share above zero.
-        notes: remarks on the corpus and on single clips.
+        no_face: number of clips with pictures but no face in any, whether vision is absent or their middle is used.
+        labels: per label its mean, standard deviation, share above zero and how many clips know it.
+        histograms: "seconds" (of the clips' length) and each label -> counts in BINS equal bins and their edges.
+        remarks: kind of oddity -> {id, split, detail} of each clip that was read in spite of it.
+        notes: remarks on the corpus as a whole.
         seconds: how long it took.
     """
 
@@ -44,13 +47,16 @@ class Report:
     left_out: list[dict[str, str]]
     faces_found: float
     missing: dict[str, int]
+    no_face: int
     labels: dict[str, dict[str, float]]
+    histograms: dict[str, dict[str, list[float]]]
+    remarks: dict[str, list[dict[str, str]]]
     notes: list[str]
     seconds: float
 
     def save(self, out: Path) -> None:
         """Writes report.json into the folder."""
-        (out / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n")
+        write_whole(out / FILE, (json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n").encode())
 
     @classmethod
     def load(cls, out: Path) -> "Report":
@@ -70,6 +76,7 @@ class Report:
             ),
             f"clips left out: {len(self.left_out)}",
             *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
+            *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
             *_some([f"note: {note}" for note in self.notes]),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
         ]
@@ -90,6 +97,12 @@ def make_report(
     known = np.array([clip.labels for clip, _ in staged if clip.labels], np.float64).reshape(
         -1, len(corpus.label_names)
     )
+    remarks: dict[str, list[dict[str, str]]] = {}
+    for clip, row in staged:
+        for kind, detail in row.remarks:
+            remarks.setdefault(kind, []).append({"id": clip.id, "split": clip.split, "detail": detail})
+    columns = {name: known[:, k][~np.isnan(known[:, k])] for k, name in enumerate(corpus.label_names)}
+    columns = {name: values for name, values in columns.items() if len(values)}
     return Report(
         corpus=corpus.name,
         dataset=str(dataset),
@@ -102,34 +115,31 @@ def make_report(
             "audio": sum(row.seconds == 0 for _, row in staged),
             "text": sum(not row.words for _, row in staged),
         },
-        labels={name: stats for k, name in enumerate(corpus.label_names) if (stats := _statistics(known[:, k]))},
-        notes=[*corpus.notes, *(f"{clip.split} {clip.id}: {note}" for clip, row in staged for note in row.notes)],
+        no_face=sum(len(remarks.get(kind, ())) for kind in (NO_FACE, CENTRED)),
+        labels={name: _statistics(values) for name, values in columns.items()},
+        histograms={
+            "seconds": _histogram([row.length for _, row in staged], None),
+            **{name: _histogram(values, (0.0, 1.0)) for name, values in columns.items()},
+        },
+        remarks=dict(sorted(remarks.items())),
+        notes=list(corpus.notes),
         seconds=round(seconds, 1),
     )
 
 
-def write_contact_sheet(examples: Sequence[dict[str, Any]], path: Path, columns: int = 8) -> None:
-    """Draws up to `columns` face crops of each example in a row; crops without a face are dimmed."""
-    rows = []
-    for example in examples:
-        count = len(example["faces"])
-        picks = np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
-        crops = [
-            np.asarray(cv2.imdecode(np.frombuffer(example["faces"][n], np.uint8), cv2.IMREAD_COLOR)) for n in picks
-        ]
-        crops = [image if example["face_found"][n] else image // 3 for n, image in zip(picks, crops, strict=True)]
-        if crops:
-            rows.append(np.concatenate(crops + [np.zeros_like(crops[0])] * (columns - len(crops)), axis=1))
-    if rows:
-        cv2.imwrite(str(path), np.concatenate(rows, axis=0))
-
-
 def _statistics(values: np.ndarray) -> dict[str, float]:
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return {}
-    stats = {"mean": values.mean(), "sd": values.std(), "above_zero": (values > 0).mean()}
+    stats = {"mean": values.mean(), "sd": values.std(), "above_zero": (values > 0).mean(), "known": len(values)}
     return {name: round(float(value), 4) for name, value in stats.items()}
+
+
+def _histogram(values: Iterable[float], span: tuple[float, float] | None) -> dict[str, list[float]]:
+    counts, edges = np.histogram(np.fromiter(values, np.float64), BINS, span)
+    return {"counts": counts.tolist(), "edges": edges.round(4).tolist()}
+
+
+def _first(clips: Sequence[dict[str, str]]) -> str:
+    detail = f" ({clips[0]['detail']})" if clips[0]["detail"] else ""
+    return f"{clips[0]['split']} {clips[0]['id']}{detail} the first"
 
 
 def _some(lines: list[str]) -> list[str]:

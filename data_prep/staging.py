@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.clip import Clip, ClipOptions, ClipSource, read_clip
+from data_prep.clip import Clip, ClipSource, read_clip
+from data_prep.errors import ClipError, CorpusError
+from data_prep.files import whole_file
+from data_prep.media import SAMPLE_RATE
+from data_prep.options import ClipOptions
+from data_prep.remarks import Remark
 
-FORMAT = 1  # raise it when the same files give another example
+FORMAT = 2  # raise it when the same files give another example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,18 +25,30 @@ class Staged:
 
     Attributes:
         digest: hash of the example's content.
-        frames: pictures kept, and `faces` of them with a face found.
+        frames: pictures kept, and `faces` of them that count as a face.
         seconds: of sound.
+        length: seconds until the last picture or sample.
         words: whether there is a transcript.
-        notes: what was odd about its files.
+        remarks: what was odd about its files.
     """
 
     digest: str
     frames: int
     faces: int
     seconds: float
+    length: float
     words: bool
-    notes: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    def to_json(self) -> str:
+        """Text for `from_json`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Staged":
+        """What `to_json` wrote."""
+        told = json.loads(text)
+        return cls(**{**told, "remarks": tuple(Remark(*remark) for remark in told["remarks"])})
 
 
 def signature(source: ClipSource, options: ClipOptions) -> str:
@@ -41,17 +58,20 @@ def signature(source: ClipSource, options: ClipOptions) -> str:
     return _hash(json.dumps([FORMAT, files, told, dataclasses.asdict(options)]).encode())
 
 
-def stage_clip(source: ClipSource, folder: Path, options: ClipOptions) -> Staged:
-    """Reads a clip into the folder, unless it is there already. Raises ClipError as `read_clip` does."""
+def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache: Path | None = None) -> Staged:
+    """Reads a clip into the folder, unless it is there already.
+
+    Raises:
+        ClipError: the clip cannot be read, whatever it is that a decoder says of it.
+        OSError: the folder cannot be written to.
+    """
     path = staged_path(source, folder, options)
     if not path.exists():
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_pack(read_clip(source, options)))
-        partial.rename(path)
+        arrays = _pack(_read(source, options, asr_cache))
+        with whole_file(path) as file:
+            np.savez(file, allow_pickle=False, **arrays)
     with np.load(path) as arrays:
-        summary = json.loads(str(arrays["summary"]))
-    return Staged(**{**summary, "notes": tuple(summary["notes"])})
+        return Staged.from_json(str(arrays["summary"]))
 
 
 def staged_path(source: ClipSource, folder: Path, options: ClipOptions) -> Path:
@@ -76,6 +96,15 @@ def load_staged(path: Path, labels: int) -> dict[str, Any]:
         }
 
 
+def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
+    try:
+        return read_clip(source, options, asr_cache)
+    except (ClipError, CorpusError):
+        raise
+    except Exception as error:  # broken media make decoders raise anything, and one bad file must never stop the rest
+        raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
+
+
 def _pack(clip: Clip) -> dict[str, np.ndarray]:
     example = clip.example
     blob = b"".join(example["faces"])
@@ -83,15 +112,17 @@ def _pack(clip: Clip) -> dict[str, np.ndarray]:
     arrays["faces"] = np.frombuffer(blob, np.uint8)
     arrays["face_sizes"] = np.array([len(face) for face in example["faces"]], np.int64)
     arrays["text"] = np.array(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))
+    seconds = len(example["audio"]) / SAMPLE_RATE
     summary = Staged(
         digest=_digest(arrays),
         frames=len(example["faces"]),
         faces=int(example["face_found"].sum()),
-        seconds=len(example["audio"]) / 16_000,
+        seconds=seconds,
+        length=max(seconds, float(max(example["times"], default=0.0))),
         words=bool(example["transcript"]),
-        notes=clip.notes,
+        remarks=clip.remarks,
     )
-    arrays["summary"] = np.array(json.dumps(dataclasses.asdict(summary)))
+    arrays["summary"] = np.array(summary.to_json())
     return arrays
 
 
@@ -104,7 +135,7 @@ def _file_mark(path: Path | None) -> list | None:
         return None
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return [path.name]
     return [path.name, status.st_size, status.st_mtime_ns]
 

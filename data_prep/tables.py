@@ -9,6 +9,7 @@ from pathlib import Path
 from data_prep.errors import CorpusError
 
 FILENAME = "Filename"
+LONGEST_NAME = 150  # bytes; with what preparation adds to it, a file system still takes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +114,9 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_name(row: Row) -> None:
+    """Names become file names: one that is a path, or no file can bear, is a fault."""
     name = row.name
-    if not name or name in {".", ".."} or name.startswith(".") or any(mark in name for mark in "/\\:\0"):
+    if not name or name.startswith(".") or any(mark in name for mark in "/\\:") or not name.isprintable():
         raise row.fault(FILENAME, "the plain name of a clip, without folders")
+    if len(name.encode()) > LONGEST_NAME:
+        raise row.fault(FILENAME, f"a name of at most {LONGEST_NAME} bytes")

@@ -24,7 +24,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
     if not isinstance(table, dict):
         raise CorpusError(f"{path}: found a JSON {type(table).__name__}, expected an object {{name: text}}")
     for name, text in table.items():
-        if not isinstance(text, str):
+        if not isinstance(text, str) or any("\ud800" <= letter <= "\udfff" for letter in text):  # half a letter
             raise CorpusError(f"{path}, entry {name!r}: found {text!r}, expected text")
     return {plain_name(name): text for name, text in table.items()}
 

@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import transformers
 
 from emi_jax import pretrained
+from emi_jax.attention_kernel import choose_attention
 from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
-from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models import build_encoder
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 
@@ -37,16 +39,33 @@ class Encoders:
         towers: for the models.
         params: for the towers that were loaded, `{modality: {"encoder": ...}}`; the others start from scratch.
         tokenizer: of the text encoder; None without one.
+        max_tokens: what the text encoder takes at most, special ones included; 0 without one.
     """
 
     towers: Towers
     params: dict[str, dict]
     tokenizer: transformers.PreTrainedTokenizerBase | None
+    max_tokens: int
 
     @property
     def image_size(self) -> int:
         """Side of a frame in pixels; 0 without a vision encoder."""
         return self.towers.vision.encoder.config.image_size if self.towers.vision else 0
+
+    @property
+    def preprocessing(self) -> str:
+        """All that the features of a clip depend on beside weights, as text that is the same for the same."""
+        towers = {name: getattr(self.towers, name) for name in MODALITIES if getattr(self.towers, name) is not None}
+        facts: list[Any] = [
+            (name, tower.encoder.config.model_type, tower.encoder.config, str(jnp.dtype(tower.encoder.dtype)))
+            for name, tower in towers.items()
+        ]
+        facts += [json.dumps(_preprocessor(tower)) for name, tower in towers.items() if name != TEXT]
+        if self.tokenizer:
+            facts.append(sorted(self.tokenizer.get_vocab().items()))
+            if backend := getattr(self.tokenizer, "backend_tokenizer", None):
+                facts += [backend.normalizer, backend.pre_tokenizer, backend.post_processor]
+        return repr(facts)
 
     def save(self, folder: Path, params: Mapping[str, Any]) -> None:
         """Keeps all encoders, with `params` as the towers' parameters, in a folder for each modality.
@@ -73,15 +92,21 @@ def open_encoders(
     *,
     workdir: Path,
     init_from: str,
+    scale: str,
+    image_size: int,
+    devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
 ) -> Encoders:
     """Takes each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
 
     Args:
-        model: the config's section: for each modality `pretrained` and `config`; `dtype` and `remat`.
+        model: the config's section: for each modality `pretrained` and `config`; `dtype`, `remat` and `attention`.
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
+        scale: the preset that makes such a run, for messages.
+        image_size: side of the frames; 0 for the one that the vision encoder was trained with.
+        devices: those that the encoders will run on.
         transcripts: gives those on which a tokenizer is trained for a text encoder from scratch.
 
     Raises:
@@ -90,29 +115,44 @@ def open_encoders(
     if init_from and not (Path(init_from) / TRAINED).is_dir():
         raise UserError(
             f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: "
-            f"python run.py --config=configs/stage1.py --workdir={init_from}"
+            f"python run.py --config=configs/stage1.py:{scale} --workdir={init_from}"
         )
     towers: dict[str, Any] = {}
-    params, tokenizer = {}, None
-    options = {"dtype": jnp.dtype(model["dtype"]), "remat": model["remat"]}
+    params, tokenizer, max_tokens = {}, None, 0
+    dtype = jnp.dtype(model["dtype"])
+    attention = choose_attention(model["attention"], dtype, devices)
+    log.info("attention: %s", {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
+    options: dict[str, Any] = {"dtype": dtype, "remat": model["remat"], "attention_implementation": attention}
     for modality in modalities:
         section = model[modality]
         source, why = _source(modality, section, workdir, init_from)
         log.info("%-7s encoder: %s", modality, why)
         if source:
-            encoder, loaded = pretrained.load_encoder(source, modality, **options)
+            size = image_size or None if modality == VISION else None
+            encoder, loaded = pretrained.load_encoder(source, modality, image_size=size, **options)
             params[modality] = {"encoder": loaded}
             facts = pretrained.load_preprocessing(source, modality)
             if modality == TEXT:
-                tokenizer = load_tokenizer(source)
+                tokenizer, max_tokens = load_tokenizer(source), facts["max_tokens"]
         else:
             facts, config = {}, dict(section["config"])
+            if modality == VISION and image_size:
+                config["image_size"] = image_size
             if modality == TEXT:
                 tokenizer = train_wordpiece(transcripts(), section["vocab_size"])
                 config["vocab_size"] = len(tokenizer)
-            encoder = build_encoder(config, modality, **options)
+            encoder = _build(modality, config, options)
+            if modality == TEXT:
+                max_tokens = encoder.config.max_position_embeddings
         towers[modality] = _tower(modality, encoder, facts)
-    return Encoders(Towers(**towers), params, tokenizer)
+    return Encoders(Towers(**towers), params, tokenizer, max_tokens)
+
+
+def _build(modality: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return build_encoder(config, modality, **options)
+    except ValueError as error:
+        raise UserError(f"config.model.{modality}.config: {error}") from error
 
 
 def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as Facts
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
 from emi_jax.errors import UserError
+from emi_jax.inputs import corruption
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, rows
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
@@ -22,12 +24,12 @@ from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import ClipTransform, InputShape, Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
-from emi_jax.models.fusion import build_head
+from emi_jax.models.heads import build_head
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity, Weights
 from emi_jax.train import parameters
 from emi_jax.train.checkpoints import Checkpoints
-from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.evaluation import Evaluator, Forward
 from emi_jax.train.hooks import Evaluate, Log, Save, StopSignal
 from emi_jax.train.loop import Timed, fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
@@ -98,6 +100,9 @@ class Experiment:
             modalities,
             workdir=folder.path,
             init_from=config.init_from,
+            scale=config.preset.split(",")[0],
+            image_size=config.data.image_size,
+            devices=mapping.devices,
             transcripts=lambda: transcripts(dataset.split("train")),
         )
         shape = InputShape(
@@ -106,7 +111,7 @@ class Experiment:
             num_frames=config.data.num_frames,
             image_size=encoders.image_size,
             num_samples=round(config.data.seconds * SAMPLE_RATE),
-            num_tokens=config.data.num_tokens,
+            num_tokens=_tokens(config.data.num_tokens, encoders.max_tokens),
         )
         transform = ClipTransform(shape, encoders.tokenizer)
         stage = STAGES[config.stage](config, encoders, _example(transform), dataset)
@@ -116,7 +121,9 @@ class Experiment:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
         self.workdir.write_config(self.config.to_dict())
-        examples, transform = self._inputs("train", augment=True)
+        labels = {"names": self.dataset.label_names, "range": self.dataset.label_range}
+        self.workdir.write_json("labels.json", labels)
+        examples, transform = self.inputs("train", augment=True)
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
@@ -174,18 +181,23 @@ class Experiment:
         self.encoders.save(folder, jax.device_get(params["towers"]))
         return folder
 
-    def evaluator(self, split: str) -> Evaluator:
-        """An evaluator of the stage on a split of the dataset."""
-        examples, transform = self._inputs(split, augment=False)
-        return Evaluator(self.stage, self.mapping, examples, transform, self.config.train.batch_size, split)
+    def evaluator(self, split: str, function: Forward | None = None) -> Evaluator:
+        """An evaluator of the stage, or of another function of (params, batch), on a split of the dataset."""
+        examples, transform = self.inputs(split, augment=False)
+        return Evaluator(self.stage, self.mapping, examples, transform, self.config.train.batch_size, split, function)
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The names of clips by their rows in a split, padding left out."""
         examples = self.dataset.split(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
 
-    def extract(self, split: str) -> FeatureCache:
-        """Keeps the frozen encoders' features of a split, clean and for training hurt as well, where they are missing.
+    def extract(self, split: str, hurt_on_purpose: Facts[str, Transform] | None = None) -> FeatureCache:
+        """Keeps the frozen encoders' features of a split where they are missing.
+
+        Args:
+            split: its name.
+            hurt_on_purpose: names and transforms of the renditions; by default the clean one, and for training those
+                that are hurt at random.
 
         Raises:
             UserError: the stage has no features to keep, or trains the encoders that would give them.
@@ -199,22 +211,28 @@ class Experiment:
                 "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
             )
         towers = stage.init(jax.random.PRNGKey(self.config.train.seed), self.encoders.params)["towers"]
-        facts = parameters.fingerprint(towers), self.dataset.fingerprint, repr(self.transform.shape)
+        facts = (
+            parameters.fingerprint(towers),
+            self.encoders.preprocessing,
+            self.dataset.fingerprint,
+            repr(self.transform.shape),
+            corruption.settings(),
+        )
         cache = FeatureCache(folder, hashlib.sha256(" ".join(facts).encode()).hexdigest())
-        renditions = [CLEAN, *map(hurt, range(self._renditions(split)))]
-        missing = {seed: name for seed, name in enumerate(renditions) if not cache.has(split, name)}
+        transforms = hurt_on_purpose or {
+            name: self.transform if name == CLEAN else dataclasses.replace(self.transform, augment=True, corrupt=1.0)
+            for name in self._renditions(split)
+        }
+        missing = {seed: name for seed, name in enumerate(transforms) if not cache.has(split, name)}
         if missing:
             on_devices = self.mapping.replicate(towers)
             for seed, name in missing.items():
                 log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                cache.write(split, name, rows(self._encoder(split, name).outputs(on_devices, True, seed)))
+                cache.write(split, name, rows(self._encoder(split, transforms[name]).outputs(on_devices, True, seed)))
         return cache
 
-    def _encoder(self, split: str, rendition: str) -> Evaluator:
-        """Gives features of a rendition in place of predictions."""
-        transform = self.transform
-        if rendition != CLEAN:
-            transform = dataclasses.replace(transform, augment=True, corrupt=1.0)
+    def _encoder(self, split: str, transform: Transform) -> Evaluator:
+        """Gives features in place of predictions."""
 
         def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
             steps = cast(Intensity, self.stage).encode(towers, batch)
@@ -223,10 +241,10 @@ class Experiment:
         batch_size, examples = self.config.train.batch_size, self.dataset.split(split)
         return Evaluator(self.stage, self.mapping, examples, transform, batch_size, split, features)
 
-    def _renditions(self, split: str) -> int:
-        return self.config.features.renditions if split == "train" else 0
+    def _renditions(self, split: str) -> list[str]:
+        return [CLEAN, *map(hurt, range(self.config.features.renditions if split == "train" else 0))]
 
-    def _inputs(self, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
+    def inputs(self, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
         """What is read of a split, and how: clips, or cached features where the config names a folder for them."""
         corrupt = self.config.train.corrupt if augment else 0.0
         if not self.config.get("features", {}).get("dir"):
@@ -265,6 +283,13 @@ def _modalities(config: ConfigDict) -> tuple[str, ...]:
     return tuple(modality for modality in known if modality in chosen)
 
 
+def _tokens(wanted: int, limit: int) -> int:
+    if 0 < limit < wanted:
+        log.info("tokens: %d of the %d that were asked for, more the text encoder does not take", limit, wanted)
+        return limit
+    return wanted
+
+
 def _example(transform: ClipTransform) -> dict[str, np.ndarray]:
     return {name: np.asarray(array)[None] for name, array in transform.padding.items()}
 
@@ -278,11 +303,9 @@ def _alignment(config: ConfigDict, encoders: Encoders, example: dict, dataset: D
 
 def _intensity(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Intensity:
     fields = config.model.head.to_dict()
-    labels, modalities = len(dataset.label_names), _modalities(config)
+    given = {"modalities": _modalities(config), "dtype": jnp.dtype(config.model.dtype), **fields}
     try:
-        head = build_head(
-            fields.pop("name"), num_labels=labels, modalities=modalities, dtype=jnp.dtype(config.model.dtype), **fields
-        )
+        head = build_head(given.pop("name"), num_labels=len(dataset.label_names), **given)
     except ValueError as error:
         raise UserError(f"config.model.head: {error}") from error
     return Intensity(

@@ -47,13 +47,18 @@ def info_nce(
     match = (transcript[:, None] == everywhere(transcript)[None, :]) & valid[:, None] & columns[None, :]
     targets = match / jnp.maximum(match.sum(1, keepdims=True), 1)
 
-    def rows_against(x: Array, others: Array) -> Array:
+    def similar(x: Array, others: Array) -> Array:
         # A TF32 product would be off by a tenth at scale 100.
-        logits = scale * jnp.matmul(x, others.T, precision=lax.Precision.HIGHEST)
+        return scale * jnp.matmul(x, everywhere(others).T, precision=lax.Precision.HIGHEST)
+
+    def cross_entropy(logits: Array) -> Array:
         normaliser = jax.nn.logsumexp(jnp.where(columns[None, :], logits, jnp.finfo(jnp.float32).min), axis=1)
         return normaliser - (targets * logits).sum(1)
 
-    rows = (rows_against(left, everywhere(right)) + rows_against(right, everywhere(left))) / 2
+    there = similar(left, right)
+    # Where one device holds the whole batch, the way back reads the same products in the other direction.
+    back = there.T if columns.shape == valid.shape else similar(right, left)
+    rows = (cross_entropy(there) + cross_entropy(back)) / 2
     return jnp.where(valid, rows, 0).sum(), valid.sum().astype(jnp.float32)
 
 

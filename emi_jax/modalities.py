@@ -1,3 +1,19 @@
 """The three modalities, in the order of every `[B, 3]` array."""
 
+from collections.abc import Collection
+
 VISION, AUDIO, TEXT = MODALITIES = ("vision", "audio", "text")
+
+STEPWISE = ("features", "mask", "clean", "judged")
+"""What stage 2 knows of each modality's steps, from the towers or from the feature cache."""
+
+
+def in_order(chosen: Collection[str]) -> list[str]:
+    """The modalities chosen, in the order of `MODALITIES`.
+
+    Raises:
+        ValueError: none, or one that there is not.
+    """
+    if not chosen or set(chosen) - set(MODALITIES):
+        raise ValueError(f"modalities = {tuple(chosen)}: name at least one of {MODALITIES} and nothing else")
+    return [name for name in MODALITIES if name in chosen]

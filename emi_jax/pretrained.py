@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flax
 import flax.linen as nn
@@ -23,6 +23,7 @@ from emi_jax.huggingface.positions import resize_bicubic
 from emi_jax.huggingface.preprocessing import load_preprocessing
 from emi_jax.huggingface.tensors import describe, match
 from emi_jax.models import build_encoder
+from emi_jax.models.attention import Kernel
 from emi_jax.models.vit import height_width
 
 __all__ = ["load_encoder", "load_preprocessing", "save_encoder"]
@@ -39,7 +40,7 @@ def load_encoder(
     image_size: int | None = None,
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
-    attention_implementation: Literal["xla", "cudnn"] | None = None,
+    attention_implementation: Kernel | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Loads an encoder from config.json and safetensors; nothing else in the folder is opened.
 
@@ -117,6 +118,8 @@ def _resize(
     old, (H, W) = height_width(config.image_size), height_width(image_size)
     if old == (H, W):
         return encoder, flat
+    if H // h == 0 or W // w == 0:
+        raise UserError(f"{root}: image_size = {image_size} is smaller than a patch of {h} x {w} pixels")
     positions = flat[POSITIONS]
     grid = positions[0, 1:].reshape(old[0] // h, old[1] // w, -1)
     resized = resize_bicubic(grid, (H // h, W // w)).reshape(1, -1, positions.shape[-1])

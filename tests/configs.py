@@ -5,29 +5,34 @@ from ml_collections import ConfigDict
 from configs import stage1, stage2
 
 
-def shrink(config: ConfigDict) -> ConfigDict:
-    """A config with tiny encoders, without dropout; batches of 8 and one log line a step."""
+def shrink_sizes(config: ConfigDict) -> ConfigDict:
+    """Short clips, a small model behind the encoders, batches of 8 and one log line a step."""
     config.data.update(num_frames=3, seconds=0.5, num_tokens=8)
+    config.train.update(batch_size=8, epochs=5, log_every=1, evaluate_every=5.0, save_every=1.0)
+    if config.stage == "alignment":
+        config.model.width = 8
+    else:
+        config.init_from = ""
+        config.features.dir = ""
+        config.model.modality_dropout = 0.0
+        config.model.head.update(width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
+    return config
+
+
+def shrink(config: ConfigDict) -> ConfigDict:
+    """A config of small sizes with tiny encoders from scratch, without dropout."""
     model = config.model
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     model.vision.config.update(image_size=16, patch_size=8, **small)
     model.audio.config.update(conv_dim=(8,) * 5, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, **small)
     model.text.config.update(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **small)
     model.text.vocab_size = 80
-    config.train.update(batch_size=8, epochs=5, log_every=1, evaluate_every=5.0, save_every=1.0)
-    return config
+    return shrink_sizes(config)
 
 
 def tiny_stage1() -> ConfigDict:
-    config = shrink(stage1.get_config())
-    config.model.width = 8
-    return config
+    return shrink(stage1.get_config())
 
 
 def tiny_stage2() -> ConfigDict:
-    config = shrink(stage2.get_config())
-    config.init_from = ""
-    config.features.dir = ""
-    config.model.modality_dropout = 0.0
-    config.model.head.update(width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
-    return config
+    return shrink(stage2.get_config())

@@ -104,13 +104,25 @@ def test_every_tensor_is_accounted_for(change, messages, name, folder):
         assert message in str(error.value)
 
 
-def test_all_that_is_wrong_is_named_at_once(folder):
-    def change(tensors):
-        _deleted(tensors)
-        _added(tensors)
+@pytest.mark.parametrize("name", MADE)
+def test_all_that_is_wrong_is_named_at_once(name, folder):
+    """In every family: a deleted, a renamed, a transposed and an extra tensor."""
+    lines = []
 
-    with pytest.raises(UserError, match=r"(?s)missing: .*unexpected: "):
-        load_encoder(folder("bert", change))
+    def change(tensors):
+        matrices = sorted(key for key, value in tensors.items() if value.ndim == 2 and len(set(value.shape)) == 2)
+        deleted, renamed, transposed = matrices[:3]
+        del tensors[deleted]
+        tensors[f"{renamed}_"] = tensors.pop(renamed)
+        shape = tensors[transposed].shape
+        tensors[transposed] = np.ascontiguousarray(tensors[transposed].T)
+        tensors["extra.weight"] = np.zeros(3, np.float32)
+        lines.extend((f"missing: {deleted}", f"missing: {renamed}", f"unexpected: {renamed}_"))
+        lines.extend(("unexpected: extra.weight", f"misshapen: {transposed} has the shape {shape[::-1]}"))
+
+    with pytest.raises(UserError) as error:
+        load_encoder(folder(name, change))
+    assert [line for line in lines if line not in str(error.value)] == []
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def read_folder(
         ClipSource(
             id=plain_name(row.name),
             video=exact.get(row.name) or files.get(row.name) or source / row.name,
-            transcript=texts.get(plain_name(row.name), row.cells.get("Transcript", "")),
+            transcript=texts.get(plain_name(row.name), row.cells.get("Transcript")),
             labels=tuple(row.number(name, low, high) for name in names),
             subject=row.cells.get("Subject", ""),
             split=split,

@@ -4,6 +4,7 @@ Folders are joined to the tables by clip name, never by row. Feature files (`vit
 never opened.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clip import ClipSource
@@ -48,12 +49,22 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     if not any(clip.split == "test" for clip in clips):
         unlabelled = _Files(source / "test_data")
         clips += [unlabelled.clip(name, "test", (), texts, subjects) for name in sorted(unlabelled.names())]
-    named = {clip.id for clip in clips}
-    if unnamed := sorted(files.names() - named):
-        notes.append(f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first")
+    notes += _notes(source, files, clips)
     if texts and (wordless := sum(clip.id not in texts for clip in clips)):
         notes.append(f"{wordless} clips are not in {transcripts}")
     return Corpus("vidmimic2", LABELS, (0.0, 1.0), tuple(clips), notes=tuple(notes))
+
+
+def _notes(source: Path, files: "_Files", clips: Sequence[ClipSource]) -> Iterator[str]:
+    """What is odd about the delivery as a whole."""
+    if unnamed := sorted(files.names() - {clip.id for clip in clips}):
+        yield f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first"
+    if unlabelled := [clip.id for clip in clips if not clip.labels]:
+        yield f"{len(unlabelled)} clips have no labels: those of the split {clips[-1].split}"
+    if own := [clip.id for clip in clips if clip.audio is None and clip.video is not None]:
+        yield f"{len(own)} clips have no file in audio/: their sound is the video's own track, {own[0]} the first"
+    if features := [name for name in ("vit", "wav2vec2") if (source / name).is_dir()]:
+        yield f"feature files are not opened, they may run code: {', '.join(features)}"
 
 
 class _Files:
@@ -78,7 +89,7 @@ class _Files:
             video=self._video.get(name) if there else self._root / "raw" / f"{name}.mp4",
             audio=self._audio.get(name),
             faces=self._faces.get(name),
-            transcript=texts.get(name, ""),
+            transcript=texts.get(name),
             labels=labels,
             subject=subjects.get(name, ""),
             split=split,

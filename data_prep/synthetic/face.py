@@ -27,7 +27,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     scene = draw_scene(plan.speaker)
     if plan.defects.missing == "face":
         return np.stack([add_grain(scene, rng) for _ in times])
-    cues = {name: value**0.7 * plan.envelope(times) for name, value in plan.face.items()}
+    cues = {name: value**0.5 * plan.envelope(times) for name, value in plan.face.items()}
     opening, width = _speech(plan, times)
     turn, nod = _gesture(plan, times)
     sway = rng.uniform(-3, 3, 2)[:, None] + 1.5 * np.sin(2 * np.pi * rng.uniform(0.2, 0.4, (2, 1)) * times)

@@ -8,22 +8,22 @@ from data_prep.synthetic import latents, words
 from data_prep.synthetic.latents import EMOTIONS
 from data_prep.synthetic.words import Syllable
 
-FPS = 25
+FPS = 15
 SHORTEST, LONGEST = 2.0, 4.0  # seconds
 
 # How each modality shows an emotion: the standard deviation of its error, in units of the emotion's own spread.
 # An emotion that is not named is not shown. Words hint at all of them, so that alignment with words teaches faces and
 # voices all that they show; what is faint in one modality is clear in another.
 SHOWN = {
-    "face": {"Admiration": 0.35, "Amusement": 0.3, "Empathic Pain": 0.3, "Joy": 0.35},
-    "voice": {"Determination": 0.45, "Empathic Pain": 0.5, "Excitement": 0.3, "Joy": 0.35},
+    "face": {"Admiration": 0.2, "Amusement": 0.2, "Empathic Pain": 0.2, "Joy": 0.2},
+    "voice": {"Determination": 0.25, "Empathic Pain": 0.25, "Excitement": 0.2, "Joy": 0.25},
     "words": {
         "Admiration": 0.4,
         "Amusement": 0.45,
         "Determination": 0.8,
-        "Empathic Pain": 0.8,
-        "Excitement": 0.9,
-        "Joy": 0.8,
+        "Empathic Pain": 0.5,
+        "Excitement": 0.8,
+        "Joy": 0.6,
     },
 }
 

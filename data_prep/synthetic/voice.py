@@ -24,7 +24,7 @@ def render_voice(plan: ClipPlan) -> np.ndarray:
     base = speaker.choice([110.0, 200.0]) * speaker.uniform(0.88, 1.14)
     tract = 0.92 + 0.16 * (base > 150) + speaker.uniform(-0.04, 0.04)
     times = np.arange(round(plan.seconds * RATE)) / RATE
-    cue = {name: value**0.7 * plan.envelope(times) for name, value in plan.voice.items()}
+    cue = {name: value**0.5 * plan.envelope(times) for name, value in plan.voice.items()}
 
     loudness, accent = _syllables(plan, times, rng)
     octaves = 0.75 * cue["Excitement"] + (0.10 + 0.35 * cue["Excitement"]) * accent

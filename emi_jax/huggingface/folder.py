@@ -29,7 +29,8 @@ def find_folder(name: str | Path) -> Path:
     except (OSError, HFValidationError) as error:
         raise UserError(
             f"{name}: no such folder, and as an id of the Hugging Face hub it cannot be had ({type(error).__name__}). "
-            "Give a folder with config.json and model.safetensors, or an id such as google/vit-base-patch16-224-in21k"
+            "Give a folder with config.json and model.safetensors, made where the hub can be reached with: "
+            f"hf download {name} --local-dir FOLDER"
         ) from error
 
 

@@ -19,6 +19,11 @@ SEGMENT = (0.25, 1.0)
 """Shortest and longest segment, as a part of the clip's valid steps."""
 
 
+def settings() -> str:
+    """The numbers above, on which a kept rendition depends."""
+    return repr({"snr_db": SNR_DB, "covered": COVERED, "segment": SEGMENT})
+
+
 def segment(rng: np.random.Generator, mask: np.ndarray) -> slice:
     """A random run of steps between the first and the last valid one; empty where none is valid."""
     valid = np.flatnonzero(mask)
@@ -44,16 +49,11 @@ def hurt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -
     steps = segment(rng, mask)
     frames, clean = frames.copy(), np.ones(len(frames), bool)
     clean[steps] = False
-    height, width = frames.shape[1:3]
     match rng.choice(("occlude", "blur", "black")):
         case "occlude":
-            rows, columns = (round(side * rng.uniform(*COVERED)) for side in (height, width))
-            top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
-            colour = rng.integers(0, 256, 3)
-            grain = rng.integers(-20, 21, (rows, columns, 1))
-            frames[steps, top : top + rows, left : left + columns] = np.clip(colour + grain, 0, 255)
+            occlude(rng, frames[steps], (rng.uniform(*COVERED), rng.uniform(*COVERED)))
         case "blur":
-            sigma = height * rng.uniform(0.08, 0.2)
+            sigma = frames.shape[1] * rng.uniform(0.08, 0.2)
             for index in range(steps.start, steps.stop):
                 frames[index] = cv2.GaussianBlur(frames[index], (0, 0), sigma)
         case "black":
@@ -78,12 +78,8 @@ def hurt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) ->
     if rng.random() < 0.25:
         audio[steps] = 0
         return audio, clean
-    signal = audio[steps].astype(np.float32)
-    colour = rng.uniform(0.0, 1.0)  # 0: white noise, 1: noise that falls by 6 dB an octave
-    noise = _coloured_noise(rng, len(signal), colour)
     loudness = np.sqrt(np.mean(np.square(audio[mask], dtype=np.float32)))
-    noise *= loudness * 10 ** (-rng.uniform(*SNR_DB) / 20)
-    audio[steps] = np.clip(signal + noise, -32768, 32767)
+    add_noise(rng, audio[steps], loudness * 10 ** (-rng.uniform(*SNR_DB) / 20))
     return audio, clean
 
 
@@ -105,6 +101,29 @@ def hurt_words(
     inside[segment(rng, words)] = True
     masked = words & inside & (rng.random(len(tokens)) < rng.uniform(0.3, 1.0))
     return np.where(masked, np.int32(mask_token), tokens), ~masked
+
+
+def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, float]) -> None:
+    """Lays a grainy rectangle over the same place of all frames, uint8 [n, H, W, 3], in place.
+
+    Args:
+        rng: decides place and colour.
+        frames: those to cover.
+        share: height and width of the rectangle as parts of the frame's.
+    """
+    height, width = frames.shape[1:3]
+    rows, columns = round(height * share[0]), round(width * share[1])
+    top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+    colour = rng.integers(0, 256, 3)
+    grain = rng.integers(-20, 21, (rows, columns, 1))
+    frames[:, top : top + rows, left : left + columns] = np.clip(colour + grain, 0, 255)
+
+
+def add_noise(rng: np.random.Generator, audio: np.ndarray, loudness: float) -> None:
+    """Adds noise of that root mean square to audio, int16 [n], in place; the generator decides its colour."""
+    colour = rng.uniform(0.0, 1.0)  # 0: white noise, 1: noise that falls by 6 dB an octave
+    noise = _coloured_noise(rng, len(audio), colour) * loudness
+    audio[:] = np.clip(audio.astype(np.float32) + noise, -32768, 32767)
 
 
 def audible(audio: np.ndarray, mask: np.ndarray, below_db: float = 40.0) -> np.ndarray:

@@ -42,7 +42,13 @@ class Dataset:
     ceiling: Mapping[str, Mapping[str, float]]
     fingerprint: str
     splits: Mapping[str, int]
-    builder: tfds.core.DatasetBuilder = dataclasses.field(repr=False)
+    builder: tfds.core.DatasetBuilder | None = dataclasses.field(repr=False)
+
+    @classmethod
+    def described(cls, label_names: Sequence[str], label_range: Sequence[float]) -> "Dataset":
+        """What travels with a dataset, without its clips: enough for a trained model to be used."""
+        low, high = label_range
+        return cls(Path(), tuple(label_names), (low, high), {}, "", {}, None)
 
     def split(self, name: str) -> Examples:
         """The examples of one split.
@@ -53,6 +59,7 @@ class Dataset:
         if not self.splits.get(name):
             known = ", ".join(f"{split} ({count} clips)" for split, count in self.splits.items())
             raise UserError(f"dataset {self.directory}: no clips in split {name!r}; it has {known}")
+        assert self.builder is not None  # it is where there are splits
         return self.builder.as_data_source(name)
 
 
@@ -86,12 +93,17 @@ def open_dataset(directory: str | Path, how_to_make: str) -> Dataset:
 
 def clip_id(example: Example) -> str:
     """The clip's name, as in the corpus' CSV."""
-    return bytes(example["id"]).decode()
+    return _text(example["id"])
+
+
+def subject(example: Example) -> str:
+    """Who is seen and heard; empty when unknown."""
+    return _text(example["subject"])
 
 
 def transcript(example: Example) -> str:
     """The clip's words; empty when it has none."""
-    return bytes(example["transcript"]).decode()
+    return _text(example["transcript"])
 
 
 def transcripts(examples: Examples) -> Sequence[str]:
@@ -102,3 +114,8 @@ def transcripts(examples: Examples) -> Sequence[str]:
 def normalise(text: str) -> str:
     """The form in which two transcripts are compared: case, punctuation and spacing do not count."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _text(value: bytes | str) -> str:
+    """Text as TFDS gives it back, bytes, or as `data_prep` made it."""
+    return value if isinstance(value, str) else bytes(value).decode()

@@ -8,7 +8,7 @@ that were hurt. A record is a safetensors blob of one clip's arrays: `{modality}
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grain
@@ -19,9 +19,8 @@ from safetensors.numpy import load, save
 from emi_jax.errors import UserError
 from emi_jax.inputs.corruption import segment
 from emi_jax.inputs.transforms import Arrays
+from emi_jax.modalities import STEPWISE
 
-STEPWISE = ("features", "mask", "clean", "judged")
-"""What is kept of each modality's steps."""
 CLEAN = "clean"
 
 
@@ -69,10 +68,9 @@ class FeatureCache:
         writer.close()
         part.replace(path)
 
-    def read(self, split: str, renditions: int) -> "CachedClips":
-        """The clips of a split, clean, with their hurt renditions."""
-        names = [CLEAN, *map(hurt, range(renditions))]
-        return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in names])
+    def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
+        """The clips of a split in the renditions named, the first of them the one that counts as clean."""
+        return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in renditions])
 
     def _path(self, split: str, rendition: str) -> Path:
         return self.folder / f"{split}-{rendition}.array_record"

@@ -112,7 +112,7 @@ class ClipTransform:
         size, found = self.shape.image_size, np.asarray(example["face_found"])
         frames = np.zeros((self.shape.num_frames, size, size, 3), np.uint8)
         mask = np.zeros(self.shape.num_frames, bool)
-        picks = _spread(len(found), self.shape.num_frames, rng if self.augment else None)
+        picks = spread(len(found), self.shape.num_frames, rng if self.augment else None)
         mask[: len(picks)] = found[picks]
         crop, flip = (_crop(rng), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
         for place in np.flatnonzero(mask):
@@ -150,12 +150,13 @@ class ClipTransform:
         words = mask & ~encoded["special_tokens_mask"][0].astype(bool)
         clean = np.ones(len(mask), bool)
         if self._hurts(rng, words):
-            tokens, clean = corruption.hurt_words(rng, tokens, words, self._mask_token)
+            tokens, clean = corruption.hurt_words(rng, tokens, words, self.mask_token)
         mask &= words.any()  # an empty transcript has no valid step, not even its special tokens
         return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_judged": words}
 
     @property
-    def _mask_token(self) -> int:
+    def mask_token(self) -> int:
+        """The token that takes a masked word's place."""
         for token in (self.tokenizer.mask_token_id, self.tokenizer.unk_token_id):
             if token is not None:
                 return token
@@ -164,7 +165,7 @@ class ClipTransform:
         )
 
 
-def _spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:
+def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:
     """Indices of at most `places` of `count` items, one from each of equal parts: its middle, or a random one."""
     if count <= places:
         return np.arange(count)

@@ -1,13 +1,14 @@
 """The models: encoders, towers, contrastive model, fusion."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.models.attention import Kernel
 from emi_jax.models.speech import Speech
 from emi_jax.models.speech_config import HubertConfig, Wav2Vec2Config
 from emi_jax.models.text import Bert, BertConfig, CLIPText, CLIPTextConfig
@@ -33,7 +34,7 @@ def build_encoder(
     *,
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
-    attention_implementation: Literal["xla", "cudnn"] | None = None,
+    attention_implementation: Kernel | None = None,
 ) -> nn.Module:
     """Builds the encoder that a Hugging Face config describes.
 
@@ -42,7 +43,7 @@ def build_encoder(
         role: the modality that the encoder is for; needed with model_type "clip", which has a vision and a text part.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `jax.nn.dot_product_attention`.
+        attention_implementation: the attention's kernel, as in `attend`.
 
     Returns:
         A module with `(inputs, mask, deterministic=True, output_hidden_states=False) -> (sequence, pooled[, states])`.

@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.models.dense import Dense
+from emi_jax.models.gelu import gelu
 from emi_jax.models.quality import masked_mean
 from emi_jax.models.transformer import LayerNorm
 
@@ -85,7 +86,7 @@ class Decoder(nn.Module):
             x = x + drop(cross(y, memory, mask, log_weights))
             y = LayerNorm(name=f"{name}_mlp_norm")(x)
             y = Dense(self.mlp_ratio * d, dtype=self.dtype, name=f"{name}_mlp_hidden")(y)
-            y = Dense(d, dtype=self.dtype, name=f"{name}_mlp_output")(jax.nn.gelu(y, approximate=False))
+            y = Dense(d, dtype=self.dtype, name=f"{name}_mlp_output")(gelu(y))
             x = x + drop(y)
         x = LayerNorm(name="norm")(x)
         kernel = self.param("kernel", nn.initializers.normal(d**-0.5), (self.num_labels, d))
@@ -147,7 +148,7 @@ class Pooled(nn.Module):
     def __call__(self, features: dict[str, Array], masks: dict[str, Array], deterministic: bool = True) -> Array:
         """Maps {m: [B, t_m, d]} with {m: bool [B, t_m]} to logits, float32 [B, K]."""
         x = jnp.concatenate([masked_mean(y, masks[name]) for name, y in features.items()], axis=-1)
-        x = jax.nn.gelu(Dense(self.width, dtype=self.dtype, name="hidden")(x), approximate=False)
+        x = gelu(Dense(self.width, dtype=self.dtype, name="hidden")(x))
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         return Dense(self.num_labels, dtype=self.dtype, name="output")(x)
 

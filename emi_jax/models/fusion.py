@@ -1,7 +1,5 @@
-"""Stage 2's heads: from the three encoders' sequences to K intensities, behind one interface."""
+"""The fusion of the paper: from the three encoders' sequences to K intensities."""
 
-import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from emi_jax.modalities import AUDIO, MODALITIES, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
-from emi_jax.models.quality import EqualWeights, QualityAware, Weighted
+from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, of_all
 from emi_jax.models.tcn import TCN
 
 
@@ -89,21 +87,18 @@ class Fusion(nn.Module):
         logits = self._decode(weighted, valid, deterministic)
         extras = {
             "logits": logits,
-            "weights": _of_all(weighted.weights),
+            "weights": of_all(weighted.weights),
             "reliability": weighted.reliability,
             "reliability_logits": weighted.reliability_logits,
-            "share": _of_all(weighted.share),
+            "share": of_all(weighted.share),
             "informed": jnp.stack(list(here.values())).any(0),
         }
         return jax.nn.sigmoid(logits), extras
 
     def _names(self) -> list[str]:
-        unknown = set(self.modalities) - set(MODALITIES)
-        if unknown or not self.modalities:
-            raise ValueError(f"modalities = {self.modalities}: name at least one of {MODALITIES} and nothing else")
         if self.attention_bias and not (self.quality and self.decoder):
             raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
-        return [name for name in MODALITIES if name in self.modalities]
+        return in_order(self.modalities)
 
     def _enhance(self, name: str, x: Array, mask: Array, deterministic: bool) -> Array:
         """Projects a modality to the fusion's width and runs its temporal enhancer: [B, t, D] -> [B, t, d]."""
@@ -132,47 +127,3 @@ class Fusion(nn.Module):
             self.num_labels, self.num_layers, self.num_heads, self.mlp_ratio, self.dropout, self.dtype, name="decoder"
         )
         return decoder(memory, mask, bias, deterministic)
-
-
-def _of_all(columns: dict[str, Array]) -> Array:
-    """{m: [B]} of the modalities in use -> [B, 3], zeros for the others."""
-    zeros = jnp.zeros_like(next(iter(columns.values())))
-    return jnp.stack([columns.get(name, zeros) for name in MODALITIES], axis=-1)
-
-
-HEADS: dict[str, type[nn.Module]] = {"fusion": Fusion}
-
-
-def build_head(name: str, **fields: Any) -> nn.Module:
-    """Builds a head by its name in `HEADS`.
-
-    Every head maps (features, masks, present, deterministic) to (predictions, extras) as `Fusion` does.
-
-    Raises:
-        ValueError: an unknown name, or a field that the head does not have.
-    """
-    if name not in HEADS:
-        raise ValueError(f"there is no head {name!r}: choose one of {tuple(HEADS)}")
-    known = {field.name for field in dataclasses.fields(HEADS[name])} - {"parent", "name"}
-    for field in fields:
-        if field not in known:
-            near = difflib.get_close_matches(field, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}"
-            raise ValueError(f"the head {name!r} has no field {field!r}: {hint}")
-    return HEADS[name](**fields)
-
-
-def drop_modalities(rng: Array, present: Array, rate: float) -> Array:
-    """Hides present modalities at random, but never the last one of a clip.
-
-    Args:
-        rng: a PRNG key.
-        present: bool [B, M].
-        rate: chance of each present modality to be hidden.
-
-    Returns:
-        bool [B, M]; True is present and not hidden. Where all would be hidden, one chosen at random stays.
-    """
-    draw = jax.random.uniform(rng, present.shape)
-    last = jnp.where(present, draw, -1).argmax(-1)
-    return present & ((draw >= rate) | (jnp.arange(present.shape[-1])[None, :] == last[:, None]))

@@ -1,6 +1,6 @@
 """The Quality-Aware Module: how much each modality, and each of its steps, is to be trusted."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.modalities import MODALITIES
 from emi_jax.models.dense import Dense
+from emi_jax.models.gelu import gelu
 from emi_jax.models.transformer import LayerNorm
 
 _VARIANCE_EPSILON = 1e-6
@@ -91,7 +93,7 @@ class QualityAware(nn.Module):
 
     def _mlp(self, name: str, x: Array, last: nn.initializers.Initializer | None = None) -> Array:
         """One number for each vector: float32 [..., D] -> [...]."""
-        hidden = jax.nn.gelu(Dense(self.width, dtype=self.dtype, name=f"{name}_hidden")(x), approximate=False)
+        hidden = gelu(Dense(self.width, dtype=self.dtype, name=f"{name}_hidden")(x))
         last = nn.initializers.lecun_normal() if last is None else last
         return Dense(1, dtype=self.dtype, kernel_init=last, name=f"{name}_output")(hidden)[..., 0]
 
@@ -106,8 +108,7 @@ class EqualWeights(nn.Module):
             name: jnp.where(masks[name][..., None], LayerNorm(name=f"{name}_norm")(y), 0)
             for name, y in features.items()
         }
-        count = jnp.maximum(sum(x.astype(jnp.float32) for x in present.values()), 1)
-        weights = {name: x / count for name, x in present.items()}
+        weights = equal_weights(present)
         return Weighted(
             features=passed,
             log_weights={name: jnp.zeros(mask.shape) for name, mask in masks.items()},
@@ -116,6 +117,31 @@ class EqualWeights(nn.Module):
             reliability_logits={},
             share=weights,
         )
+
+
+def equal_weights(present: dict[str, Array]) -> dict[str, Array]:
+    """1 / M for each of the M modalities present, {m: bool [B]} -> {m: float32 [B]}; 0 for the others."""
+    count = jnp.maximum(sum(x.astype(jnp.float32) for x in present.values()), 1)
+    return {name: x / count for name, x in present.items()}
+
+
+def unweighted(valid: dict[str, Array]) -> dict[str, Any]:
+    """What `Fusion` tells beside its logits, for a head that weighs nothing, from masks {m: bool [B, t_m]}."""
+    here = {name: mask.any(1) for name, mask in valid.items()}
+    weights = of_all(equal_weights(here))
+    return {
+        "weights": weights,
+        "share": weights,
+        "reliability": {name: mask.astype(jnp.float32) for name, mask in valid.items()},
+        "reliability_logits": {},
+        "informed": jnp.stack(list(here.values())).any(0),
+    }
+
+
+def of_all(columns: dict[str, Array]) -> Array:
+    """{m: [B]} of the modalities in use -> [B, 3], zeros for the others."""
+    zeros = jnp.zeros_like(next(iter(columns.values())))
+    return jnp.stack([columns.get(name, zeros) for name in MODALITIES], axis=-1)
 
 
 def masked_mean(x: Array, mask: Array) -> Array:

@@ -1,12 +1,13 @@
 """Speech encoders on the raw waveform: wav2vec 2.0 (Baevski et al. 2020) and HuBERT (Hsu et al. 2021)."""
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.models.attention import Kernel
 from emi_jax.models.dense import Dense
 from emi_jax.models.spec_augment import span_mask
 from emi_jax.models.speech_config import Wav2Vec2Config
@@ -70,13 +71,13 @@ class Speech(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `jax.nn.dot_product_attention`.
+        attention_implementation: the attention's kernel, as in `attend`.
     """
 
     config: Wav2Vec2Config
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     @nn.compact
     def __call__(

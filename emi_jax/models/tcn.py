@@ -1,11 +1,11 @@
 """The temporal convolutional network of the vision branch: the slow course of the face."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.models.gelu import gelu
 from emi_jax.models.transformer import LayerNorm
 
 
@@ -45,7 +45,7 @@ class TCN(nn.Module):
                     dtype=self.dtype,
                     name=f"block_{block}_conv_{layer}",
                 )(jnp.where(valid, y, 0))
-                y = jax.nn.gelu(LayerNorm(name=f"block_{block}_norm_{layer}")(y.astype(jnp.float32)), approximate=False)
+                y = gelu(LayerNorm(name=f"block_{block}_norm_{layer}")(y.astype(jnp.float32)))
                 y = nn.Dropout(self.dropout, deterministic=deterministic)(y)
             x = x + y
         return jnp.where(valid, x, 0)

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.models.attention import Kernel
 from emi_jax.models.config import read_config
 from emi_jax.models.transformer import ACTIVATIONS, Layer, LayerNorm, Transformer, key_mask
 
@@ -106,13 +107,13 @@ class Bert(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `jax.nn.dot_product_attention`.
+        attention_implementation: the attention's kernel, as in `attend`.
     """
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     @nn.compact
     def __call__(
@@ -164,7 +165,7 @@ class CLIPText(nn.Module):
     config: CLIPTextConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     @nn.compact
     def __call__(

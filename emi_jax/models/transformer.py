@@ -3,17 +3,19 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.models.attention import Kernel, attend
 from emi_jax.models.dense import Dense
+from emi_jax.models.gelu import gelu
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
@@ -41,7 +43,7 @@ class Layer:
         qkv_bias: whether query, key and value have a bias.
         init_std: standard deviation of the initial kernels.
         dtype: dtype of the operands of matrix products.
-        attention_implementation: as in `jax.nn.dot_product_attention`; None lets XLA do it.
+        attention_implementation: the kernel, as in `attend`.
     """
 
     num_heads: int
@@ -55,7 +57,7 @@ class Layer:
     qkv_bias: bool = True
     init_std: float = 0.02
     dtype: DTypeLike = jnp.float32
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     def dense(self, features: int, name: str, use_bias: bool = True) -> Dense:
         """A linear layer with this transformer's dtype and initialisation."""
@@ -73,8 +75,7 @@ class Attention(nn.Module):
 
         Args:
             x: float `[B, T, D]`.
-            mask: bool, broadcast to `[B, heads, T, T]` (query, key), or None. A query that may see no key sees all of
-                them alike, which keeps values and gradients finite.
+            mask: as in `attend`.
             deterministic: True switches the dropout of attention weights off.
 
         Returns:
@@ -89,9 +90,7 @@ class Attention(nn.Module):
             for name in ("query", "key", "value")
         )
         if deterministic or self.layer.attention_dropout == 0:
-            mixed = jax.nn.dot_product_attention(
-                query, key, value, mask=mask, implementation=self.layer.attention_implementation
-            )
+            mixed = attend(query, key, value, mask, self.layer.attention_implementation)
         else:
             # jax.nn.dot_product_attention has no dropout.
             logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=jnp.float32)

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.models.attention import Kernel
 from emi_jax.models.config import read_config
 from emi_jax.models.dense import Dense
 from emi_jax.models.transformer import ACTIVATIONS, Layer, LayerNorm, Transformer
@@ -117,13 +118,13 @@ class ViT(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `jax.nn.dot_product_attention`.
+        attention_implementation: the attention's kernel, as in `attend`.
     """
 
     config: ViTConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     @nn.compact
     def __call__(
@@ -172,7 +173,7 @@ class CLIPVision(nn.Module):
     config: CLIPVisionConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Literal["xla", "cudnn"] | None = None
+    attention_implementation: Kernel | None = None
 
     @nn.compact
     def __call__(

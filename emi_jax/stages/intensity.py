@@ -1,19 +1,18 @@
 """Stage 2: six intensities from the encoders' features."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from emi_jax import losses, metrics
-from emi_jax.inputs.features import STEPWISE
-from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
-from emi_jax.models.fusion import drop_modalities
+from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
+from emi_jax.models.heads import Head, drop_modalities
+from emi_jax.models.quality import masked_mean
 from emi_jax.models.speech_features import audio_step_share
 from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers
@@ -27,14 +26,18 @@ FLAGS = {VISION: "frame", AUDIO: "audio", TEXT: "token"}
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights of the terms of the loss MSE + correlation * (1 - rho) + quality * BCE.
+    """Weights of the terms of the loss mse * MSE + correlation * (1 - rho) + ccc * (1 - CCC) + quality * BCE.
 
     Attributes:
+        mse: of the mean squared error.
         correlation: lambda; 0 is the paper's.
+        ccc: of the concordance correlation, which some take in place of the squared error.
         quality: of the supervision of the step reliabilities; 0 is the paper's.
     """
 
+    mse: float = 1.0
     correlation: float = 0.1
+    ccc: float = 0.0
     quality: float = 0.1
 
 
@@ -53,7 +56,7 @@ class Intensity:
     """
 
     towers: Towers
-    fusion: nn.Module
+    fusion: Head
     example: Batch
     label_names: Sequence[str]
     trained_towers: Sequence[str] = ()
@@ -65,39 +68,63 @@ class Intensity:
         """All parameters: `towers` and `fusion`."""
         towers_rng, fusion_rng = jax.random.split(rng)
         towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
-        shapes = jax.eval_shape(self.encode, towers, self.example)
-        features, masks = _inputs(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
-        fusion = self.fusion.init(fusion_rng, features, masks, self.example["present"], deterministic=True)["params"]
-        return {"towers": towers, "fusion": fusion}
+        return {"towers": towers, "fusion": self._init_fusion(fusion_rng, towers)}
+
+    def init_seeds(self, seeds: Sequence[int], towers: dict) -> dict:
+        """The fusions of several runs, a leading axis [S] on every leaf; each as `init` makes it from its seed."""
+        rngs = jnp.stack([jax.random.split(jax.random.PRNGKey(seed))[1] for seed in seeds])
+        return jax.jit(jax.vmap(lambda rng: self._init_fusion(rng, towers)))(rngs)
 
     def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
         """MSE + lambda (1 - rho) + the supervision of the reliabilities, over the global batch."""
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
         steps = self.encode(params["towers"], batch, towers_rng)
         features, masks = _inputs(steps)
-        present = drop_modalities(drop_rng, batch["present"], self.modality_dropout)
+        present = drop_modalities(drop_rng, self._seen(batch), self.modality_dropout)
         predictions, extras = self.fusion.apply(
             {"params": params["fusion"]}, features, masks, present, deterministic=False, rngs={"dropout": fusion_rng}
         )
         labels, known = batch["labels"], batch["label_mask"] & batch["valid"][:, None]
         error = _mean(losses.squared_error(predictions, labels, known))
-        rho, defined = losses.pearson(predictions, labels, known, AXIS)
-        rho = jnp.where(defined, rho, 0.0).sum() / jnp.maximum(defined.sum(), 1)
-        correlation_loss = jnp.where(defined.any(), 1.0 - rho, 0.0)
-        total = error + self.weights.correlation * correlation_loss
+        rho, lost = _mean_correlation(losses.pearson, predictions, labels, known)
+        total = self.weights.mse * error + self.weights.correlation * lost
         parts = {"mse": error, "rho": rho}
+        if self.weights.ccc:
+            parts["ccc"], lost = _mean_correlation(losses.ccc, predictions, labels, known)
+            total += self.weights.ccc * lost
         if self.weights.quality and extras["reliability_logits"]:
             parts["quality"] = _quality_loss(extras["reliability_logits"], steps, present, batch["valid"])
             total += self.weights.quality * parts["quality"]
         return total, parts
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """Predictions [b, K], modality weights and effective shares [b, 3], whether there was anything to see [b]."""
+        """What scores and reports need of each clip.
+
+        Returns:
+            `predictions` [b, K]; `weights`, `share` and `reliability` [b, 3], modality weights, effective shares and
+            mean step reliabilities; `informed` bool [b], whether there was anything to see.
+        """
+        steps, outputs = self._apply(params, batch)
+        means = {
+            name: masked_mean(steps[f"{name}/reliability"][..., None], steps[f"{name}/mask"]) for name in self._used
+        }
+        nothing = jnp.zeros(batch["valid"].shape)
+        trust = [means[name][:, 0] if name in means else nothing for name in MODALITIES]
+        return outputs | {"reliability": jnp.stack(trust, axis=-1)}
+
+    def explain(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
+        """What a clip page draws: as `forward`, and for each modality `{modality}/reliability` and `/mask` [b, t]."""
+        steps, outputs = self._apply(params, batch)
+        return outputs | steps
+
+    def _apply(self, params: dict, batch: Batch) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         features, masks = _inputs(self.encode(params["towers"], batch))
         predictions, extras = self.fusion.apply(
-            {"params": params["fusion"]}, features, masks, batch["present"], deterministic=True
+            {"params": params["fusion"]}, features, masks, self._seen(batch), deterministic=True
         )
-        return {"predictions": predictions} | {name: extras[name] for name in ("weights", "share", "informed")}
+        steps = {f"{name}/reliability": values for name, values in extras["reliability"].items()}
+        steps |= {f"{name}/mask": masks[name] for name in extras["reliability"]}
+        return steps, {"predictions": predictions} | {name: extras[name] for name in ("weights", "share", "informed")}
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
         """Pearson, CCC and MSE of each label over the split, and their means over the labels that have one."""
@@ -135,6 +162,20 @@ class Intensity:
             steps |= dict(zip((f"{name}/{part}" for part in STEPWISE), (features, *flags), strict=True))
         return steps
 
+    @property
+    def _used(self) -> list[str]:
+        """The modalities that the head reads, which may be fewer than are encoded."""
+        return [name for name in MODALITIES if name in self.fusion.modalities]
+
+    def _seen(self, batch: Batch) -> jax.Array:
+        """Which modalities of each clip are present and read by the head, bool [b, 3]."""
+        return batch["present"] & jnp.array([name in self.fusion.modalities for name in MODALITIES])[None, :]
+
+    def _init_fusion(self, rng: jax.Array, towers: dict) -> dict:
+        shapes = jax.eval_shape(self.encode, towers, self.example)
+        features, masks = _inputs(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+        return self.fusion.init(rng, features, masks, self.example["present"], deterministic=True)["params"]
+
     def _modalities(self) -> list[str]:
         return [name for name in MODALITIES if getattr(self.towers, name) is not None]
 
@@ -161,6 +202,15 @@ def _quality_loss(
         judged = steps[f"{name}/judged"] & seen[:, None]
         terms.append(_mean(losses.reliability_loss(values, steps[f"{name}/clean"], judged)))
     return jnp.mean(jnp.stack(terms))
+
+
+def _mean_correlation(
+    correlation: Callable[..., tuple[jax.Array, jax.Array]], predictions: jax.Array, labels: jax.Array, known: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mean of a correlation over the labels that have one, and the loss 1 - mean, 0 where no label has one."""
+    values, defined = correlation(predictions, labels, known, AXIS)
+    mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(), 1)
+    return mean, jnp.where(defined.any(), 1.0 - mean, 0.0)
 
 
 def _mean(term: tuple[jax.Array, jax.Array]) -> jax.Array:

@@ -1,5 +1,6 @@
 """Runs a stage over a whole split and scores it."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import jax
@@ -12,6 +13,7 @@ from emi_jax.inputs.transforms import Transform
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.step import Batch, Stage
 
+Forward = Callable[[dict, Batch], dict[str, jax.Array]]
 PASSED_ON = ("clip", "valid", "labels", "label_mask", "transcript", "present")
 """Arrays of a batch that scores need beside the outputs."""
 
@@ -31,7 +33,7 @@ class Evaluator:
         transform: Transform,
         batch_size: int,
         split: str,
-        function: Callable[[dict, Batch], dict[str, jax.Array]] | None = None,
+        function: Forward | None = None,
     ):
         """Prepares the forward pass.
 
@@ -44,10 +46,10 @@ class Evaluator:
             split: its name.
             function: what is computed of each clip, `stage.forward` by default.
         """
-        function = function or stage.forward
+        computed = function or stage.forward
 
         def forward(params: dict, batch: Batch) -> dict[str, jax.Array]:
-            return function(params, batch) | {name: batch[name] for name in PASSED_ON}
+            return computed(params, batch) | {name: batch[name] for name in PASSED_ON}
 
         self.split = split
         self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
@@ -71,6 +73,21 @@ class Evaluator:
         for batch in on_device:
             yield self._mapping.fetch(self._forward(params, batch))
 
+    def over(self, examples: RandomAccess, transform: Transform) -> "Evaluator":
+        """The same compiled function over other clips of the same shapes."""
+        other = copy.copy(self)
+        other._examples, other._transform = examples, transform
+        other._plan = Epochs(len(examples), self._plan.batch_size, seed=None)
+        return other
+
+    def gather(self, params: dict, progress: bool = False) -> dict[str, np.ndarray]:
+        """The outputs of all clips, arrays [n, ...] in the order of the split."""
+        parts = list(self.outputs(params, progress))
+        outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        kept = np.flatnonzero(outputs["valid"])
+        kept = kept[np.argsort(outputs["clip"][kept])]
+        return jax.tree.map(lambda leaf: leaf[kept], outputs)
+
     def run(self, params: dict, progress: bool = False) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Evaluates parameters.
 
@@ -81,9 +98,5 @@ class Evaluator:
         Returns:
             The stage's scores, and the outputs they were made from: arrays [n, ...] in the order of the split.
         """
-        parts = list(self.outputs(params, progress))
-        outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        kept = np.flatnonzero(outputs["valid"])
-        kept = kept[np.argsort(outputs["clip"][kept])]
-        outputs = jax.tree.map(lambda leaf: leaf[kept], outputs)
+        outputs = self.gather(params, progress)
         return self._stage.score(outputs, self.split), outputs

@@ -25,7 +25,8 @@ class Mapping:
     each sharded array a device has `1 / num_devices` of the clips. Both kinds run the same function.
 
     Attributes:
-        num_devices: devices of all processes.
+        devices: of all processes.
+        num_devices: how many they are.
     """
 
     def __init__(self, kind: Kind, devices: Sequence[jax.Device] | None = None):
@@ -38,10 +39,10 @@ class Mapping:
         if kind not in ("pmap", "shard_map"):
             raise UserError(f"unknown mapping {kind!r}: expected 'pmap' or 'shard_map'")
         self._kind = kind
-        self._devices = list(devices or jax.devices())
-        self._mesh = Mesh(np.array(self._devices), (AXIS,))
-        self._local = len([device for device in self._devices if device.process_index == jax.process_index()])
-        self.num_devices = len(self._devices)
+        self.devices = list(devices or jax.devices())
+        self._mesh = Mesh(np.array(self.devices), (AXIS,))
+        self._local = len([device for device in self.devices if device.process_index == jax.process_index()])
+        self.num_devices = len(self.devices)
 
     def map(
         self, function: Callable, inputs: Sequence[bool], *, output: bool = REPLICATED, donate: Sequence[int] = ()
@@ -58,7 +59,7 @@ class Mapping:
             axes = tuple(0 if sharded else None for sharded in inputs)
             out_axes = 0 if output == SHARDED else None
             return jax.pmap(
-                function, AXIS, in_axes=axes, out_axes=out_axes, donate_argnums=donate, devices=self._devices
+                function, AXIS, in_axes=axes, out_axes=out_axes, donate_argnums=donate, devices=self.devices
             )
         specs = tuple(self._spec(sharded) for sharded in inputs)
         mapped = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=self._spec(output), check_vma=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.clip import ClipOptions
 from data_prep.corpora.synthetic import write_synthetic
+from data_prep.options import ClipOptions
 from data_prep.prepare import prepare
 
 COUNTS = {"train": 4, "valid": 2, "test": 3}
@@ -49,7 +49,7 @@ def write_video(path: Path, seconds, claimed_rate=25, sound=None, sound_start=0.
         if sound is not None:
             audio = container.add_stream(codecs[1], rate=16_000, layout="mono")
         for number, second in enumerate(seconds if seconds is not None else []):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 5 * number, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 5 * number % 256, np.uint8), format="rgb24")
             frame.pts, frame.time_base = round(second * 1000), Fraction(1, 1000)
             container.mux(video.encode(frame))
         if seconds is not None:

@@ -1,6 +1,5 @@
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -78,7 +77,10 @@ def test_metadata_and_report(built):
     assert report.clips == COUNTS
     assert 0.5 < report.faces_found <= 1
     assert "clips left out: 0" in report.summary()
-    assert (out / "contact_sheet.png").stat().st_size > 0
+    page = (out / "report.html").read_text()
+    assert "Empathic Pain" in page
+    assert page.count("data:image/jpeg;base64,") >= 4 * 9
+    assert "src=" not in page.replace('src="data:', "")
     assert check_dataset(out) == []
 
 
@@ -150,14 +152,12 @@ def _command(out, raw_corpus, *more):
 
 def test_a_killed_run_goes_on_and_gives_the_same_dataset(built, raw_corpus, tmp_path):
     _, report = built
-    process = subprocess.Popen(
-        _command(tmp_path, raw_corpus), cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(_command(tmp_path, raw_corpus), cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(done := list((tmp_path / "staging").glob("*.npz"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # its workers are left to themselves
     process.wait()
     assert not (tmp_path / "emi").exists()
     times = {path: path.stat().st_mtime_ns for path in done}

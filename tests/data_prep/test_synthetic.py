@@ -4,10 +4,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_prep.clip import ClipOptions, ClipSource, read_clip
+from data_prep.clip import ClipSource, read_clip
 from data_prep.corpora.synthetic import read_synthetic, write_synthetic
+from data_prep.detectors import haar
 from data_prep.errors import CorpusError
-from data_prep.faces import FaceFinder
+from data_prep.options import ClipOptions
 from data_prep.synthetic.face import render_frames
 from data_prep.synthetic.plan import Defects, plan_corpus
 from data_prep.synthetic.video import write_clip
@@ -73,21 +74,21 @@ def test_ceiling_comes_from_the_truth(raw_corpus):
 
 
 def test_faces_are_found_by_the_cascades(plans):
-    finder = FaceFinder()
+    finder = haar()
     frames = [frame for plan in plans[:15] for frame in render_frames(plan)[::20]]
-    assert np.mean([bool(finder.find(frame)) for frame in frames]) >= 0.97
+    assert np.mean([bool(finder(frame)) for frame in frames]) >= 0.97
 
 
 def test_small_faces_are_left_out_where_only_large_ones_are_asked_for(plans):
-    finder, frame = FaceFinder(), render_frames(plans[0])[0]
-    side = max(box.side for box in finder.find(frame))
-    assert [box.side for box in finder.find(frame, at_least=0.5 * side)] == [side]
-    assert side not in [box.side for box in finder.find(frame, at_least=1.5 * side)]
+    finder, frame = haar(), render_frames(plans[0])[0]
+    side = max(box.side for box in finder(frame))
+    assert [box.side for box in finder(frame, 0.5 * side)] == [side]
+    assert side not in [box.side for box in finder(frame, 1.5 * side)]
 
 
 def test_empty_scene_has_no_face(plans):
     frames = render_frames(dataclasses.replace(plans[0], defects=dataclasses.replace(CLEAN, missing="face")))
-    assert not FaceFinder().find(frames[0])
+    assert not haar()(frames[0])
 
 
 def test_joy_bends_the_mouth(plans):

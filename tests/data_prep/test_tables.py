@@ -26,6 +26,11 @@ def _write(tmp_path, text, encoding="utf-8"):
         ("Filename,Joy\nc:\\a,1\n", "line 2, column 'Filename': found"),
         ("Filename,Joy\n..,1\n", "line 2, column 'Filename': found '..'"),
         ("Filename,Joy\n,1\n", "line 2, column 'Filename': found ''"),
+        ("Filename,Joy\n/etc/passwd,1\n", "line 2, column 'Filename': found '/etc/passwd', expected the plain name"),
+        ("Filename,Joy\n.hidden,1\n", "line 2, column 'Filename': found '.hidden', expected the plain name"),
+        ("Filename,Joy\na\0b,1\n", "line 2, column 'Filename': found 'a.x00b', expected the plain name"),
+        ('Filename,Joy\n"a\nb",1\n', "line 3, column 'Filename': found 'a.nb', expected the plain name"),
+        (f"Filename,Joy\n{'x' * 200},1\n", "line 2, column 'Filename': found 'x+', expected a name of at most 150"),
         ('Filename,Joy\na,"1\n', "found broken CSV"),
     ],
 )
@@ -69,7 +74,7 @@ def test_transcripts_as_csv_and_json(tmp_path):
     assert read_transcripts(csv) == read_transcripts(json) == expected
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"a": 1}'])
+@pytest.mark.parametrize("text", ["[1]", "{", '{"a": 1}', '{"a": "\\ud800"}'])
 def test_faults_of_json_transcripts(tmp_path, text):
     path = tmp_path / "t.json"
     path.write_text(text)

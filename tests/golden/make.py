@@ -79,17 +79,17 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
     return {"inputs": waveform, "mask": mask} if case.padded else {"inputs": waveform}
 
 
-def make_model(case: Case, seed: int = 0, name: str | None = None) -> Any:
-    """The case's PyTorch model, or another class with the same config, no weight of it at its initial value."""
+def make_model(case: Case, seed: int = 0, noise: float = 0.1) -> Any:
+    """The case's PyTorch model, no weight of it at its initial value."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
     config = getattr(transformers, case.config)(**case.fields)
-    model = getattr(transformers, name or case.model)(config)
+    model = getattr(transformers, case.model)(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
     return model.eval()
 
 

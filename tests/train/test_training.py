@@ -9,6 +9,7 @@ import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
+from emi_jax.inputs import corruption
 from emi_jax.train.hooks import NonFiniteError, StoppedError
 from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
@@ -146,3 +147,49 @@ def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
         np.testing.assert_allclose(record["loss"], expected, rtol=1e-5)
     assert any(f"valid/{experiment.stage.goal}" in record for record in records)
     assert list((tmp_path / "events").iterdir())
+
+
+def test_both_roads_give_one_checkpoint_the_same_scores(tmp_path):
+    """Cached features are float16."""
+    config, dataset = tiny_stage2(), make_dataset()
+    config.features.dir = str(tmp_path / "features")
+    cached = train(config, dataset, tmp_path / "run")
+    config.features.dir = ""
+    direct = Experiment.open(config, dataset, tmp_path / "run", jax.devices()[:1])
+    params = cached.best()
+    one, others = (experiment.evaluator("test").run(params) for experiment in (cached, direct))
+    np.testing.assert_allclose(one[1]["predictions"], others[1]["predictions"], atol=1e-3)
+    assert one[0].keys() == others[0].keys()
+    for name, value in one[0].items():
+        np.testing.assert_allclose(value, others[0][name], atol=1e-3, err_msg=name)
+
+
+def _other_weights(config):
+    config.train.seed = 1
+
+
+def _other_preprocessing(config):
+    config.data.num_tokens = 7
+
+
+def _other_corruption(config):
+    corruption.SNR_DB = (5.0, 20.0)
+
+
+@pytest.mark.parametrize("change", [_other_weights, _other_preprocessing, _other_corruption])
+def test_features_made_otherwise_are_refused(change, tmp_path, monkeypatch):
+    monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
+    config, dataset = tiny_stage2(), make_dataset()
+    config.features.update(dir=str(tmp_path / "features"), renditions=1)
+    Experiment.open(config, dataset, tmp_path / "one", jax.devices()[:1]).extract("test")
+    change(config)
+    with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
+        Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]).extract("test")
+
+
+def test_features_of_trained_encoders_are_not_kept(tmp_path):
+    config = tiny_stage2()
+    config.features.dir = str(tmp_path / "features")
+    config.train.frozen = ("^towers/vision", "^towers/audio")
+    with pytest.raises(UserError, match="the text encoder is trained, so that its features cannot be kept"):
+        Experiment.open(config, make_dataset(), tmp_path / "run").train()

@@ -1,0 +1,137 @@
+"""Runs emi_jax and its PyTorch twin side by side, in turn and in fresh processes, and prints and keeps what it finds.
+
+python -m benchmarks.compare --cases=stage1-demo,cached-demo --dtype=float32 --json=compare.json
+
+Both sides get the same cores, sizes and data. A round runs each side once, in a process of its own; rounds follow one
+another, so that what disturbs the machine disturbs both. Compilations are kept between rounds: the first round's count.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, summary
+from benchmarks.cases import CASES, Case
+from benchmarks.worker import SIDES
+
+TIMEOUT = 1800
+
+
+def main() -> None:
+    """Parses the options, compares, prints and writes."""
+    options = parse()
+    cases = list(chosen(options))
+    report: dict[str, Any] = {"machine": machine.describe(options.device, options.threads), "peaks": {}, "results": []}
+    report["options"] = {
+        name: value for name, value in vars(options).items() if name not in ("json", "png") and value is not None
+    }
+    with tempfile.TemporaryDirectory(prefix="emi_jax_compare_") as folder:
+        for dtype in options.dtype:
+            report["peaks"][dtype] = {
+                side: _run(Path(folder), ["benchmarks.peak", f"--side={side}", f"--dtype={dtype}"], options)
+                for side in ("jax", "torch")
+            }
+        for case in cases:
+            for dtype in options.dtype:
+                found = compare(case, dtype, options, Path(folder))
+                report["results"] += summary.summarise(case.name, dtype, found, report["peaks"][dtype])
+                print(summary.lines(report["results"][-len(found) :]), flush=True)
+                if options.json:  # after each case: a run that is stopped leaves what it has
+                    options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.png:
+        from benchmarks.chart import draw
+
+        draw(report, options.png)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ",".join(CASES)
+    parser.add_argument("--cases", type=_list(CASES), default=None, help=f"names joined by commas, of: {names}")
+    parser.add_argument("--stage", type=int, choices=(1, 2), help="cases of this stage only")
+    parser.add_argument("--preset", choices=("demo", "base"), help="cases of this preset only")
+    parser.add_argument("--sides", type=_list(SIDES), default=list(SIDES), help=f"of: {','.join(SIDES)}")
+    parser.add_argument("--dtype", type=_list(("float32", "bfloat16")), default=["float32"])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--repeats", type=int, default=2, help="rounds")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of timed steps in each process")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=0, help="in place of each case's own")
+    parser.add_argument("--frames", type=int, default=0, help="N, in place of each case's own")
+    parser.add_argument("--audio-seconds", type=float, default=0.0, help="in place of each case's own")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path)
+    return parser.parse_args(arguments)
+
+
+def _list(known: Any) -> Any:
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+        return names
+
+    return read
+
+
+def chosen(options: argparse.Namespace) -> Iterator[Case]:
+    """The cases that the options name."""
+    for name in options.cases or CASES:
+        case = CASES[name]
+        if options.stage in (None, case.stage) and options.preset in (None, case.preset):
+            yield case
+
+
+def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What each side's processes found, round by round."""
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
+    for number in range(options.repeats):
+        for side in options.sides:
+            arguments = [
+                "benchmarks.worker",
+                f"--side={side}",
+                f"--case={case.name}",
+                f"--dtype={dtype}",
+                f"--seconds={options.seconds}",
+                f"--batch={options.batch}",
+                f"--frames={options.frames}",
+                f"--audio-seconds={options.audio_seconds}",
+                *(["--count"] if number == 0 else []),
+            ]
+            found[side].append(_run(folder, arguments, options))
+    return found
+
+
+def _run(folder: Path, arguments: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Runs a module of ours in a fresh process and reads what it wrote."""
+    out = folder / "out.json"
+    out.unlink(missing_ok=True)
+    caches = {"JAX_COMPILATION_CACHE_DIR": folder / "jax", "TORCHINDUCTOR_CACHE_DIR": folder / "inductor"}
+    settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-m", *arguments, f"--device={options.device}", f"--threads={options.threads}"]
+    try:
+        done = subprocess.run(
+            [*command, f"--out={out}"],
+            env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"unavailable": f"took longer than {TIMEOUT} s"}
+    if done.returncode or not out.exists():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"unavailable": f"exit code {done.returncode}: {last}"}
+    return json.loads(out.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The two sizes that are compared: the demo's, as `configs/` ships it, and the paper's base encoders."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What a batch and the heads are made of.
+
+    Attributes:
+        batch: B.
+        num_frames: N.
+        seconds: of audio.
+        num_tokens: L.
+        width: P of the pairs in stage 1, d of the fusion in stage 2.
+        num_heads: of the fusion's decoder.
+    """
+
+    batch: int
+    num_frames: int
+    seconds: float
+    num_tokens: int
+    width: int
+    num_heads: int = 8
+
+
+SAMPLE_RATE = 16_000
+NUM_LABELS = 6
+
+_SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 384}
+DEMO: dict[str, dict[str, Any]] = {
+    "vision": {
+        "model_type": "vit",
+        "num_hidden_layers": 3,
+        "image_size": 48,
+        "patch_size": 12,
+        "initializer_range": 0.15,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        **_SMALL,
+    },
+    "audio": {
+        "model_type": "wav2vec2",
+        "num_hidden_layers": 2,
+        "initializer_range": 0.1,
+        "conv_dim": (32, 32, 48, 64, 64),
+        "conv_kernel": (20, 8, 8, 4, 4),
+        "conv_stride": (10, 4, 4, 2, 2),
+        "num_conv_pos_embeddings": 32,
+        "num_conv_pos_embedding_groups": 8,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "layerdrop": 0.0,
+        "apply_spec_augment": False,
+        **_SMALL,
+    },
+    "text": {
+        "model_type": "bert",
+        "vocab_size": 600,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.1,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        **_SMALL,
+    },
+}
+BASE: dict[str, dict[str, Any]] = {
+    "vision": {"model_type": "vit", "hidden_size": 768},
+    # Layerdrop would make the work of a step random; SpecAugment draws on the host in PyTorch. Both are off.
+    "audio": {"model_type": "wav2vec2", "hidden_size": 768, "layerdrop": 0.0, "apply_spec_augment": False},
+    "text": {"model_type": "bert", "hidden_size": 768},
+}
+ENCODERS = {"demo": DEMO, "base": BASE}
+
+STAGE1 = {"demo": Sizes(64, 4, 3.0, 32, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
+STAGE2 = {"demo": Sizes(32, 8, 3.0, 32, 96, 4), "base": Sizes(4, 2, 2.0, 32, 256)}
+CACHED = {"demo": STAGE2["demo"], "base": Sizes(16, 32, 5.0, 64, 256)}
+PAIR_WEIGHTS = {"demo": {"vision": 1.0, "audio": 0.1}, "base": {"vision": 1.0, "audio": 1.0}}
+
+
+def audio_steps(seconds: float, config: dict[str, Any]) -> int:
+    """T of that much audio."""
+    kernels = config.get("conv_kernel", (10, 3, 3, 3, 3, 2, 2))
+    strides = config.get("conv_stride", (5, 2, 2, 2, 2, 2, 2))
+    length = round(seconds * SAMPLE_RATE)
+    for kernel, stride in zip(kernels, strides, strict=True):
+        length = (length - kernel) // stride + 1
+    return length

@@ -1,0 +1,79 @@
+"""Writes measured tables into docs/performance.md, between the marks that name them.
+
+python -m benchmarks.tables --compare compare.json --compiled=compiled.json --tried=tried.json
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks import compiled, summary, tried
+
+DOCUMENT = Path("docs/performance.md")
+
+
+def main() -> None:
+    """Parses the options and rewrites the document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
+    parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled --json` wrote")
+    parser.add_argument("--tried", type=Path, help="what `benchmarks.tried --json` wrote")
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    options = parser.parse_args()
+    text = options.document.read_text()
+    if options.compare:
+        reports = [json.loads(path.read_text()) for path in options.compare]
+        text = fill(text, "compare", compared(reports))
+    for name, path, markdown in (
+        ("compiled", options.compiled, compiled.markdown),
+        ("tried", options.tried, tried.markdown),
+    ):
+        if path:
+            report = json.loads(path.read_text())
+            text = fill(text, name, f"{measured_on(report['machine'])}\n\n{markdown(report['rows'])}")
+    options.document.write_text(text)
+
+
+def fill(text: str, name: str, table: str) -> str:
+    """Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Raises:
+        ValueError: the text has no such marks.
+    """
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"no marks <!-- {name} --> and <!-- /{name} --> in the document: add them where it belongs")
+    return pattern.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+
+
+def compared(reports: list[dict[str, Any]]) -> str:
+    """The rows of several comparisons under what they were measured on."""
+    parts = []
+    for report in reports:
+        parts += [measured_on(report["machine"]), peaks(report["peaks"]), summary.markdown(report["results"])]
+    return "\n\n".join(parts)
+
+
+def measured_on(machine: dict[str, Any]) -> str:
+    """One line on the machine."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    where = machine.get("gpu") or f"CPU with {', '.join(machine['instructions'])}, {machine['threads']} cores"
+    load = f"; load before the run {machine['load_before']}" if "load_before" in machine else ""
+    return f"Measured on: {where}; Python {machine['python']}, {versions}{load}."
+
+
+def peaks(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    """One line on the measured speed of matrix products."""
+    texts = [
+        f"{dtype} {side} {peak['flops_per_second'] / 1e9:.0f}"
+        for dtype, sides in found.items()
+        for side, peak in sides.items()
+        if "flops_per_second" in peak
+    ]
+    return f"Matrix products, GFLOP/s: {', '.join(texts)}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Optimisations, kept or not: each row races forms of one piece of work, forward and backward, in turn in one process.
+
+python -m benchmarks.tried --json=tried.json
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from benchmarks import batches, machine
+from benchmarks.worker import hold_threads
+from emi_jax.losses import info_nce
+from emi_jax.models.dense import dot
+from emi_jax.models.gelu import gelu
+
+Race = tuple[dict[str, Callable], tuple[Any, ...], str]
+"""Forms by name, their arguments, and what came of it."""
+
+
+def main() -> None:
+    """Runs the races, prints and keeps them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--races", default=",".join(RACES), help=f"of: {','.join(RACES)}")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    hold_threads(options.threads)
+    report: dict[str, Any] = {"machine": machine.describe("cpu", options.threads), "rows": []}
+    for name in options.races.split(","):
+        forms, arguments, verdict = RACES[name]()
+        report["rows"] += [{"race": name, "verdict": verdict, **row} for row in race(forms, arguments, options.rounds)]
+        print(markdown(report["rows"][-len(forms) :]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def race(forms: dict[str, Callable], arguments: tuple[Any, ...], rounds: int) -> list[dict[str, Any]]:
+    """Times compiled forms in turn: for each its median and quartiles, and its smallest processor time."""
+    compiled = {name: jax.jit(form) for name, form in forms.items()}
+    arguments = jax.device_put(arguments)
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    processor: dict[str, list[float]] = {name: [] for name in forms}
+    for number in range(rounds + 2):  # the first two warm up
+        for name, form in compiled.items():
+            start, used = time.perf_counter(), time.process_time()
+            jax.block_until_ready(form(*arguments))
+            if number >= 2:
+                seconds[name].append(time.perf_counter() - start)
+                processor[name].append(time.process_time() - used)
+    rows = []
+    for name in forms:
+        low, median, high = (1e3 * value for value in statistics.quantiles(seconds[name], n=4))
+        rows.append({"form": name, "ms": median, "spread_ms": [low, high], "cpu_ms": 1e3 * min(processor[name])})
+    return rows
+
+
+def _backward(function: Callable, number: int = 1) -> Callable:
+    """A function's gradients by its first arguments, for a cotangent that differs from place to place."""
+
+    def weighted(*arguments: Any) -> Array:
+        result = function(*arguments)
+        return (result * jnp.cos(result)).sum()
+
+    return jax.value_and_grad(weighted, argnums=tuple(range(number)))
+
+
+def _gelu() -> Race:
+    x = np.random.default_rng(0).standard_normal((8 * 197, 1536), np.float32)
+    forms = {"jax.nn.gelu (erfc)": partial(jax.nn.gelu, approximate=False), "erf": gelu}
+    return {name: _backward(form) for name, form in forms.items()}, (x,), "kept: erf"
+
+
+def _info_nce() -> Race:
+    left, right, transcript, valid = batches.embeddings(np.random.default_rng(0), 1024, 256)
+    scale = jnp.float32(20.0)
+
+    def once(left: Array, right: Array) -> Array:
+        return info_nce(left, right, transcript, valid, scale)[0]
+
+    def twice(left: Array, right: Array) -> Array:
+        """As several devices have to: each direction's products apart."""
+        match = (transcript[:, None] == transcript[None, :]).astype(np.float32)
+        targets = match / match.sum(1, keepdims=True)
+
+        def rows(x: Array, others: Array) -> Array:
+            logits = scale * jnp.matmul(x, others.T, precision=lax.Precision.HIGHEST)
+            return jax.nn.logsumexp(logits, axis=1) - (targets * logits).sum(1)
+
+        return (rows(left, right) + rows(right, left)).sum() / 2
+
+    return (
+        {
+            "a product for each direction": _backward(twice, 2),
+            "one product, read both ways": _backward(once, 2),
+        },
+        (left, right),
+        "kept on one device: one product",
+    )
+
+
+def _dilated() -> Race:
+    rng, (B, T, C), r = np.random.default_rng(0), (8, 200, 256), 2
+    x, kernel = rng.standard_normal((B, T, C), np.float32), rng.standard_normal((3, C, C), np.float32) / 30
+
+    def convolution(x: Array, kernel: Array) -> Array:
+        numbers = ("NWC", "WIO", "NWC")
+        return lax.conv_general_dilated(x, kernel, (1,), "SAME", rhs_dilation=(r,), dimension_numbers=numbers)
+
+    def padded(x: Array) -> list[Array]:
+        wide = jnp.pad(x, ((0, 0), (r, r), (0, 0)))
+        return [wide[:, tap * r : tap * r + T] for tap in range(3)]
+
+    def windows(x: Array, kernel: Array) -> Array:
+        taken = jnp.concatenate(padded(x), axis=-1).reshape(-1, 3 * C)
+        return dot(taken, kernel.reshape(3 * C, C), jnp.dtype("float32")).reshape(B, T, C)
+
+    def taps(x: Array, kernel: Array) -> Array:
+        parts = [dot(y.reshape(-1, C), kernel[tap], jnp.dtype("float32")) for tap, y in enumerate(padded(x))]
+        return sum(parts[1:], parts[0]).reshape(B, T, C)
+
+    forms = {"convolution": convolution, "a product over windows": windows, "a product for each tap": taps}
+    return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), "no gain: convolution stays"
+
+
+RACES: dict[str, Callable[[], Race]] = {"gelu": _gelu, "info_nce": _info_nce, "tcn convolution": _dilated}
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table for the documents."""
+    lines = ["| work | form | ms | quartiles | CPU ms | verdict |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        low, high = row["spread_ms"]
+        numbers = f"{row['ms']:.3g} | {low:.3g}-{high:.3g} | {row['cpu_ms']:.3g}"
+        lines.append(f"| {row['race']} | {row['form']} | {numbers} | {row['verdict']} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

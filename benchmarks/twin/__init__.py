@@ -1,0 +1,1 @@
+"""The system in idiomatic PyTorch: `transformers` encoders, `nn.LSTM`, SDPA attention. Weights go both ways."""

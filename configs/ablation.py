@@ -1,0 +1,71 @@
+"""The ablation grid over stage 2, five seeds a cell, from the feature cache.
+
+python run.py --config=configs/ablation.py
+python run.py --config=configs/ablation.py --config.init_from=DIR --config.features.dir=DIR
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import stage2
+
+Changes = tuple[tuple[str, Any], ...]
+
+
+ONLY = "model.head.modalities"
+PAPER: Changes = (("loss.correlation", 0.0), ("loss.quality", 0.0), ("train.corrupt", 0.0))
+# The encoders as stage 1 found them: initialised, or with the weights that it was given.
+UNALIGNED: Changes = (
+    ("features.dir", "{config.features.dir}-unaligned"),
+    *((f"model.{name}.pretrained", f"{{config.init_from}}/initial/{name}") for name in ("vision", "audio", "text")),
+    ("init_from", ""),
+)
+CELLS: tuple[tuple[str, str, Changes], ...] = (
+    ("full", "full model", ()),
+    ("no-alignment", "minus stage-1 alignment", UNALIGNED),
+    ("no-tcn", "minus TCN", (("model.head.tcn", False),)),
+    ("no-bilstm", "minus BiLSTM", (("model.head.bilstm", False),)),
+    ("no-gate", "minus gate", (("model.head.gate", False),)),
+    ("no-qam", "minus QAM", (("model.head.quality", False),)),
+    ("no-decoder", "minus decoder (mean pool + MLP)", (("model.head.decoder", False),)),
+    ("no-corruption", "minus corruption in training", (("train.corrupt", 0.0), ("loss.quality", 0.0))),
+    ("no-supervision", "minus quality supervision", (("loss.quality", 0.0),)),
+    ("attention", "plus quality in the attention", (("model.head.attention_bias", True),)),
+    ("paper", "the paper's: MSE alone, no corruption", PAPER),
+    ("vision", "face alone", ((ONLY, ("vision",)),)),
+    ("audio", "voice alone", ((ONLY, ("audio",)),)),
+    ("text", "words alone", ((ONLY, ("text",)),)),
+    ("vision-audio", "face and voice", ((ONLY, ("vision", "audio")),)),
+    ("vision-text", "face and words", ((ONLY, ("vision", "text")),)),
+    ("audio-text", "voice and words", ((ONLY, ("audio", "text")),)),
+    ("mse", "loss: MSE alone", (("loss.correlation", 0.0),)),
+    ("ccc", "loss: CCC in place of MSE", (("loss.mse", 0.0), ("loss.correlation", 0.0), ("loss.ccc", 1.0))),
+    ("concatenation", "head: concatenation + MLP (2025 winner)", (("model.head.name", "concatenation"),)),
+    ("text-anchored", "head: text-anchored (2026 winner)", (("model.head.name", "text_anchored"),)),
+)
+"""Name, title and changes of each cell; `{config.FIELD}` stands for the grid's own field."""
+
+
+def get_config(preset: str = "demo") -> ConfigDict:
+    """The config of the grid; presets as for stage 2."""
+    config = stage2.get_config(preset)
+    config.workdir = "runs/demo/ablation"
+    if preset == "demo":
+        shrink(config)
+    config.study = "ablation"
+    config.grid = {
+        "folder": config.workdir,
+        "seeds": (0, 1, 2, 3, 4),
+        "split": "test",
+        "cells": CELLS,
+    }
+    return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """The demo's fusion, small enough for a hundred trainings in twenty minutes on two cores."""
+    config.model.head.width = 64
+    config.model.head.num_layers = 1
+    config.train.epochs = 12
+    config.train.evaluate_every = 2.0

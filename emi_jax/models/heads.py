@@ -1,0 +1,68 @@
+"""Stage 2's heads by name, behind one interface: the fusion of the paper and those of its peers."""
+
+import dataclasses
+import difflib
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from emi_jax.models.concatenation import Concatenation
+from emi_jax.models.fusion import Fusion
+from emi_jax.models.text_anchored import TextAnchored
+
+
+class Head(Protocol):
+    """A Flax module that maps (features, masks, present, deterministic) to (predictions, extras) as `Fusion` does."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that it reads."""
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """As `flax.linen.Module.init`."""
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """As `flax.linen.Module.apply`."""
+
+
+HEADS: dict[str, type[nn.Module]] = {
+    "fusion": Fusion,
+    "concatenation": Concatenation,
+    "text_anchored": TextAnchored,
+}
+
+
+def build_head(name: str, **fields: Any) -> Head:
+    """Builds a head by its name in `HEADS`.
+
+    Raises:
+        ValueError: an unknown name, or a field that the head does not have.
+    """
+    if name not in HEADS:
+        raise ValueError(f"there is no head {name!r}: choose one of {tuple(HEADS)}")
+    known = {field.name for field in dataclasses.fields(HEADS[name])} - {"parent", "name"}
+    for field in fields:
+        if field not in known:
+            near = difflib.get_close_matches(field, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}"
+            raise ValueError(f"the head {name!r} has no field {field!r}: {hint}")
+    return HEADS[name](**fields)
+
+
+def drop_modalities(rng: Array, present: Array, rate: float) -> Array:
+    """Hides present modalities at random, but never the last one of a clip.
+
+    Args:
+        rng: a PRNG key.
+        present: bool [B, M].
+        rate: chance of each present modality to be hidden.
+
+    Returns:
+        bool [B, M]; True is present and not hidden. Where all would be hidden, one chosen at random stays.
+    """
+    draw = jax.random.uniform(rng, present.shape)
+    last = jnp.where(present, draw, -1).argmax(-1)
+    return present & ((draw >= rate) | (jnp.arange(present.shape[-1])[None, :] == last[:, None]))

@@ -1,0 +1,91 @@
+"""The head of the 2026 winner, TAEMI (arXiv 2603.14976): the words ask, the face and the voice answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
+from emi_jax.models.decoder import Attention, sinusoids
+from emi_jax.models.dense import Dense
+from emi_jax.models.quality import masked_mean, unweighted
+from emi_jax.models.transformer import LayerNorm
+
+_SMALL = nn.initializers.normal(0.02)
+
+
+class TextAnchored(nn.Module):
+    """Two cross-attentions, from the tokens to the frames and to the voice, then an MLP on all three pooled.
+
+    A modality that is absent, of a clip or of the whole run, is one learned token in its place. Written from the
+    paper's description; what it leaves open (norms, positions, widths) follows our decoder.
+
+    Attributes:
+        num_labels: K.
+        width: d, of everything after the projections.
+        modalities: those that are read.
+        num_layers: cross-attention blocks of each of the two streams.
+        num_heads: attention heads; must divide `width`.
+        mlp_ratio: hidden width of the MLPs over `width`.
+        dropout: rate on each residual branch.
+        dtype: dtype of the operands of matrix products.
+    """
+
+    num_labels: int
+    width: int = 256
+    modalities: tuple[str, ...] = MODALITIES
+    num_layers: int = 1
+    num_heads: int = 8
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, features: Mapping[str, Array], masks: Mapping[str, Array], present: Array, deterministic: bool = True
+    ) -> tuple[Array, dict[str, Any]]:
+        """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
+        names = in_order(self.modalities)
+        valid = {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
+        x, mask = {}, {}
+        for name in MODALITIES:
+            token = self.param(f"{name}_missing", _SMALL, (1, 1, self.width))
+            if name in names:
+                x[name], mask[name] = self._embed(name, features[name], valid[name], token)
+            else:
+                x[name] = jnp.broadcast_to(token, (present.shape[0], 1, self.width))
+                mask[name] = jnp.ones((present.shape[0], 1), bool)
+        pooled = [masked_mean(x[TEXT], mask[TEXT])]
+        for name in (VISION, AUDIO):
+            answer = self._ask(name, x[TEXT], x[name], mask[name], deterministic)
+            pooled.append(masked_mean(LayerNorm(name=f"{name}_norm")(answer), mask[TEXT]))
+        hidden = Dense(self.width, dtype=self.dtype, name="hidden")(jnp.concatenate(pooled, axis=-1))
+        hidden = nn.Dropout(self.dropout, deterministic=deterministic)(jax.nn.gelu(hidden, approximate=False))
+        logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
+        return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
+
+    def _embed(self, name: str, x: Array, mask: Array, missing: Array) -> tuple[Array, Array]:
+        """Steps [B, t, d] with their positions, and their mask; of an absent modality the learned token, once."""
+        here = mask.any(1)
+        x = Dense(self.width, dtype=self.dtype, name=f"{name}_projection")(jnp.where(mask[..., None], x, 0))
+        x = LayerNorm(name=f"{name}_input_norm")(x) + 0.1 * sinusoids(x.shape[1], self.width)[None]
+        first = jnp.arange(x.shape[1]) == 0
+        return jnp.where(here[:, None, None], x, missing), jnp.where(here[:, None], mask, first[None, :])
+
+    def _ask(self, name: str, text: Array, memory: Array, mask: Array, deterministic: bool) -> Array:
+        """Tokens [B, L, d] that have read another modality's steps."""
+        drop = nn.Dropout(self.dropout, deterministic=deterministic)
+        x = text
+        for index in range(self.num_layers):
+            prefix = f"{name}_layers_{index}"
+            y = LayerNorm(name=f"{prefix}_cross_norm")(x)
+            x = x + drop(Attention(self.num_heads, self.dtype, name=f"{prefix}_cross_attention")(y, memory, mask))
+            y = LayerNorm(name=f"{prefix}_mlp_norm")(x)
+            y = Dense(self.mlp_ratio * self.width, dtype=self.dtype, name=f"{prefix}_mlp_hidden")(y)
+            y = Dense(self.width, dtype=self.dtype, name=f"{prefix}_mlp_output")(jax.nn.gelu(y, approximate=False))
+            x = x + drop(y)
+        return x

@@ -1,0 +1,158 @@
+"""Intensities of new clips from a trained run: what a user of the model calls.
+
+predictor = Predictor.load("runs/demo/stage2")
+for prediction in predictor.predict(examples):
+    print(prediction.id, prediction.intensities)
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from emi_jax.errors import UserError
+from emi_jax.experiment import Experiment
+from emi_jax.inputs.dataset import Dataset, Example, clip_id
+from emi_jax.inputs.transforms import Arrays, ClipTransform
+from emi_jax.modalities import MODALITIES
+from emi_jax.stages.intensity import Intensity
+from emi_jax.submission import in_units
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says of one clip.
+
+    Attributes:
+        id: the clip's name.
+        intensities: {label: value} in the units of the labels.
+        weights: {modality: its weight}, 0 for one that is missing.
+        share: {modality: its effective share w * mean r, normalised}.
+        reliability: {modality: r of each valid step, float32 [t]}.
+        tokens: the words as the text encoder reads them, one for each valid step.
+        informed: False when there was nothing to see, hear or read: the intensities are a learned prior then.
+        arrays: what the model was given: the clip's arrays as `ClipTransform` makes them.
+        example: what those were made from.
+    """
+
+    id: str
+    intensities: dict[str, float]
+    weights: dict[str, float]
+    share: dict[str, float]
+    reliability: dict[str, np.ndarray]
+    tokens: list[str]
+    informed: bool
+    arrays: Arrays
+    example: Example
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able: all but the arrays."""
+        trust = {name: [round(float(r), 4) for r in steps] for name, steps in self.reliability.items()}
+        names = ("id", "intensities", "weights", "share", "informed")
+        return {name: getattr(self, name) for name in names} | {"reliability": trust}
+
+
+class Predictor:
+    """A trained run of stage 2, ready for clips."""
+
+    def __init__(self, experiment: Experiment, batch_size: int):
+        """Takes the best checkpoint of an experiment, and compiles.
+
+        Args:
+            experiment: of stage 2.
+            batch_size: clips at a time; rounded up to a multiple of the devices.
+
+        Raises:
+            UserError: the run is of stage 1, or has no checkpoint.
+        """
+        if not isinstance(experiment.stage, Intensity):
+            raise UserError(f"{experiment.workdir.path} is a run of stage 1: intensities are predicted by stage 2")
+        self.label_names = experiment.dataset.label_names
+        self.label_range = experiment.dataset.label_range
+        self._transform: ClipTransform = experiment.transform
+        self._mapping: Mapping = experiment.mapping
+        self._batch_size = -(-batch_size // self._mapping.num_devices) * self._mapping.num_devices
+        self._params = experiment.best()
+        self._explain = self._mapping.map(experiment.stage.explain, (REPLICATED, SHARDED), output=SHARDED)
+        self._run([])
+
+    @classmethod
+    def load(cls, workdir: str | Path, batch_size: int = 8, devices: Sequence[jax.Device] | None = None) -> "Predictor":
+        """Opens a run by its folder alone: its dataset need not be there.
+
+        Args:
+            workdir: of a run of stage 2 that has been trained.
+            batch_size: clips at a time; rounded up to a multiple of the devices.
+            devices: all of them by default.
+
+        Raises:
+            UserError: the folder holds no such run.
+        """
+        folder = Path(workdir)
+        try:
+            config, labels = (json.loads((folder / name).read_text()) for name in ("config.json", "labels.json"))
+        except OSError as error:
+            raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
+        dataset = Dataset.described(labels["names"], labels["range"])
+        return cls(Experiment.open(ConfigDict(config), dataset, folder, devices), batch_size)
+
+    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """Predicts clips as they come, a batch at a time.
+
+        Args:
+            examples: as `data_prep.clip.read_clip` gives them, or from a dataset; labels may be missing.
+        """
+        for batch in _batched(examples, self._batch_size):
+            yield from self._predict(batch)
+
+    def _predict(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        unknown = np.full(len(self.label_names), np.nan, np.float32)
+        clips = []
+        for place, example in enumerate(examples):
+            labels = np.asarray(example["labels"], np.float32)
+            told = example if len(labels) else {**example, "labels": unknown}
+            clips.append(self._transform(told, np.random.default_rng(0), place))
+        outputs = self._run(clips)
+        for place, (example, arrays) in enumerate(zip(examples, clips, strict=True)):
+            yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
+
+    def _run(self, clips: list[Arrays]) -> Arrays:
+        """The model's outputs of a batch that is filled up with padding, [batch_size, ...]."""
+        padding = self._transform.padding
+        padded = clips + [padding] * (self._batch_size - len(clips))
+        batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
+        return self._mapping.fetch(self._explain(self._params, self._mapping.put(batch)))
+
+    def _prediction(self, example: Example, arrays: Arrays, outputs: Arrays) -> Prediction:
+        values = in_units(outputs["predictions"], self.label_range)
+        used = [name for name in MODALITIES if f"{name}/mask" in outputs]
+        return Prediction(
+            id=clip_id(example),
+            intensities={name: float(value) for name, value in zip(self.label_names, values, strict=True)},
+            weights={name: float(outputs["weights"][MODALITIES.index(name)]) for name in used},
+            share={name: float(outputs["share"][MODALITIES.index(name)]) for name in used},
+            reliability={name: outputs[f"{name}/reliability"][outputs[f"{name}/mask"]] for name in used},
+            tokens=self._tokens(arrays),
+            informed=bool(outputs["informed"]),
+            arrays=arrays,
+            example=example,
+        )
+
+    def _tokens(self, arrays: Arrays) -> list[str]:
+        if "tokens" not in arrays:
+            return []
+        return self._transform.tokenizer.convert_ids_to_tokens(arrays["tokens"][arrays["token_mask"]].tolist())
+
+
+def _batched(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

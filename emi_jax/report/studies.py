@@ -1,0 +1,68 @@
+"""The figures of the two studies: ablation and robustness."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from emi_jax.report.figures import new_figure
+from emi_jax.report.svg import INK, style
+
+
+def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Mean Pearson of each variant and its difference to the full model, with their intervals.
+
+    Args:
+        rows: {title: `pearson`, `interval`, `difference`, `difference_interval`}, from the top down.
+    """
+    places = range(len(rows))
+    with style():
+        figure = new_figure(9, 0.6 + 0.27 * len(rows))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for place, row in zip(places, rows.values(), strict=True):
+            for axes, value, ends in (
+                (left, row["pearson"], row["interval"]),
+                (right, row["difference"], row["difference_interval"]),
+            ):
+                axes.plot([value], [place], "o", color="C0", markersize=4)
+                axes.hlines(place, *ends, color="C0")
+        left.set_yticks(places, list(rows))
+        left.invert_yaxis()
+        left.set_title("mean Pearson")
+        right.set_title("difference to the full model, paired by seed")
+        right.axvline(0, color=INK, linewidth=0.8)
+        for axes in (left, right):
+            axes.grid(True)
+    return figure
+
+
+def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], shows: str) -> Figure:
+    """A curve for each model against the severity of each defect, a panel a defect.
+
+    Args:
+        defects: {defect: `severities`, `unit`, `models` {title: {what is shown: [severity][seed]}}}.
+        titles: of the models, in order.
+        shows: which of a model's values is drawn: "pearson", "weight" or "reliability".
+    """
+    with style():
+        figure = new_figure(2.6 * len(defects), 3.1)
+        grid = figure.subplots(1, len(defects), squeeze=False, sharey=True)
+        for axes, (name, defect) in zip(grid.flat, defects.items(), strict=True):
+            places = range(len(defect["severities"]))
+            for index, title in enumerate(titles):
+                values = defect["models"][title][shows]
+                means = [sum(seeds) / len(seeds) for seeds in values]
+                color = f"C{index}"
+                axes.plot(places, means, marker=".", color=color, label=title)
+                axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=color, alpha=0.15)
+            axes.set_xticks(places, [f"{severity:g}" if severity != "none" else "clean" for severity in _told(defect)])
+            axes.set(title=name, xlabel=defect["unit"])
+            axes.grid(True)
+        grid[0, 0].set_ylabel({"pearson": "mean Pearson", "weight": "weight of the hurt modality"}.get(shows, shows))
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _told(defect: Mapping[str, Any]) -> list[Any]:
+    return ["none" if severity is None else severity for severity in defect["severities"]]

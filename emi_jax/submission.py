@@ -1,0 +1,26 @@
+"""The CSV of a submission: one row a clip, one column a label, in the users' own units."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def write_predictions(
+    path: Path, ids: Sequence[str], predictions: np.ndarray, names: Sequence[str], label_range: tuple[float, float]
+) -> Path:
+    """Writes predictions [n, K] in [0, 1] as a submission's CSV, in the units of the labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Filename", *names])
+        for clip, row in zip(ids, in_units(predictions, label_range), strict=True):
+            writer.writerow([clip, *(f"{value:.6f}" for value in row)])
+    return path
+
+
+def in_units(values: np.ndarray, label_range: tuple[float, float]) -> np.ndarray:
+    """Values in [0, 1] in the units of the labels."""
+    low, high = label_range
+    return low + (high - low) * np.asarray(values)

@@ -1,0 +1,159 @@
+"""The pages in a real browser: they open without a console message, show their figures and follow dark and light."""
+
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.modalities import MODALITIES
+from emi_jax.prediction import Prediction
+from emi_jax.report import figures, studies, svg
+from emi_jax.report.clip import write_clip_page
+from emi_jax.report.run import write_report
+from emi_jax.results import measure, results_table
+from tests.fakes import NAMES, make_example
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+SCHEMES = {"dark": "0", "light": "1"}
+
+
+def browse(page, folder, scheme="light"):
+    """The DOM that the browser makes of a page, what it said on its console, and a picture of it."""
+    picture = folder / f"{page.stem}-{scheme}.png"
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=1000,2400",
+        f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
+        "--enable-logging=stderr",
+    ]
+    url = page.as_uri()
+    shot = subprocess.run(
+        [CHROMIUM, *options, f"--screenshot={picture}", url], capture_output=True, text=True, timeout=180, check=True
+    )
+    dom = subprocess.run(
+        [CHROMIUM, *options, "--dump-dom", url], capture_output=True, text=True, timeout=180, check=True
+    )
+    said = [line for line in (shot.stderr + dom.stderr).splitlines() if "CONSOLE" in line]
+    return dom.stdout, said, cv2.imread(str(picture))
+
+
+class Sources(HTMLParser):
+    """What a page would have to fetch, and how many drawings it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.drawings = [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.drawings += tag == "svg"
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href") and not value.startswith(("data:", "#")):
+                self.fetched.append(value)
+
+
+@pytest.fixture
+def report(tmp_path):
+    """A report with every kind of figure."""
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 6))
+    outputs = {
+        "predictions": 0.5 * labels + 0.3 * rng.random((60, 6)),
+        "labels": labels,
+        "label_mask": np.ones((60, 6), bool),
+        "present": rng.random((60, 3)) < 0.9,
+        "weights": rng.dirichlet(np.ones(3), 60),
+    }
+    told = measure(outputs, NAMES, [""] * 60, dict.fromkeys(NAMES, 0.9))
+    records = [{"step": step, "loss": 1 / step} for step in range(1, 60)] + [{"step": 59, "valid/mean/pearson": 0.3}]
+    directions = {f"{one}/{metric}": 0.4 for one in ("a_to_text", "text_to_a") for metric in ("recall@1", "recall@5")}
+    unit = rng.standard_normal((30, 8))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    rows = {
+        title: {"pearson": 0.6, "interval": [0.5, 0.7], "difference": -0.1, "difference_interval": [-0.2, 0.0]}
+        for title in ("full model", "minus QAM")
+    }
+    curve = [[0.6, 0.7], [0.5, 0.6], [0.2, 0.3]]
+    models = {"full": {"pearson": curve}, "no QAM": {"pearson": curve[::-1]}}
+    defects = {"noise": {"severities": [None, 10.0, 0.0], "unit": "dB", "models": models}}
+    drawn = {
+        "curves": figures.curves(records, "mean/pearson"),
+        "pearson_test": figures.pearson_bars(told),
+        "predictions_test": figures.scatter(outputs, told),
+        "weights_test": figures.weights(outputs),
+        "recall_test": figures.recalls(directions | {"chance_a_text/recall@1": 0.1, "chance_a_text/recall@5": 0.2}),
+        "similarity_test": figures.similarities({"vision": (unit, unit), "audio": (unit, -unit)}),
+        "ablation": studies.ablation(rows),
+        "robustness": studies.robustness(defects, ["full", "no QAM"], "pearson"),
+    }
+    for name, figure in drawn.items():
+        svg.save(figure, tmp_path / "figures" / f"{name}.svg")
+    (tmp_path / "metrics_test.json").write_text(json.dumps({"table": results_table(told, "test")}))
+    dataset = Dataset.described(NAMES, (0, 1))
+    return write_report(tmp_path, {"stage": "intensity", "init_from": ""}, dataset), len(drawn)
+
+
+@pytest.fixture
+def clip_page(tmp_path):
+    """The page of a clip with all three modalities."""
+    rng = np.random.default_rng(0)
+    example = make_example(rng, "00007", frames=6, samples=16000)
+    arrays = {
+        "frame_mask": np.arange(8) < 6,
+        "audio": example["audio"],
+        "audio_mask": np.ones(16000, bool),
+    }
+    prediction = Prediction(
+        id="00007",
+        intensities=dict(zip(NAMES, rng.random(6).tolist(), strict=True)),
+        weights=dict(zip(MODALITIES, (0.5, 0.3, 0.2), strict=True)),
+        share=dict(zip(MODALITIES, (0.4, 0.4, 0.2), strict=True)),
+        reliability={"vision": rng.random(6), "audio": rng.random(24), "text": rng.random(3)},
+        tokens=["[CLS]", "<wow>", "[SEP]"],
+        informed=True,
+        arrays=arrays,
+        example=example,
+    )
+    return write_clip_page(tmp_path / "00007.html", prediction, (0.0, 1.0))
+
+
+def test_pages_are_whole_in_one_file(report, clip_page):
+    page, drawings = report
+    for path, expected in ((page, drawings), (clip_page, 3)):
+        sources = Sources()
+        sources.feed(path.read_text(encoding="utf-8"))
+        assert sources.fetched == []
+        assert sources.drawings == expected
+    text = clip_page.read_text()
+    assert "&lt;wow&gt;" in text
+    assert text.count("data:image/jpeg") == 6
+
+
+@needs_browser
+def test_the_report_opens_without_console_messages_in_light_and_dark(report, tmp_path):
+    page, drawings = report
+    light, dark = (browse(page, tmp_path, scheme) for scheme in ("light", "dark"))
+    for dom, said, picture in (light, dark):
+        assert said == []
+        assert dom.count("<svg") == drawings
+        assert picture.std() > 5
+    assert light[2].mean() > 200
+    assert dark[2].mean() < 80
+
+
+@needs_browser
+def test_a_clip_page_opens_without_console_messages(clip_page, tmp_path):
+    dom, said, picture = browse(clip_page, tmp_path)
+    assert said == []
+    assert dom.count("<img") == 6
+    assert picture.std() > 5
