@@ -24,7 +24,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     model = config.model
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     model.vision.config.update(image_size=16, patch_size=8, **small)
-    model.audio.config.update(conv_dim=(8,) * 5, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, **small)
+    model.audio.config.update(conv_dim=(8,) * 4, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, **small)
     model.text.config.update(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **small)
     model.text.vocab_size = 80
     return shrink_sizes(config)

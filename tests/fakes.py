@@ -59,7 +59,7 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         label_names=NAMES,
         label_range=(0.0, 1.0),
         ceiling={},
-        fingerprint="made for tests",
+        fingerprint="testing only",
         splits=counts,
         builder=_Builder(examples),  # type: ignore[arg-type]
     )

@@ -63,7 +63,7 @@ def test_the_folder_holds_figures_and_a_page_that_shows_them(evaluated):
     assert figures == {"curves.svg", "pearson_test.svg", "predictions_test.svg", "weights_test.svg"}
     html = (folder / "report.html").read_text()
     assert html.count("<svg") == len(figures)
-    for expected in ("Learning curves", "Scores on test", "config.json", "jax", "made for tests"):
+    for expected in ("Learning curves", "Scores on test", "config.json", "jax", "testing only"):
         assert expected in html
 
 
