@@ -3,7 +3,8 @@
 python -m benchmarks.mutate_media 300 [--seed=0] [--keep=DIR]
 
 Nothing may crash or hang, no good clip may change, and a broken one is either left out or remarked on in the report.
-Bytes flipped inside a picture or sample may still decode without an error: such clips are counted as read in silence.
+A clip of which every picture and sample was read as before its file was broken counts as whole. Bytes flipped inside a
+picture or sample may still decode without an error: such clips are counted as read in silence.
 """
 
 import argparse
@@ -32,6 +33,7 @@ FORMATS = {
 }
 SIZES = (b"mvhd", b"mdhd", b"stsz", b"stts", b"stsc", b"avc1", b"tkhd", b"fmt ", b"data", b"RIFF", b"fLaC", b"moov")
 RATE = 16_000
+OUTCOMES = ("left out", "remarked on", "read whole", "read in silence")
 
 
 def write_media(path: Path, codecs: tuple[str | None, str | None], frames: int = 24, samples: int = RATE) -> None:
@@ -142,7 +144,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     """Prepares the folder.
 
     Returns:
-        (kind, outcome) -> names of the broken clips, outcome one of left out, remarked on, read in silence.
+        (kind, outcome) -> names of the broken clips, outcome one of OUTCOMES.
 
     Raises:
         AssertionError: a good clip is not in the dataset as it is when read by itself.
@@ -158,7 +160,9 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     )
     builder = open_dataset(out)
     examples = {e["id"].decode(): e for split in builder.info.splits for e in builder.as_data_source(split)}
+    whole = []
     for path in sorted(folder.glob("good*")):
+        whole.append(_content(examples[path.stem]))
         alone = read_clip(ClipSource(path.stem, path), options).example
         assert list(examples[path.stem]["faces"]) == alone["faces"], path
         np.testing.assert_array_equal(examples[path.stem]["audio"], alone["audio"], str(path))
@@ -167,10 +171,19 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     remarked = {entry["id"] for kind, clips in report.remarks.items() if kind not in usual for entry in clips}
     found = collections.defaultdict(list)
     for name, kind in kinds.items():
-        outcome = "left out" if name in left_out else "remarked on" if name in remarked else "read in silence"
+        if name in left_out:
+            outcome = "left out"
+        elif name in remarked:
+            outcome = "remarked on"
+        else:
+            outcome = "read whole" if _content(examples[name]) in whole else "read in silence"
         assert (name in left_out) != (name in examples), f"{name}: lost"
         found[kind, outcome].append(name)
     return dict(found)
+
+
+def _content(example: Mapping) -> tuple:
+    return (*example["faces"], example["times"].tobytes(), example["audio"].tobytes())
 
 
 def main() -> None:
@@ -188,13 +201,12 @@ def main() -> None:
         started = time.monotonic()
         found = outcomes(root / "clips", root / "out", kinds, arguments.processes, time_limit=20.0)
         seconds = time.monotonic() - started
-    columns = ("left out", "remarked on", "read in silence")
     print(
         f"{len(kinds)} broken files, seed {arguments.seed}, {seconds:.0f} s; the good clips beside them are unchanged\n"
     )
-    print(f"| damage | {' | '.join(columns)} |\n| --- |{' ---: |' * len(columns)}")
+    print(f"| damage | {' | '.join(OUTCOMES)} |\n| --- |{' ---: |' * len(OUTCOMES)}")
     for kind in KINDS:
-        print(f"| {kind} |", " | ".join(str(len(found.get((kind, column), ()))) for column in columns), "|")
+        print(f"| {kind} |", " | ".join(str(len(found.get((kind, column), ()))) for column in OUTCOMES), "|")
 
 
 if __name__ == "__main__":

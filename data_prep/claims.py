@@ -12,7 +12,7 @@ from av.container import InputContainer
 from data_prep.media import claimed_seconds, video_stream
 from data_prep.remarks import CUT_OFF, LONG, WRONG_ENDING, WRONG_RATE, Remark
 
-CUT_OFF_SECONDS = 1.0  # a header may claim so much more than there is
+CUT_OFF_SECONDS = 0.25  # a header may claim so much more than there is: the last picture is shown for a while
 RATE_TOLERANCE = 1.25  # a claimed rate so many times too high or low is remarked on
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from data_prep.claims import CUT_OFF_SECONDS, odd_claims
 from data_prep.errors import ClipError
-from data_prep.media import SAMPLE_RATE, Damage, open_media, read_audio
+from data_prep.media import SAMPLE_RATE, Damage, ffmpeg_warnings, open_media, read_audio
 from data_prep.options import ClipOptions
-from data_prep.remarks import CUT_OFF, DAMAGED_SOUND, NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, Remark
+from data_prep.remarks import CUT_OFF, DAMAGED_SOUND, NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, WARNED, Remark
 from data_prep.speech import transcribe
 from data_prep.vision import NOTHING, Vision, read_face_images, read_video_faces
+
+MOST_WARNINGS = 3  # that a remark repeats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,10 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         ClipError: a file of the clip is missing or broken, or there is nothing to see, hear or read in it.
     """
     remarks: list[Remark] = []
-    faces, times, found = _read_vision(source, options, remarks)
-    audio = _read_sound(source, options, remarks)
+    with ffmpeg_warnings() as warned:
+        faces, times, found = _read_vision(source, options, remarks)
+        audio = _read_sound(source, options, remarks)
+    remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
     if source.transcript is not None:
         words = source.transcript.strip()
     else:

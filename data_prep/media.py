@@ -55,6 +55,22 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             raise ClipError(path, f"cannot be read to its end ({_reason(error)})") from error
 
 
+@contextlib.contextmanager
+def ffmpeg_warnings() -> Iterator[list[str]]:
+    """Collects what FFmpeg warns of in this thread; the list is full when the context is left."""
+    messages: list[str] = []
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture(local=True) as logs:
+            yield messages
+    finally:
+        av.logging.set_level(level)
+    # The converter of colours warns of files that are fine.
+    messages += dict.fromkeys(f"{part}: {text.strip()}" for _, part, text in logs if part != "swscaler")
+
+
 def picture_stamps(container: InputContainer, max_seconds: float = math.inf) -> np.ndarray:
     """Presentation timestamps of the pictures before max_seconds, int64 [N], ascending, in the stream's own unit.
 
@@ -149,7 +165,8 @@ def claimed_seconds(container: InputContainer, stream: av.stream.Stream) -> floa
     """How long the header says that a stream is; 0 when it does not say."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+    told = any(other.duration for other in container.streams)  # FLV tells of the whole file alone
+    return 0.0 if told else (container.duration or 0) / av.time_base
 
 
 def video_stream(container: InputContainer) -> av.VideoStream | None:
