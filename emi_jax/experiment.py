@@ -85,11 +85,7 @@ class Experiment:
         """
         mapping = Mapping(config.train.mapping, devices)
         folder = Workdir(workdir, writes=jax.process_index() == 0)
-        if config.train.batch_size % mapping.num_devices:
-            raise UserError(
-                f"config.train.batch_size={config.train.batch_size} cannot be shared by {mapping.num_devices} devices; "
-                f"take a multiple of {mapping.num_devices}"
-            )
+        _check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
@@ -268,11 +264,25 @@ class Experiment:
             rate_factors=config.rate_factors,
         )
         state = self.mapping.replicate(create_state(trained, frozen, optimizer, config.ema))
-        step = make_step(self.stage.loss, optimizer, config.ema)
+        step = make_step(self.stage, optimizer, config.ema, config.accumulation)
         return self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,)), state
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
+
+
+def _check_shares(batch_size: int, devices: int, chunks: int) -> None:
+    if batch_size % devices:
+        raise UserError(
+            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; take a multiple of {devices}"
+        )
+    share = batch_size // devices
+    if chunks < 1 or share % chunks:
+        divisors = ", ".join(str(number) for number in range(1, share + 1) if share % number == 0)
+        raise UserError(
+            f"config.train.accumulation={chunks} does not divide the {share} clips of a device "
+            f"(batch_size={batch_size} on {devices} devices); take one of {divisors}"
+        )
 
 
 def _modalities(config: ConfigDict) -> tuple[str, ...]:
