@@ -9,6 +9,7 @@ python run.py --config=configs/ablation.py
 python run.py --config=configs/robustness.py
 """
 
+import errno
 import logging
 import sys
 import time
@@ -42,6 +43,9 @@ INPUT = flags.DEFINE_string(
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also a page for each clip")
 SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk says that is full or can only be read."""
+
 CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
 """Exit codes: an error that its message explains; stopped by a signal with the state saved."""
 
@@ -63,6 +67,10 @@ def main(arguments: Sequence[str]) -> None:
         start()
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
+        sys.exit(fail(error))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
         sys.exit(fail(error))
     except StoppedError as stopped:
         log.info("%s; the same command goes on from there", stopped)

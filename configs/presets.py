@@ -127,6 +127,7 @@ def train() -> ConfigDict:
             "evaluate_every": 5.0,
             "save_every": 5.0,
             "keep": 2,
+            "profile": 0,  # steps of which a trace is written to WORKDIR/trace
         }
     )
 

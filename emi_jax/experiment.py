@@ -28,13 +28,15 @@ from emi_jax.models.heads import build_head
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity, Weights
 from emi_jax.train import parameters
-from emi_jax.train.checkpoints import Checkpoints
+from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.clock import Clock
 from emi_jax.train.evaluation import Evaluator, Forward
-from emi_jax.train.hooks import Evaluate, Log, Save, StopSignal
-from emi_jax.train.loop import Timed, fit
+from emi_jax.train.hooks import Evaluate, Hook, Log, Save, StopSignal
+from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
-from emi_jax.train.step import Batch, Stage, TrainState, create_state, make_step
+from emi_jax.train.profile import Profile
+from emi_jax.train.step import Batch, Stage, create_state, make_step
 from emi_jax.train.workdir import Workdir
 
 SAMPLE_RATE = 16_000
@@ -123,12 +125,11 @@ class Experiment:
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
-        step, state = self._begin(rate)
+        step, progress = self._begin(rate)
         if not (initial := self.workdir.path / INITIAL).exists():
-            self.encoders.save(initial, jax.device_get(state.evaluated["towers"]))
+            self.encoders.save(initial, jax.device_get(progress.state.evaluated["towers"]))
         checkpoints = self._checkpoints()
-        state = checkpoints.restore_last(state) or state
-        first_step = int(state.step)
+        state, rng, first_step = checkpoints.restore_last(progress) or progress
         log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
 
         host = batches(
@@ -140,34 +141,37 @@ class Experiment:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        source = Timed(to_device(host, self.mapping.put))
+        source, clock = to_device(host, self.mapping.put), Clock()
+        rates = np.asarray(rate(np.arange(steps + 1)))  # at once: what is logged later costs the devices nothing
         hook_log = Log(
             every=config.log_every,
             steps=steps,
             first_step=first_step,
             batch_size=config.batch_size,
             clips=lambda number: self.clip_ids("train", plan.batch(number)),
-            schedule=lambda number: float(rate(number)),
-            waited=lambda: source.seconds,
+            schedule=lambda number: float(rates[number]),
+            clock=clock,
             workdir=self.workdir,
             shows=jax.process_index() == 0,
         )
         every = round(config.evaluate_every * plan.steps)
-        evaluate = Evaluate(every, steps, self.evaluator("valid"), self.stage.goal, hook_log, checkpoints, self.workdir)
-        rng = self.mapping.replicate(jax.random.PRNGKey(config.seed))
+        valid, goal = self.evaluator("valid"), self.stage.goal
+        evaluate = Evaluate(every, steps, valid, goal, hook_log, checkpoints, rng, self.workdir)
+        profile = Profile(config.profile, first_step + 1, self.workdir.path / "trace")
         try:
             with StopSignal() as stop:
-                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, stop)
-                state = fit(step, state, source, rng, [hook_log, evaluate, save], first_step=first_step, steps=steps)
+                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, rng, stop)
+                hooks: list[Hook] = [profile, hook_log, evaluate, save]
+                state = fit(step, state, source, rng, hooks, clock, first_step=first_step, steps=steps)
         finally:
             checkpoints.close()
         log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""
-        _, state = self._begin(lambda _: 0.0)
+        _, progress = self._begin(lambda _: 0.0)
         checkpoints = self._checkpoints()
-        state = checkpoints.restore_best(state)
+        state = checkpoints.restore_best(progress)
         checkpoints.close()
         return state.evaluated
 
@@ -250,8 +254,8 @@ class Experiment:
         log.info("%s: features from %s", split, self.config.features.dir)
         return cached, CachedTransform(self.transform.shape.modalities, cached[0].rendition(0), corrupt)
 
-    def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, TrainState]:
-        """The mapped step and the state before the first one."""
+    def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, Progress]:
+        """The mapped step, and what a run starts from."""
         config = self.config.train
         params = self.stage.init(jax.random.PRNGKey(config.seed), self.encoders.params)
         trained, frozen = parameters.split(params, config.frozen, "config.train.frozen")
@@ -263,9 +267,11 @@ class Experiment:
             clip_norm=config.clip_norm,
             rate_factors=config.rate_factors,
         )
-        state = self.mapping.replicate(create_state(trained, frozen, optimizer, config.ema))
+        state = create_state(trained, frozen, optimizer, config.ema)
+        state, rng = self.mapping.replicate((state, jax.random.PRNGKey(config.seed)))
         step = make_step(self.stage, optimizer, config.ema, config.accumulation)
-        return self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,)), state
+        mapped = self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+        return mapped, Progress(state, rng, batches=0)
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
