@@ -119,17 +119,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_clips(tmp_pa
         train(config, dataset, tmp_path)
 
 
-def test_nothing_is_compiled_after_the_first_epoch(tmp_path, caplog):
-    """Batches with padding, and evaluations, reuse what the first ones have compiled."""
-    config, dataset = tiny_stage2(), make_dataset(train=13)
-    config.train.evaluate_every = 1.0
-    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
-        train(config, dataset, tmp_path)
-    messages = [record.getMessage() for record in caplog.records]
-    mapped = [message for message in messages if "Compiling jit(_fun)" in message]  # the name of whatever pmap maps
-    assert len(mapped) == 2, "the step and the forward pass, once each"
-
-
 def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
     experiment = train(tiny_stage2(), make_dataset(), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
