@@ -1,5 +1,6 @@
 """A run: config, dataset and folder made into a stage that is trained, evaluated or used for prediction."""
 
+import collections
 import dataclasses
 import hashlib
 import logging
@@ -12,6 +13,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
@@ -35,6 +37,7 @@ from emi_jax.train.hooks import Evaluate, Hook, Log, Save, StopSignal
 from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
 from emi_jax.train.step import Batch, Stage, create_state, make_step
 from emi_jax.train.workdir import Workdir
@@ -86,7 +89,7 @@ class Experiment:
             UserError: the config does not fit the dataset, the devices, or the run that is in the folder.
         """
         mapping = Mapping(config.train.mapping, devices)
-        folder = Workdir(workdir, writes=jax.process_index() == 0)
+        folder = Workdir(workdir, writes=is_first())
         _check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
@@ -126,7 +129,7 @@ class Experiment:
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
         step, progress = self._begin(rate)
-        if not (initial := self.workdir.path / INITIAL).exists():
+        if is_first() and not (initial := self.workdir.path / INITIAL).exists():
             self.encoders.save(initial, jax.device_get(progress.state.evaluated["towers"]))
         checkpoints = self._checkpoints()
         state, rng, first_step = checkpoints.restore_last(progress) or progress
@@ -152,7 +155,7 @@ class Experiment:
             schedule=lambda number: float(rates[number]),
             clock=clock,
             workdir=self.workdir,
-            shows=jax.process_index() == 0,
+            shows=is_first(),
         )
         every = round(config.evaluate_every * plan.steps)
         valid, goal = self.evaluator("valid"), self.stage.goal
@@ -178,7 +181,8 @@ class Experiment:
     def export(self, params: dict) -> Path:
         """Keeps the towers of `params` as the result of the run."""
         folder = self.workdir.path / TRAINED
-        self.encoders.save(folder, jax.device_get(params["towers"]))
+        if is_first():
+            self.encoders.save(folder, jax.device_get(params["towers"]))
         return folder
 
     def evaluator(self, split: str, function: Forward | None = None) -> Evaluator:
@@ -228,7 +232,12 @@ class Experiment:
             on_devices = self.mapping.replicate(towers)
             for seed, name in missing.items():
                 log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                cache.write(split, name, rows(self._encoder(split, transforms[name]).outputs(on_devices, True, seed)))
+                clips = rows(self._encoder(split, transforms[name]).outputs(on_devices, is_first(), seed))
+                if is_first():
+                    cache.write(split, name, clips)
+                else:  # it takes its part in encoding
+                    collections.deque(clips, maxlen=0)
+            multihost_utils.sync_global_devices(f"features of {split} are written")
         return cache
 
     def _encoder(self, split: str, transform: Transform) -> Evaluator:

@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
+from emi_jax.train.processes import is_first
 from emi_jax.train.seal import SealRestore, SealSave, content_hash
 from emi_jax.train.step import TrainState
 
@@ -120,7 +121,7 @@ class Checkpoints:
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> None:
         folder = Path(manager.directory) / str(step)
-        if jax.process_index() == 0:
+        if is_first():
             aside = self._folder / "damaged"
             aside.mkdir(exist_ok=True)
             folder.rename(aside / f"{folder.parent.name}-{step}-{len(list(aside.iterdir()))}")
@@ -139,7 +140,14 @@ def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
 def _arrays(progress: Progress) -> dict[str, Any]:
     state = progress.state
     parts = {"step": state.step, "params": state.params, "opt_state": state.opt_state, "ema": state.ema}
-    return parts | {"rng": progress.rng}
+    return jax.tree.map(_of_all_processes, parts | {"rng": progress.rng})
+
+
+def _of_all_processes(leaf: jax.Array) -> jax.Array:
+    """The same array, seen by orbax as that of all processes: under pmap each process holds one of its own."""
+    if jax.process_count() == 1 or not leaf.is_fully_addressable:
+        return leaf
+    return ocp.utils.fully_replicated_host_local_array_to_global_array(leaf)
 
 
 def _items(progress: Progress, facts: dict[str, Any]) -> ocp.args.Composite:
@@ -170,7 +178,7 @@ def _told(folder: Path) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"a checkpoint could not be written to {folder}: {_first_line(error)}. Those before it are whole: "
-            "make room, and give the same command again"
+            "when the cause is mended, the same command goes on from them"
         ) from error
 
 

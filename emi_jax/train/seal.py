@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from emi_jax.train.parameters import fingerprint
+from emi_jax.train.processes import is_first
 
 FILE = "seal.json"
 
@@ -27,7 +28,7 @@ class SealHandler(ocp.AsyncCheckpointHandler):
 
     async def async_save(self, directory: Any, args: "SealSave") -> list[ocp.future.Future]:
         """Returns before the file is written."""
-        if jax.process_index() != 0:
+        if not is_first():
             return []
         copies = jax.tree.map(np.array, args.arrays)
         return [ocp.future.CommitFutureAwaitingContractedSignals(_write(directory, copies, args.facts), name="seal")]

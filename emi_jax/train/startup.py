@@ -8,6 +8,8 @@ from pathlib import Path
 import absl.logging
 import jax
 
+from emi_jax.train.processes import is_first
+
 
 def start() -> None:
     """Sets up logging and the persistent compilation cache."""
@@ -15,7 +17,7 @@ def start() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("emi_jax")
     root.handlers, root.propagate = [handler], False
-    root.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
+    root.setLevel(logging.INFO if is_first() else logging.WARNING)
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
 

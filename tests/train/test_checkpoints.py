@@ -138,6 +138,8 @@ def test_a_full_disk_is_one_line_and_the_checkpoints_before_it_are_whole(tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(seal, "content_hash", full)
-        with pytest.raises(UserError, match=r"could not be written to .*No space left on device.*make room"):
+        with pytest.raises(
+            UserError, match=r"could not be written to .*No space left on device.*the same command goes on"
+        ):
             saved(tmp_path, [9])
     assert restored(tmp_path).batches == 3
