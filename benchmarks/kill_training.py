@@ -54,7 +54,8 @@ class Training:
         self._command = [sys.executable, "run.py", "--config=configs/stage1.py", f"--workdir={self.workdir}"]
         self._command += [f"--config.{field}={value}" for field, value in fields.items()]
         cache = {"JAX_COMPILATION_CACHE_DIR": str(root / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        self._environment = os.environ | cache | {"JAX_PLATFORMS": "cpu"}
+        quick = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+        self._environment = os.environ | cache | quick
 
     def start(self) -> subprocess.Popen:
         """Starts or restarts the run."""
