@@ -9,6 +9,7 @@ python run.py --config=configs/ablation.py
 python run.py --config=configs/robustness.py
 """
 
+import errno
 import logging
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
@@ -29,6 +31,7 @@ from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.prediction import Predictor
 from emi_jax.train.hooks import StoppedError
+from emi_jax.train.processes import is_first, join
 from emi_jax.train.startup import start
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -41,6 +44,10 @@ INPUT = flags.DEFINE_string(
 )
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also a page for each clip")
 SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "one of several processes, where the environment does not say so")
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk says that is full or can only be read."""
 
 CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
 """Exit codes: an error that its message explains; stopped by a signal with the state saved."""
@@ -60,9 +67,14 @@ def main(arguments: Sequence[str]) -> None:
         if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; the two are in configs/")
+        join(DISTRIBUTED.value)
         start()
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
+        sys.exit(fail(error))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
         sys.exit(fail(error))
     except StoppedError as stopped:
         log.info("%s; the same command goes on from there", stopped)
@@ -78,6 +90,8 @@ def run(config: ConfigDict) -> None:
     if study := config.get("study"):
         if MODE.value != "train":
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
+        if jax.process_count() > 1:
+            raise UserError("a study runs in one process; start it without --distributed")
         tell(STUDIES[study](config, dataset, Path(WORKDIR.value or config.workdir)))
         return
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
@@ -85,13 +99,16 @@ def run(config: ConfigDict) -> None:
         for split in dataset.splits:
             experiment.extract(split)
         return
-    if MODE.value == "predict":
-        log.info("written: %s", results.predict(experiment, SPLIT.value))
-        return
     if MODE.value == "train":
         experiment.train()
         if config.stage == "alignment":
             log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
+    if not is_first():  # it takes its part in what the first one computes and writes below
+        experiment.evaluator(SPLIT.value).gather(experiment.best())
+        return
+    if MODE.value == "predict":
+        log.info("written: %s", results.predict(experiment, SPLIT.value))
+        return
     summary = results.evaluate(experiment, SPLIT.value)
     log.info("\n%s\n", summary.table)
     tell(summary.written)
@@ -158,7 +175,7 @@ def open_data(config: ConfigDict) -> Dataset:
     try:
         dataset = open_dataset(config.data.dir, how)
     except UserError:
-        if config.data.corpus != "synthetic":
+        if config.data.corpus != "synthetic" or jax.process_count() > 1:
             raise
         log.info("no dataset in %s: making the synthetic corpus, as does: %s", config.data.dir, how)
         prepare(corpus="synthetic", out=config.data.dir)

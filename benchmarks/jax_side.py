@@ -85,7 +85,7 @@ def _training(
         trained, schedule(RATE, 0.0, WARMUP, STEPS), weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),)
     )
     mapping = Mapping(kind, jax.devices()[:1])
-    function = make_step(stage.loss, optimizer, 0.0)
+    function = make_step(stage, optimizer, 0.0)
     take = mapping.map(function, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     state = mapping.replicate(create_state(trained, held, optimizer, 0.0))
     rng = mapping.replicate(jax.random.PRNGKey(0))

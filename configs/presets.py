@@ -111,6 +111,7 @@ def train() -> ConfigDict:
         {
             "seed": 0,
             "batch_size": 32,
+            "accumulation": 1,  # chunks in which each device takes its part of the batch: less memory, same gradients
             "epochs": 30,
             "learning_rate": 1e-3,
             "final_rate": 1e-5,
@@ -126,6 +127,7 @@ def train() -> ConfigDict:
             "evaluate_every": 5.0,
             "save_every": 5.0,
             "keep": 2,
+            "profile": 0,  # steps of which a trace is written to WORKDIR/trace
         }
     )
 

@@ -1,5 +1,6 @@
 """A run: config, dataset and folder made into a stage that is trained, evaluated or used for prediction."""
 
+import collections
 import dataclasses
 import hashlib
 import logging
@@ -12,6 +13,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
@@ -28,13 +30,16 @@ from emi_jax.models.heads import build_head
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity, Weights
 from emi_jax.train import parameters
-from emi_jax.train.checkpoints import Checkpoints
+from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.clock import Clock
 from emi_jax.train.evaluation import Evaluator, Forward
-from emi_jax.train.hooks import Evaluate, Log, Save, StopSignal
-from emi_jax.train.loop import Timed, fit
+from emi_jax.train.hooks import Evaluate, Hook, Log, Save, StopSignal
+from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
-from emi_jax.train.step import Batch, Stage, TrainState, create_state, make_step
+from emi_jax.train.processes import is_first
+from emi_jax.train.profile import Profile
+from emi_jax.train.step import Batch, Stage, create_state, make_step
 from emi_jax.train.workdir import Workdir
 
 SAMPLE_RATE = 16_000
@@ -84,12 +89,8 @@ class Experiment:
             UserError: the config does not fit the dataset, the devices, or the run that is in the folder.
         """
         mapping = Mapping(config.train.mapping, devices)
-        folder = Workdir(workdir, writes=jax.process_index() == 0)
-        if config.train.batch_size % mapping.num_devices:
-            raise UserError(
-                f"config.train.batch_size={config.train.batch_size} cannot be shared by {mapping.num_devices} devices; "
-                f"take a multiple of {mapping.num_devices}"
-            )
+        folder = Workdir(workdir, writes=is_first())
+        _check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
@@ -127,12 +128,11 @@ class Experiment:
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
-        step, state = self._begin(rate)
-        if not (initial := self.workdir.path / INITIAL).exists():
-            self.encoders.save(initial, jax.device_get(state.evaluated["towers"]))
+        step, progress = self._begin(rate)
+        if is_first() and not (initial := self.workdir.path / INITIAL).exists():
+            self.encoders.save(initial, jax.device_get(progress.state.evaluated["towers"]))
         checkpoints = self._checkpoints()
-        state = checkpoints.restore_last(state) or state
-        first_step = int(state.step)
+        state, rng, first_step = checkpoints.restore_last(progress) or progress
         log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
 
         host = batches(
@@ -144,41 +144,45 @@ class Experiment:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        source = Timed(to_device(host, self.mapping.put))
+        source, clock = to_device(host, self.mapping.put), Clock()
+        rates = np.asarray(rate(np.arange(steps + 1)))  # at once: what is logged later costs the devices nothing
         hook_log = Log(
             every=config.log_every,
             steps=steps,
             first_step=first_step,
             batch_size=config.batch_size,
             clips=lambda number: self.clip_ids("train", plan.batch(number)),
-            schedule=lambda number: float(rate(number)),
-            waited=lambda: source.seconds,
+            schedule=lambda number: float(rates[number]),
+            clock=clock,
             workdir=self.workdir,
-            shows=jax.process_index() == 0,
+            shows=is_first(),
         )
         every = round(config.evaluate_every * plan.steps)
-        evaluate = Evaluate(every, steps, self.evaluator("valid"), self.stage.goal, hook_log, checkpoints, self.workdir)
-        rng = self.mapping.replicate(jax.random.PRNGKey(config.seed))
+        valid, goal = self.evaluator("valid"), self.stage.goal
+        evaluate = Evaluate(every, steps, valid, goal, hook_log, checkpoints, rng, self.workdir)
+        profile = Profile(config.profile, first_step + 1, self.workdir.path / "trace")
         try:
             with StopSignal() as stop:
-                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, stop)
-                state = fit(step, state, source, rng, [hook_log, evaluate, save], first_step=first_step, steps=steps)
+                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, rng, stop)
+                hooks: list[Hook] = [profile, hook_log, evaluate, save]
+                state = fit(step, state, source, rng, hooks, clock, first_step=first_step, steps=steps)
         finally:
             checkpoints.close()
         log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""
-        _, state = self._begin(lambda _: 0.0)
+        _, progress = self._begin(lambda _: 0.0)
         checkpoints = self._checkpoints()
-        state = checkpoints.restore_best(state)
+        state = checkpoints.restore_best(progress)
         checkpoints.close()
         return state.evaluated
 
     def export(self, params: dict) -> Path:
         """Keeps the towers of `params` as the result of the run."""
         folder = self.workdir.path / TRAINED
-        self.encoders.save(folder, jax.device_get(params["towers"]))
+        if is_first():
+            self.encoders.save(folder, jax.device_get(params["towers"]))
         return folder
 
     def evaluator(self, split: str, function: Forward | None = None) -> Evaluator:
@@ -228,7 +232,12 @@ class Experiment:
             on_devices = self.mapping.replicate(towers)
             for seed, name in missing.items():
                 log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                cache.write(split, name, rows(self._encoder(split, transforms[name]).outputs(on_devices, True, seed)))
+                clips = rows(self._encoder(split, transforms[name]).outputs(on_devices, is_first(), seed))
+                if is_first():
+                    cache.write(split, name, clips)
+                else:  # it takes its part in encoding
+                    collections.deque(clips, maxlen=0)
+            multihost_utils.sync_global_devices(f"features of {split} are written")
         return cache
 
     def _encoder(self, split: str, transform: Transform) -> Evaluator:
@@ -254,8 +263,8 @@ class Experiment:
         log.info("%s: features from %s", split, self.config.features.dir)
         return cached, CachedTransform(self.transform.shape.modalities, cached[0].rendition(0), corrupt)
 
-    def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, TrainState]:
-        """The mapped step and the state before the first one."""
+    def _begin(self, rate: Callable[[Any], Any]) -> tuple[Callable, Progress]:
+        """The mapped step, and what a run starts from."""
         config = self.config.train
         params = self.stage.init(jax.random.PRNGKey(config.seed), self.encoders.params)
         trained, frozen = parameters.split(params, config.frozen, "config.train.frozen")
@@ -267,12 +276,28 @@ class Experiment:
             clip_norm=config.clip_norm,
             rate_factors=config.rate_factors,
         )
-        state = self.mapping.replicate(create_state(trained, frozen, optimizer, config.ema))
-        step = make_step(self.stage.loss, optimizer, config.ema)
-        return self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,)), state
+        state = create_state(trained, frozen, optimizer, config.ema)
+        state, rng = self.mapping.replicate((state, jax.random.PRNGKey(config.seed)))
+        step = make_step(self.stage, optimizer, config.ema, config.accumulation)
+        mapped = self.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+        return mapped, Progress(state, rng, batches=0)
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
+
+
+def _check_shares(batch_size: int, devices: int, chunks: int) -> None:
+    if batch_size % devices:
+        raise UserError(
+            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; take a multiple of {devices}"
+        )
+    share = batch_size // devices
+    if chunks < 1 or share % chunks:
+        divisors = ", ".join(str(number) for number in range(1, share + 1) if share % number == 0)
+        raise UserError(
+            f"config.train.accumulation={chunks} does not divide the {share} clips of a device "
+            f"(batch_size={batch_size} on {devices} devices); take one of {divisors}"
+        )
 
 
 def _modalities(config: ConfigDict) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from emi_jax.modalities import MODALITIES, TEXT
 from emi_jax.models.contrastive import ContrastiveModel, ContrastivePairs
 from emi_jax.retrieval import retrieval
 from emi_jax.stages.initialisation import init_towers
+from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
@@ -51,17 +52,25 @@ class Alignment:
         pairs = ContrastivePairs(self.model.modalities, self.model.width)
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
-    def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and each pair's own."""
+    def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
+        """For each pair its embeddings [b, P] and, for each clip the same, its logit scale [b]."""
         embedded = self._embed(params, batch, deterministic=False, rngs={"dropout": rng})
+        return {
+            modality: (left, text, jnp.broadcast_to(scale, left.shape[:1]))
+            for modality, (left, text, scale) in embedded.items()
+        }
+
+    def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and each pair's own."""
         metrics = {}
-        for modality, (left, text, scale) in embedded.items():
+        for modality, (left, text, scales) in outputs.items():
+            scale = lax.pmean(scales.mean(), AXIS)
             terms = info_nce(left, text, batch["transcript"], both_present(batch, modality), scale, AXIS)
             rows, count = lax.psum(terms, AXIS)
             metrics[f"{modality}_text/loss"] = rows / jnp.maximum(count, 1)
             metrics[f"{modality}_text/logit_scale"] = scale
-        total = sum(self.weights[modality] * metrics[f"{modality}_text/loss"] for modality in embedded)
-        return total / sum(self.weights[modality] for modality in embedded), metrics
+        total = sum(self.weights[modality] * metrics[f"{modality}_text/loss"] for modality in outputs)
+        return total / sum(self.weights[modality] for modality in outputs), metrics
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """The embeddings of each pair, [b, P]."""

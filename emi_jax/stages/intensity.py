@@ -16,6 +16,7 @@ from emi_jax.models.quality import masked_mean
 from emi_jax.models.speech_features import audio_step_share
 from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers
+from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
@@ -75,8 +76,13 @@ class Intensity:
         rngs = jnp.stack([jax.random.split(jax.random.PRNGKey(seed))[1] for seed in seeds])
         return jax.jit(jax.vmap(lambda rng: self._init_fusion(rng, towers)))(rngs)
 
-    def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
-        """MSE + lambda (1 - rho) + the supervision of the reliabilities, over the global batch."""
+    def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
+        """What the loss needs of each clip.
+
+        Returns:
+            `predictions` [b, K]; `present` bool [b, 3], less what modality dropout hides; and by modality
+            `reliability_logits` [b, t], `clean` and `judged` bool [b, t].
+        """
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
         steps = self.encode(params["towers"], batch, towers_rng)
         features, masks = _inputs(steps)
@@ -84,6 +90,13 @@ class Intensity:
         predictions, extras = self.fusion.apply(
             {"params": params["fusion"]}, features, masks, present, deterministic=False, rngs={"dropout": fusion_rng}
         )
+        logits = extras["reliability_logits"]
+        flags = {part: {name: steps[f"{name}/{part}"] for name in logits} for part in ("clean", "judged")}
+        return {"predictions": predictions, "present": present, "reliability_logits": logits} | flags
+
+    def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """MSE + lambda (1 - rho) + the supervision of the reliabilities, over the global batch."""
+        predictions = outputs["predictions"]
         labels, known = batch["labels"], batch["label_mask"] & batch["valid"][:, None]
         error = _mean(losses.squared_error(predictions, labels, known))
         rho, lost = _mean_correlation(losses.pearson, predictions, labels, known)
@@ -92,8 +105,8 @@ class Intensity:
         if self.weights.ccc:
             parts["ccc"], lost = _mean_correlation(losses.ccc, predictions, labels, known)
             total += self.weights.ccc * lost
-        if self.weights.quality and extras["reliability_logits"]:
-            parts["quality"] = _quality_loss(extras["reliability_logits"], steps, present, batch["valid"])
+        if self.weights.quality and outputs["reliability_logits"]:
+            parts["quality"] = _quality_loss(outputs, batch["valid"])
             total += self.weights.quality * parts["quality"]
         return total, parts
 
@@ -193,14 +206,12 @@ def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[
     return features, {name: steps[f"{name}/mask"] for name in names}
 
 
-def _quality_loss(
-    logits: Mapping[str, jax.Array], steps: Mapping[str, jax.Array], present: jax.Array, valid: jax.Array
-) -> jax.Array:
+def _quality_loss(outputs: Outputs, valid: jax.Array) -> jax.Array:
     terms = []
-    for name, values in logits.items():
-        seen = present[:, MODALITIES.index(name)] & valid
-        judged = steps[f"{name}/judged"] & seen[:, None]
-        terms.append(_mean(losses.reliability_loss(values, steps[f"{name}/clean"], judged)))
+    for name, logits in outputs["reliability_logits"].items():
+        seen = outputs["present"][:, MODALITIES.index(name)] & valid
+        judged = outputs["judged"][name] & seen[:, None]
+        terms.append(_mean(losses.reliability_loss(logits, outputs["clean"][name], judged)))
     return jnp.mean(jnp.stack(terms))
 
 

@@ -3,15 +3,16 @@
 import dataclasses
 import math
 import signal
-import time
 from collections.abc import Callable
 from typing import Protocol
 
 import jax
 import tqdm
+from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
-from emi_jax.train.checkpoints import Checkpoints
+from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.evaluation import Evaluator
 from emi_jax.train.step import Metrics, TrainState
 from emi_jax.train.workdir import Workdir
@@ -41,8 +42,9 @@ class Log:
         steps: of the whole run.
         clips: steps -> the ids of the clips in a step's batch, for the message about a loss that is not finite.
         schedule: steps -> learning rate, computed on the host.
-        waited: seconds that the loop has waited for data so far.
+        clock: of the loop.
         workdir: where metrics go.
+        shows: a progress bar, which moves with what the devices have finished.
     """
 
     every: int
@@ -51,13 +53,12 @@ class Log:
     batch_size: int
     clips: Callable[[int], list[str]]
     schedule: Callable[[int], float]
-    waited: Callable[[], float]
+    clock: Clock
     workdir: Workdir
     shows: bool = True
 
     def __post_init__(self) -> None:
         self._pending: list[tuple[int, Metrics]] = []
-        self._since, self._waited = time.perf_counter(), 0.0
         self._bar = tqdm.tqdm(
             total=self.steps,
             initial=self.first_step,
@@ -69,7 +70,6 @@ class Log:
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Keeps the metrics; fetches those of the steps before once an interval."""
-        self._bar.update()
         if step % self.every == 0:
             self.flush()
         self._pending.append((step, metrics))
@@ -83,7 +83,8 @@ class Log:
             return
         steps, on_device = zip(*self._pending, strict=True)
         self._pending = []
-        fetched = jax.device_get(on_device)
+        with self.clock.measure(STEP):
+            fetched = jax.device_get(on_device)
         for step, metrics in zip(steps, fetched, strict=True):
             for name in ("loss", "gradient_norm"):
                 if not math.isfinite(metrics[name]):
@@ -92,16 +93,14 @@ class Log:
                         "the checkpoints before it are intact. Lower config.train.learning_rate, or look at these clips"
                     )
         mean = {name: sum(float(metrics[name]) for metrics in fetched) / len(fetched) for name in fetched[0]}
-        now, waited = time.perf_counter(), self.waited()
-        seconds = now - self._since
-        timing = {
-            "seconds_per_step": seconds / len(steps),
-            "clips_per_second": self.batch_size * len(steps) / seconds,
-            "waiting_for_data": (waited - self._waited) / seconds,
-        }
-        self._since, self._waited = now, waited
+        spent = self.clock.lap()
+        training = self.batch_size * len(steps) / (spent[DATA] + spent[STEP])
+        timing = {f"seconds_per_step/{part}": seconds / len(steps) for part, seconds in spent.items()}
+        timing |= {"clips_per_second": training}
         self.workdir.record(steps[-1], mean | {"learning_rate": self.schedule(steps[-1])} | timing)
-        self._bar.set_postfix(loss=f"{mean['loss']:.4f}", clips=f"{timing['clips_per_second']:.0f}/s")
+        shares = " ".join(f"{part} {seconds / sum(spent.values()):.0%}" for part, seconds in spent.items())
+        self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)
+        self._bar.update(len(steps))
 
 
 @dataclasses.dataclass
@@ -114,6 +113,7 @@ class Evaluate:
     goal: str
     log: Log
     checkpoints: Checkpoints
+    rng: jax.Array
     workdir: Workdir
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
@@ -123,7 +123,7 @@ class Evaluate:
         self.log.flush()
         scores, _ = self.evaluator.run(state.evaluated)
         self.workdir.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
-        self.checkpoints.save_best(state, scores[self.goal])
+        self.checkpoints.save_best(Progress(state, self.rng, step), scores[self.goal])
 
 
 @dataclasses.dataclass
@@ -134,29 +134,42 @@ class Save:
     steps: int
     log: Log
     checkpoints: Checkpoints
+    rng: jax.Array
     stop: "StopSignal"
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Saves where it is time to, and stops the run when a signal has come."""
-        if step % self.every == 0 or step == self.steps or self.stop.received:
+        stopped_by = self.stop.at(step)
+        if step % self.every == 0 or step == self.steps or stopped_by:
             self.log.flush()  # a state after a loss that is not finite is never saved
-            self.checkpoints.save(state)
-        if self.stop.received:
-            raise StoppedError(f"stopped by {self.stop.received} after step {step}, which is saved")
+            self.checkpoints.save(Progress(state, self.rng, step))
+        if stopped_by:
+            raise StoppedError(f"stopped by {stopped_by} after step {step}, which is saved")
 
 
 class StopSignal:
-    """Within the context, SIGTERM and SIGINT are remembered and not obeyed at once."""
+    """Within the context, SIGTERM and SIGINT are remembered and not obeyed at once.
 
-    received = ""
+    Several processes get a signal each at its own moment, and must stop after the same step: they agree on one by
+    JAX's preemption service, which listens to SIGTERM by itself.
+    """
+
+    _received = ""
 
     def __enter__(self) -> "StopSignal":
-        self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+        self._before = {number: signal.signal(number, self._remember) for number in heard}
         return self
+
+    def at(self, step: int) -> str:
+        """The signal that stops the run after this step, or nothing; to be asked once after every step."""
+        if jax.process_count() == 1:
+            return self._received
+        return signal.SIGTERM.name if multihost_utils.reached_preemption_sync_point(step) else ""
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: object) -> None:
-        self.received = signal.Signals(number).name
+        self._received = signal.Signals(number).name

@@ -1,29 +1,13 @@
 """The loop."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
+from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.hooks import Hook
 from emi_jax.train.step import Metrics, TrainState
-
-
-class Timed:
-    """An iterator that adds up the seconds for which its consumer has waited."""
-
-    def __init__(self, source: Iterator[Any]):
-        self._source, self.seconds = source, 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        start = time.perf_counter()
-        item = next(self._source)
-        self.seconds += time.perf_counter() - start
-        return item
 
 
 def fit(
@@ -32,6 +16,7 @@ def fit(
     batches: Iterator[Any],
     rng: jax.Array,
     hooks: Sequence[Hook],
+    clock: Clock,
     *,
     first_step: int,
     steps: int,
@@ -44,11 +29,15 @@ def fit(
         batches: on the devices, from batch number `first_step` on.
         rng: of the whole run; a step folds its number in.
         hooks: called in order after every step.
+        clock: is told when the loop waits for data and for the step.
         first_step: steps taken before.
         steps: steps of the whole run.
     """
     for number in range(first_step, steps):
-        state, metrics = step(state, next(batches), rng)
+        with clock.measure(DATA):
+            batch = next(batches)
+        with clock.measure(STEP), jax.profiler.StepTraceAnnotation("train", step_num=number + 1):
+            state, metrics = step(state, batch, rng)
         for hook in hooks:
             hook(number + 1, state, metrics)
     return state

@@ -62,7 +62,8 @@ def train_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
     )
     state = jax.vmap(lambda params: create_state(params, {}, optimizer, config.ema))(trained)
     state = mapping.replicate(state.replace(frozen={"towers": towers}))
-    many = jax.vmap(make_step(stage.loss, optimizer, config.ema), in_axes=(STATE, 1, 0), out_axes=(STATE, 0))
+    one = make_step(stage, optimizer, config.ema, config.accumulation)
+    many = jax.vmap(one, in_axes=(STATE, 1, 0), out_axes=(STATE, 0))
     step = mapping.map(many, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     rngs = mapping.replicate(jnp.stack([jax.random.PRNGKey(seed) for seed in seeds]))
 

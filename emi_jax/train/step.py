@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from emi_jax.train.accumulation import Outputs, value_and_gradients
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.parameters import merge
 
@@ -26,7 +27,10 @@ class Stage(Protocol):
     def init(self, rng: jax.Array, loaded: dict) -> dict:
         """All parameters, a tree of dicts; `loaded` are those of towers that do not start from scratch."""
 
-    def loss(self, params: dict, batch: Batch, rng: jax.Array) -> tuple[jax.Array, Metrics]:
+    def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
+        """What the loss needs of each clip in training, a tree of arrays [b, ...]; row i depends on clip i alone."""
+
+    def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
         """The loss over the GLOBAL batch and its parts: scalars that are the same on every device of `AXIS`."""
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
@@ -66,24 +70,28 @@ def create_state(params: Any, frozen: Any, optimizer: optax.GradientTransformati
 
 
 def make_step(
-    loss: Callable[[dict, Batch, jax.Array], tuple[jax.Array, Metrics]],
-    optimizer: optax.GradientTransformation,
-    ema_decay: float,
+    stage: Stage, optimizer: optax.GradientTransformation, ema_decay: float, accumulation: int = 1
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """The per-device step, to be mapped with the axis name `AXIS`.
 
     One rule for gradients: the loss is the fully reduced global scalar, and its gradients are averaged over devices.
     Collectives pass the cotangents of all devices on, so that each device's gradient is num_devices times its share,
     and the mean is the gradient of one device that holds the whole batch.
+
+    Args:
+        stage: what is trained.
+        optimizer: of its trained parameters.
+        ema_decay: of their moving average; 0 without one.
+        accumulation: chunks in which a device takes its part of the batch; the gradients do not depend on it.
     """
 
     def step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
         rng = jax.random.fold_in(jax.random.fold_in(rng, state.step), jax.lax.axis_index(AXIS))
 
-        def objective(params: Any) -> tuple[jax.Array, Metrics]:
-            return loss(merge(params, state.frozen), batch, rng)
+        def outputs(params: Any, clips: Batch, rng: jax.Array) -> Outputs:
+            return stage.outputs(merge(params, state.frozen), clips, rng)
 
-        (value, parts), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (value, parts), gradients = value_and_gradients(outputs, stage.loss, state.params, batch, rng, accumulation)
         gradients = jax.lax.pmean(gradients, AXIS)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -10,7 +10,7 @@ import tensorboardX
 
 from emi_jax.errors import UserError
 
-FREE = ("train.log_every", "train.save_every", "train.keep")
+FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile")
 """Fields that may change when a run goes on, since they do not touch the result."""
 
 

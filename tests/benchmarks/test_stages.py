@@ -22,8 +22,10 @@ def results_of(stage, flat, batch):
     """Our loss, its parts, the gradients by path and what `forward` gives."""
 
     def everything(params, batch):
-        loss = jax.value_and_grad(lambda p: stage.loss(ours.tree(p), batch, jax.random.key(0)), has_aux=True)
-        return loss(params), stage.forward(ours.tree(params), batch)
+        def loss(p):
+            return stage.loss(stage.outputs(ours.tree(p), batch, jax.random.key(0)), batch)
+
+        return jax.value_and_grad(loss, has_aux=True)(params), stage.forward(ours.tree(params), batch)
 
     mapped = Mapping("shard_map", jax.devices()[:1]).map(everything, (REPLICATED, SHARDED))
     ((loss, parts), gradients), outputs = jax.tree.map(np.asarray, mapped(flat, batch))

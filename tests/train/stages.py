@@ -1,0 +1,91 @@
+"""Both stages with next to nothing in front of their losses, since what a test of the engine waits for is compiling."""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.models.contrastive import ContrastivePairs
+from emi_jax.models.fusion import Fusion
+from emi_jax.models.towers import Towers
+from emi_jax.stages.alignment import Alignment
+from emi_jax.stages.intensity import Intensity
+from emi_jax.train.step import Stage, TrainState, create_state
+
+CLIPS, WIDTH, STEPS, LABELS = 16, 8, 4, ("one", "two", "three")
+
+
+class TinyModel(nn.Module):
+    """A dense layer for each tower, under the real projections and temperatures."""
+
+    modalities: tuple[str, ...] = (VISION, AUDIO)
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, jax.Array], deterministic: bool = True):
+        names = (*self.modalities, TEXT)
+        clips = {name: nn.tanh(nn.Dense(WIDTH, name=name)(batch[f"{name}/features"].mean(1))) for name in names}
+        return ContrastivePairs(self.modalities, WIDTH, name="pairs")(clips)
+
+
+def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
+    """Features of 16 clips; all that are valid lie in the second half, so that of 2, 4 and 8 devices some have none."""
+    rng = np.random.default_rng(seed)
+    valid = np.isin(np.arange(CLIPS), (8, 9, 10, 12, 13, 15))
+    present = rng.random((CLIPS, 3)) < 0.8
+    present[:, MODALITIES.index(TEXT)] |= present.sum(1) < 2
+    batch = {
+        "valid": valid,
+        "present": present,
+        "transcript": rng.integers(0, CLIPS, CLIPS).astype(np.int32),
+        "labels": rng.random((CLIPS, len(LABELS)), np.float32),
+        "label_mask": rng.random((CLIPS, len(LABELS))) < 0.9,
+    }
+    for name in MODALITIES:
+        mask = np.arange(STEPS)[None, :] < rng.integers(1, STEPS + 1, CLIPS)[:, None]
+        batch |= {
+            f"{name}/features": rng.standard_normal((CLIPS, STEPS, WIDTH), np.float32),
+            f"{name}/mask": mask,
+            f"{name}/clean": rng.random((CLIPS, STEPS)) < 0.7,
+            f"{name}/judged": mask,
+        }
+    return batch
+
+
+def tiny_alignment() -> Alignment:
+    return Alignment(TinyModel(), make_batch(), {VISION: 1.0, AUDIO: 0.5})
+
+
+def tiny_intensity(dropout: float = 0.0) -> Intensity:
+    """On cached features: the towers are there by name only."""
+    towers = Towers(*(nn.Dense(1) for _ in MODALITIES))
+    head = Fusion(
+        len(LABELS), WIDTH, modalities=(VISION, TEXT), tcn=False, bilstm=False, decoder=False, dropout=dropout
+    )
+    return Intensity(towers, head, make_batch(), LABELS, modality_dropout=dropout)
+
+
+def tiny_params(stage: Stage) -> dict:
+    """Parameters of which none is at its initial value."""
+    batch = make_batch()
+    if isinstance(stage, Alignment):
+        shapes = jax.eval_shape(stage.model.init, jax.random.key(0), batch)["params"]
+    else:
+        shapes = {"fusion": jax.eval_shape(lambda: stage._init_fusion(jax.random.key(0), {}))}
+    rng = np.random.default_rng(1)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: (path[-1].key == "scale") + 0.3 * rng.standard_normal(leaf.shape, np.float32), shapes
+    )
+
+
+def remember_gradients() -> optax.GradientTransformation:
+    """Passes gradients on; its state is the last ones."""
+    return optax.GradientTransformation(
+        lambda params: jax.tree.map(np.zeros_like, params), lambda gradients, state, params=None: (gradients, gradients)
+    )
+
+
+def begin(stage: Stage, optimizer: optax.GradientTransformation) -> TrainState:
+    return create_state(tiny_params(stage), {"towers": {"never": np.zeros(1)}}, optimizer, 0.0)

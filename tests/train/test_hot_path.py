@@ -1,0 +1,112 @@
+"""Nothing but the step between two log lines: fetches and compilations are counted, the clock's parts are all of it."""
+
+import json
+import time
+
+import jax
+import optax
+import pytest
+from jax._src.array import ArrayImpl
+
+from emi_jax.experiment import Experiment
+from emi_jax.inputs.loader import to_device
+from emi_jax.train.clock import DATA, REST, STEP, Clock
+from emi_jax.train.hooks import Log
+from emi_jax.train.loop import fit
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.step import make_step
+from emi_jax.train.workdir import Workdir
+from tests.configs import tiny_stage1
+from tests.fakes import make_dataset
+from tests.train.stages import CLIPS, begin, make_batch, tiny_alignment
+
+STEPS, EVERY = 12, 4
+
+
+@pytest.fixture
+def fetches(monkeypatch):
+    """For every array whose value came to the host: its size."""
+    found = []
+    value = ArrayImpl._value.fget
+
+    def spy(array):
+        found.append(array.size)
+        return value(array)
+
+    monkeypatch.setattr(ArrayImpl, "_value", property(spy))
+    return found
+
+
+def run(tmp_path, mapping, log_every):
+    stage, optimizer = tiny_alignment(), optax.sgd(1e-3)
+    step = mapping.map(make_step(stage, optimizer, 0.0), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    state, rng = mapping.replicate((begin(stage, optimizer), jax.random.PRNGKey(0)))
+    clock = Clock()
+    log = Log(
+        every=log_every,
+        steps=STEPS,
+        first_step=0,
+        batch_size=CLIPS,
+        clips=lambda step: [],
+        schedule=lambda step: 0.0,
+        clock=clock,
+        workdir=Workdir(tmp_path),
+        shows=False,
+    )
+    source = to_device(iter([make_batch(number) for number in range(STEPS)]), mapping.put)
+    with jax.transfer_guard(
+        "disallow"
+    ):  # a GPU refuses what is not asked for by name; a CPU refuses nothing on the way back
+        fit(step, state, source, rng, [log], clock, first_step=0, steps=STEPS)
+    return step
+
+
+@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+def test_metrics_are_fetched_once_an_interval_and_nothing_else_is(kind, tmp_path, fetches, monkeypatch):
+    together = []
+    get = jax.device_get
+
+    def device_get(tree):
+        together.append(len(tree))
+        return get(tree)
+
+    monkeypatch.setattr(jax, "device_get", device_get)
+    run(tmp_path, Mapping(kind, jax.devices()[:2]), EVERY)
+    assert together == [3, 4, 4, 1]  # a step late, and at the end the last one
+    names = set(json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0]))
+    scalars = names - {"step", "learning_rate", "clips_per_second", *(n for n in names if "seconds_per_step" in n)}
+    assert fetches == [1] * STEPS * len(scalars)
+
+
+def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(tmp_path, caplog):
+    """13 clips in batches of 8, two evaluations; and a trace of some steps on the way."""
+    config, dataset = tiny_stage1(), make_dataset(train=13)
+    config.model.pairs = ("vision",)
+    config.train.update(epochs=2, evaluate_every=1.0, profile=2)
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        Experiment.open(config, dataset, tmp_path, jax.devices()[:1]).train()
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("valid/mean/recall@5" in record for record in records) == 2
+    messages = [record.getMessage() for record in caplog.records]
+    mapped = [message for message in messages if "Compiling jit(_fun)" in message]  # the name of whatever pmap maps
+    assert len(mapped) == 2, "the step and the forward pass, once each"
+    (trace,) = (tmp_path / "trace").rglob("*.xplane.pb")
+    assert b"step_num" in trace.read_bytes()
+
+
+def test_the_clock_shares_out_all_the_time():
+    clock, began = Clock(), time.perf_counter()
+    with clock.measure(DATA):
+        time.sleep(0.02)
+    with clock.measure(STEP):
+        time.sleep(0.01)
+    with clock.measure(STEP):
+        time.sleep(0.01)
+    time.sleep(0.02)
+    spent, ended = clock.lap(), time.perf_counter()
+    assert set(spent) == {DATA, STEP, REST}
+    assert all(seconds >= 0.02 for seconds in spent.values())
+    assert sum(spent.values()) <= ended - began
+    again = clock.lap()
+    assert again[DATA] == again[STEP] == 0.0
+    assert again[REST] <= time.perf_counter() - began - sum(spent.values()) + 1e-9

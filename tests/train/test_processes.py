@@ -1,0 +1,107 @@
+"""Two processes of two devices each, as on two hosts: real `jax.distributed`, arrays exchanged by gloo."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.experiment import Experiment
+from emi_jax.train import processes
+from tests.train import worker
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def start():
+    """Starts the two processes of a run; what is left of them ends with the test."""
+    started = []
+
+    def start(workdir, killed_at=None):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+        pair = []
+        for number in range(2):
+            arguments = [str(killed_at)] if killed_at and number == 1 else []
+            told = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+            pair.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.train.worker", str(workdir), *arguments],
+                    cwd=ROOT,
+                    env=os.environ | told | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+        started.extend(pair)
+        return pair
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def losses(experiment):
+    return [record["loss"] for record in experiment.workdir.metrics() if "loss" in record]
+
+
+def test_two_processes_train_as_one_end_when_one_is_killed_and_go_on(start, tmp_path):
+    config = worker.config()
+    alone = Experiment.open(config, worker.dataset(), tmp_path / "alone", jax.devices()[:4])
+    alone.train()
+
+    first, second = start(tmp_path / "run", killed_at=4)
+    said, _ = second.communicate(timeout=300)
+    assert second.returncode == -signal.SIGKILL, said
+    said, _ = first.communicate(timeout=60)  # within a minute of the death of the other
+    assert first.returncode not in (0, None), said
+
+    resumed = Experiment.open(config, worker.dataset(), tmp_path / "run", jax.devices()[:4])
+    before = len(losses(resumed))
+    assert 0 < before < 10, said
+
+    first, second = start(tmp_path / "run")
+    said, silent = (process.communicate(timeout=300)[0] for process in (first, second))
+    assert (first.returncode, second.returncode) == (0, 0), said + silent
+    assert "resumed: step" in said
+    assert "parameters sha256:" in said
+    assert "parameters sha256:" not in silent
+    np.testing.assert_allclose(losses(resumed), losses(alone), rtol=1e-4)
+    assert len(losses(alone)) == 10
+
+
+def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypatch):
+    joined = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: joined.append(options))
+    for name in ("JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+    processes.join(asked=False)
+    assert not joined
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    processes.join(asked=False)
+    assert not joined
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    processes.join(asked=False)
+    assert len(joined) == 1
+    processes.join(asked=True)
+    assert len(joined) == 2
+
+
+def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):
+    def nobody(**options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", nobody)
+    with pytest.raises(UserError, match=r"do not find each other: coordinator_address should be defined.*srun"):
+        processes.join(asked=True)

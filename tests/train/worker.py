@@ -1,0 +1,45 @@
+"""One process of a run of several, on the dataset of the tests.
+
+python -m tests.train.worker WORKDIR [CHECKPOINT]
+
+With CHECKPOINT it kills itself when that one, of the last ones, is on disk.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from emi_jax.experiment import Experiment
+from emi_jax.train.processes import join
+from emi_jax.train.startup import start
+from tests.configs import tiny_stage1
+from tests.fakes import make_dataset
+
+
+def config():
+    tiny = tiny_stage1()
+    tiny.model.pairs = ("vision",)
+    return tiny
+
+
+def dataset():
+    return make_dataset(train=13)
+
+
+def die_after(checkpoint: Path) -> None:
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    workdir, *checkpoint = sys.argv[1:]
+    join(asked=False)
+    start()
+    if checkpoint:
+        path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
+        threading.Thread(target=die_after, args=(path,), daemon=True).start()
+    Experiment.open(config(), dataset(), workdir).train()
