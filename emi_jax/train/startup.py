@@ -18,13 +18,13 @@ def start() -> None:
     Raises:
         UserError: others can write to the cache.
     """
+    absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
+    logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("emi_jax")
     root.handlers, root.propagate = [handler], False
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
-    absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
-    logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
 
     cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache())
     try:
