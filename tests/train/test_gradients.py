@@ -45,7 +45,7 @@ def flat(tree):
 
 @functools.cache
 def whole(name):
-    """One device that holds the whole batch and takes it at once."""
+    """One device that holds the whole batch and takes it at once, by `shard_map`."""
     return train(STAGES[name]())
 
 
@@ -56,7 +56,8 @@ def norm(array):
 @pytest.mark.parametrize(
     ("kind", "devices", "accumulation"),
     [
-        *((kind, devices, 1) for kind in ("pmap", "shard_map") for devices in (1, 2, 4, 8)),
+        *(("pmap", devices, 1) for devices in (1, 2, 4, 8)),
+        *(("shard_map", devices, 1) for devices in (2, 4, 8)),
         *(("shard_map", 1, accumulation) for accumulation in (2, 4, 8)),
         ("pmap", 4, 2),
     ],

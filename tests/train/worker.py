@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from emi_jax.experiment import Experiment
+from emi_jax.train.hooks import StoppedError
 from emi_jax.train.processes import join
 from emi_jax.train.startup import start
 from tests.configs import tiny_stage1
@@ -22,6 +23,7 @@ from tests.fakes import make_dataset
 def config():
     tiny = tiny_stage1()
     tiny.model.pairs = ("vision",)
+    tiny.train.update(epochs=30, evaluate_every=30.0, save_every=10.0)
     return tiny
 
 
@@ -42,4 +44,7 @@ if __name__ == "__main__":
     if checkpoint:
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
         threading.Thread(target=die_after, args=(path,), daemon=True).start()
-    Experiment.open(config(), dataset(), workdir).train()
+    try:
+        Experiment.open(config(), dataset(), workdir).train()
+    except StoppedError as stopped:
+        sys.exit(f"{stopped}")
