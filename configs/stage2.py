@@ -60,8 +60,11 @@ def demo(config: ConfigDict) -> None:
     config.features.renditions = 2
     config.model.head.width = 96
     config.model.head.num_heads = 4
+    config.model.head.dropout = 0.3
+    config.loss.correlation = 1.0  # some labels are nearly constant in a batch: their squared errors say little
     config.train.batch_size = 32
-    config.train.epochs = 30
+    config.train.epochs = 40
+    config.train.evaluate_every = 5.0
 
 
 def vidmimic2(config: ConfigDict) -> None:

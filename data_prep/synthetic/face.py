@@ -27,7 +27,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     scene = draw_scene(plan.speaker)
     if plan.defects.missing == "face":
         return np.stack([add_grain(scene, rng) for _ in times])
-    cues = {name: value**0.5 * plan.envelope(times) for name, value in plan.face.items()}
+    cues = {name: value * plan.envelope(times) for name, value in plan.strengths("face").items()}
     opening, width = _speech(plan, times)
     turn, nod = _gesture(plan, times)
     sway = rng.uniform(-3, 3, 2)[:, None] + 1.5 * np.sin(2 * np.pi * rng.uniform(0.2, 0.4, (2, 1)) * times)
@@ -77,7 +77,7 @@ def _draw_upper_face(head: np.ndarray, look: Look, cue: dict[str, float], turn: 
             ellipse(head, x + 0.4 * turn, y + 0.3, (pupil, min(tall, pupil)), dark)
             ellipse(head, x + 0.4 * turn + 1.4, y - 1.2, (1.1, min(tall, 1.1)), np.full(3, 255.0))
 
-        ellipse(head, x + side, y + 10 + 5 * pain, (2.4 * pain, 6 * pain), np.array([168.0, 206, 240]))  # a tear
+        ellipse(head, x + side, y + 10 + 5 * pain, (3.2 * pain, 9 * pain), np.array([168.0, 206, 240]))  # a tear
 
         along = np.linspace(-1, 1, 7)  # from the inner to the outer end of the brow
         lift = 9 * awe - 2 * fun - 6 * cue["frown"]
@@ -94,8 +94,8 @@ def _draw_mouth(
     lip = 0.5 * look["skin"] + np.array([78.0, 10, 18])
     half, depth = look["mouth"]
     curve = 13 * joy - 11 * pain + 0.5
-    half = half * width * (1 + 0.3 * joy)
-    opening = opening + 5 * joy  # a smile shows its teeth
+    half = half * width * (1 + 0.45 * joy)
+    opening = opening + 9 * joy  # a smile shows its teeth
     along = np.linspace(-1, 1, 15)
     middle = depth + nod + curve * (0.45 - along**2)
     gap = 0.5 * opening * (1 - along**2)
@@ -112,7 +112,7 @@ def _draw_mouth(
         np.array([66.0, 20, 26]),
     )
     if opening > 3:
-        teeth = np.clip(gap, 0, 2.2)
+        teeth = np.clip(gap, 0, 2.2 + 3 * joy)
         shape(
             head,
             turn + 0.8 * half * np.concatenate([along, along[::-1]]),

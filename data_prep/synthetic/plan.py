@@ -12,20 +12,14 @@ FPS = 15
 SHORTEST, LONGEST = 2.0, 4.0  # seconds
 
 # How each modality shows an emotion: the standard deviation of its error, in units of the emotion's own spread.
-# An emotion that is not named is not shown. Words hint at all of them, so that alignment with words teaches faces and
-# voices all that they show; what is faint in one modality is clear in another.
+# An emotion that is not named is not shown. Words tell of any emotion, so that alignment with words teaches faces and
+# voices all that they show, but a clip's words name few of them (`words.MOST_CLAUSES`).
 SHOWN = {
     "face": {"Admiration": 0.2, "Amusement": 0.2, "Empathic Pain": 0.2, "Joy": 0.2},
     "voice": {"Determination": 0.25, "Empathic Pain": 0.25, "Excitement": 0.2, "Joy": 0.25},
-    "words": {
-        "Admiration": 0.4,
-        "Amusement": 0.45,
-        "Determination": 0.8,
-        "Empathic Pain": 0.5,
-        "Excitement": 0.8,
-        "Joy": 0.6,
-    },
+    "words": dict.fromkeys(EMOTIONS, 0.2),
 }
+FULL = {"Empathic Pain": 0.4}  # the intensity at which an emotion is shown in full, where that is not 1
 
 # Shares of the clips with each defect; a clip misses at most one modality, and a missing one is not spoilt as well.
 MISSING = {"face": 0.035, "voice": 0.035, "words": 0.035}
@@ -65,6 +59,11 @@ class ClipPlan:
     apex: tuple[float, float]
     defects: Defects
     seed: int
+
+    def strengths(self, modality: str) -> dict[str, float]:
+        """How strongly the face or the voice shows each of its emotions at the apex, from 0 to about 1."""
+        shown: dict[str, float] = getattr(self, modality)
+        return {name: min(1.1, value / FULL.get(name, 1.0)) ** 0.5 for name, value in shown.items()}
 
     def envelope(self, times: np.ndarray) -> np.ndarray:
         """How much of the expression shows at each time: onset, apex, offset to a rest, in [0, 1]."""

@@ -24,7 +24,7 @@ def render_voice(plan: ClipPlan) -> np.ndarray:
     base = speaker.choice([110.0, 200.0]) * speaker.uniform(0.88, 1.14)
     tract = 0.92 + 0.16 * (base > 150) + speaker.uniform(-0.04, 0.04)
     times = np.arange(round(plan.seconds * RATE)) / RATE
-    cue = {name: value**0.5 * plan.envelope(times) for name, value in plan.voice.items()}
+    cue = {name: value * plan.envelope(times) for name, value in plan.strengths("voice").items()}
 
     loudness, accent = _syllables(plan, times, rng)
     octaves = 0.75 * cue["Excitement"] + (0.10 + 0.35 * cue["Excitement"]) * accent
@@ -68,10 +68,10 @@ def _envelope(plan: ClipPlan, cue: dict[str, np.ndarray], tract: float) -> np.nd
         cue[name][middle, None] for name in ("Joy", "Determination", "Empathic Pain", "Excitement")
     )
     decibels = vowels + (
-        26 * ring * np.exp(-(((hertz - 3000) / 700) ** 2))
+        34 * ring * np.exp(-(((hertz - 3000) / 600) ** 2))
         + 18 * chest * np.exp(-((hertz / 500) ** 2))
         + 14 * breath * np.clip((hertz - 4500) / 2000, 0, 1)
-        + 16 * lift * np.exp(-(((hertz - 1500) / 500) ** 2))
+        + 22 * lift * np.exp(-(((hertz - 1500) / 500) ** 2))
     )
     return (10 ** (decibels / 20)).astype(np.float32)
 

@@ -72,7 +72,7 @@ NEUTRAL = (
 GESTURES = {"none": (), "nod": ("yes", "yeah", "sure"), "shake": ("no", "nope", "never")}
 INTERJECTIONS = {"none": "", "a": "ah", "e": "hey", "i": "whee", "o": "oh", "u": "ooh"}
 
-MOST_CLAUSES = 4
+MOST_CLAUSES = 2
 PAUSE = 0.12
 HELD = 0.40  # seconds that an interjection is held for
 
@@ -95,14 +95,13 @@ def levels(strengths: dict[str, float], step: float = 0.2) -> dict[str, int]:
 
 
 def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, interjection: str) -> str:
-    """An English sentence or two that says the strongest emotions at their levels."""
+    """An English sentence or two that names at most MOST_CLAUSES emotions, at their levels."""
     clauses = []
-    for name in sorted(level, key=lambda name: -level[name])[:MOST_CLAUSES]:
+    felt = [name for name in level if level[name]]
+    for name in rng.permutation(felt)[:MOST_CLAUSES]:
         templates, phrases = LEXICON[name]
-        if level[name]:
-            phrase = rng.choice(phrases[level[name] - 1])
-            clauses.append(str(rng.choice(templates)).format(phrase, topic=rng.choice(TOPICS)))
-    rng.shuffle(clauses)
+        phrase = rng.choice(phrases[level[name] - 1])
+        clauses.append(str(rng.choice(templates)).format(phrase, topic=rng.choice(TOPICS)))
     if not clauses:
         clauses = [str(rng.choice(NEUTRAL)).format(topic=rng.choice(TOPICS))]
     opening = [INTERJECTIONS[interjection]] if interjection != "none" else []
