@@ -95,7 +95,8 @@ def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(
 
 
 def test_the_clock_shares_out_all_the_time():
-    clock, began = Clock(), time.perf_counter()
+    began = time.perf_counter()
+    clock = Clock()
     with clock.measure(DATA):
         time.sleep(0.02)
     with clock.measure(STEP):
@@ -106,7 +107,7 @@ def test_the_clock_shares_out_all_the_time():
     spent, ended = clock.lap(), time.perf_counter()
     assert set(spent) == {DATA, STEP, REST}
     assert all(seconds >= 0.02 for seconds in spent.values())
-    assert sum(spent.values()) <= ended - began
+    assert sum(spent.values()) <= ended - began + 1e-9
     again = clock.lap()
     assert again[DATA] == again[STEP] == 0.0
-    assert again[REST] <= time.perf_counter() - began - sum(spent.values()) + 1e-9
+    assert sum(spent.values()) + again[REST] <= time.perf_counter() - began + 1e-9
