@@ -37,9 +37,9 @@ def demo(config: ConfigDict) -> None:
     config.loss.audio = 0.1  # with 1.0 the voice is learnt at once and the face not at all
     config.train.batch_size = 16  # few clips: many small steps teach the face more than few large ones
     config.train.learning_rate = 7e-4
-    config.train.epochs = 28
-    config.train.evaluate_every = 7.0
-    config.train.save_every = 7.0
+    config.train.epochs = 48
+    config.train.evaluate_every = 8.0
+    config.train.save_every = 8.0
 
 
 def vidmimic2(config: ConfigDict) -> None:
