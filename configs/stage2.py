@@ -63,8 +63,8 @@ def demo(config: ConfigDict) -> None:
     config.model.head.dropout = 0.3
     config.loss.correlation = 1.0  # some labels are nearly constant in a batch: their squared errors say little
     config.train.batch_size = 32
-    config.train.epochs = 80
-    config.train.evaluate_every = 10.0
+    config.train.epochs = 40
+    config.train.evaluate_every = 5.0
 
 
 def vidmimic2(config: ConfigDict) -> None:
