@@ -199,7 +199,12 @@ def parse(arguments: Sequence[str]) -> list[str]:
     """Reads the command line; an unknown field or a wrong type is one line."""
     try:
         return flags.FLAGS(arguments)
-    except (UserError, flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError) as error:
+        told: object = error
+        while isinstance(told, Exception):  # ml_collections wraps one in the other; inside is the name
+            told = told.args[0]
+        sys.exit(fail(UserError(f"the config has no such field: {told}; its file in configs/ names them all")))
+    except (UserError, flags.Error, TypeError, ValueError) as error:
         sys.exit(fail(error))
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
         (("--config=configs/stage3.py",), "configs/stage3.py"),
         (("--config=configs/stage1.py:hugest",), "unknown preset 'hugest'; there are demo"),
         (("--config=configs/stage1.py", "--config.train.bach_size=8"), "batch_size"),
+        (("--config=configs/stage1.py", "--config.train.flavour=8"), "the config has no such field: 'flavour'"),
         (("--config=configs/stage1.py", "--config.train.batch_size=many"), "many"),
         (("--config=configs/stage1.py", "--mode=dance"), "dance"),
         (("--config=configs/stage1.py", "train"), "unexpected argument 'train'"),
