@@ -8,6 +8,7 @@ python run.py --config=configs/stage2.py:vidmimic2,finetune --config.data.dir=DI
 from ml_collections import ConfigDict
 
 from configs import presets
+from emi_jax.models.heads import switch_head
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
@@ -88,13 +89,9 @@ def finetune(config: ConfigDict) -> None:
 
 def concatenation(config: ConfigDict) -> None:
     """The head of the 2025 winner in place of the fusion."""
-    _take_head(config, "concatenation", ("width", "dropout"))
+    config.model.head = switch_head(config.model.head, "concatenation")
 
 
 def text_anchored(config: ConfigDict) -> None:
     """The head of the 2026 winner in place of the fusion."""
-    _take_head(config, "text_anchored", ("width", "num_layers", "num_heads", "mlp_ratio", "dropout"))
-
-
-def _take_head(config: ConfigDict, name: str, shared: tuple[str, ...]) -> None:
-    config.model.head = {"name": name, **{field: config.model.head[field] for field in shared}}
+    config.model.head = switch_head(config.model.head, "text_anchored")

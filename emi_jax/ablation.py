@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset
-from emi_jax.models.heads import HEADS
+from emi_jax.models.heads import switch_head
 from emi_jax.report import studies, svg, tables
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train.seeds import evaluate_seeds, seed_scores, train_seeds
@@ -78,8 +78,7 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
                 section = section[parent]
             section[leaf] = value.format(config=config) if isinstance(value, str) else value
         if (head := own.model.head.name) != config.model.head.name:
-            fields = {field.name for field in dataclasses.fields(HEADS[head])}
-            own.model.head = {field: value for field, value in own.model.head.items() if field in fields}
+            own.model.head = switch_head(own.model.head, head)
     return own
 
 

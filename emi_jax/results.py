@@ -64,10 +64,10 @@ def keep_predictions(
         A table for reading, and the files written.
     """
     names = predictor.label_names
-    low, high = predictor.label_range
     values = np.array([list(prediction.intensities.values()) for prediction in predictions])
     ids = [prediction.id for prediction in predictions]
-    written = [write_predictions(folder / "predictions.csv", ids, (values - low) / (high - low), names, (low, high))]
+    in_units_already = (0.0, 1.0)
+    written = [write_predictions(folder / "predictions.csv", ids, values, names, in_units_already)]
     for prediction in predictions:
         path = folder / f"{prediction.id}.json"
         path.write_text(json.dumps(prediction.facts(), indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from emi_jax.modalities import MODALITIES, in_order
 from emi_jax.models.decoder import Pooled
-from emi_jax.models.quality import unweighted
+from emi_jax.models.quality import unweighted, valid_steps
 
 
 class Concatenation(nn.Module):
@@ -40,7 +40,7 @@ class Concatenation(nn.Module):
     ) -> tuple[Array, dict[str, Any]]:
         """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
         names = in_order(self.modalities)
-        valid = {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
+        valid = valid_steps(names, masks, present)
         seen = {name: features[name] for name in names}
         pooled = Pooled(self.num_labels, self.width, self.dropout, self.dtype, name="pooled")
         logits = pooled(seen, valid, deterministic)

@@ -13,7 +13,7 @@ from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
-from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, of_all
+from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, of_all, valid_steps
 from emi_jax.models.tcn import TCN
 
 
@@ -79,7 +79,7 @@ class Fusion(nn.Module):
             "informed", bool [B], False for a clip with no modality at all, whose prediction is a learned prior.
         """
         names = self._names()
-        valid = {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
+        valid = valid_steps(names, masks, present)
         here = {name: mask.any(1) for name, mask in valid.items()}
         enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
         weigh = QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")

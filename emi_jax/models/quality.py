@@ -1,5 +1,6 @@
 """The Quality-Aware Module: how much each modality, and each of its steps, is to be trusted."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -123,6 +124,11 @@ def equal_weights(present: dict[str, Array]) -> dict[str, Array]:
     """1 / M for each of the M modalities present, {m: bool [B]} -> {m: float32 [B]}; 0 for the others."""
     count = jnp.maximum(sum(x.astype(jnp.float32) for x in present.values()), 1)
     return {name: x / count for name, x in present.items()}
+
+
+def valid_steps(names: Sequence[str], masks: Mapping[str, Array], present: Array) -> dict[str, Array]:
+    """The steps that a head may read, {m: bool [B, t_m]}: those of `masks` where `present` bool [B, 3] says so."""
+    return {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
 
 
 def unweighted(valid: dict[str, Array]) -> dict[str, Any]:

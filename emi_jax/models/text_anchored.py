@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
 from emi_jax.models.decoder import Attention, sinusoids
 from emi_jax.models.dense import Dense
-from emi_jax.models.quality import masked_mean, unweighted
+from emi_jax.models.quality import masked_mean, unweighted, valid_steps
 from emi_jax.models.transformer import LayerNorm
 
 _SMALL = nn.initializers.normal(0.02)
@@ -50,7 +50,7 @@ class TextAnchored(nn.Module):
     ) -> tuple[Array, dict[str, Any]]:
         """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
         names = in_order(self.modalities)
-        valid = {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
+        valid = valid_steps(names, masks, present)
         x, mask = {}, {}
         for name in MODALITIES:
             token = self.param(f"{name}_missing", _SMALL, (1, 1, self.width))
