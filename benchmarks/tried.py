@@ -22,6 +22,7 @@ from benchmarks.worker import hold_threads
 from emi_jax.losses import info_nce
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
+from emi_jax.models.speech_features import count_true, frame
 
 Race = tuple[dict[str, Callable], tuple[Any, ...], str]
 """Forms by name, their arguments, and what came of it."""
@@ -133,7 +134,40 @@ def _dilated() -> Race:
     return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), "no gain: convolution stays"
 
 
-RACES: dict[str, Callable[[], Race]] = {"gelu": _gelu, "info_nce": _info_nce, "tcn convolution": _dilated}
+def _windows() -> Race:
+    rng, width, stride = np.random.default_rng(0), 40, 20
+    audio, kernel = rng.standard_normal((16, 48_000, 1), np.float32), rng.standard_normal((width, 32), np.float32)
+
+    def slices(x: Array) -> Array:
+        last = (x.shape[1] - width) // stride * stride + 1
+        return jnp.concatenate([x[:, first : first + last : stride] for first in range(width)], axis=-1)
+
+    def product(cut: Callable[[Array], Array], audio: Array, kernel: Array) -> Array:
+        return cut(audio) @ kernel
+
+    forms = {"a strided slice for each tap": slices, "whole strides side by side": partial(frame, width=40, stride=20)}
+    raced = {name: _backward(partial(product, form), 2) for name, form in forms.items()}
+    return raced, (audio, kernel), "kept where strides divide the width: whole strides"
+
+
+def _counting() -> Race:
+    mask, width, stride = np.arange(48_000)[None] < np.linspace(20_000, 48_000, 16)[:, None], 40, 20
+
+    def every_sample(mask: Array) -> Array:
+        total = jnp.cumsum(jnp.pad(mask, ((0, 0), (1, 0))), axis=1, dtype=jnp.int32)
+        return total[:, width::stride] - total[:, :-width:stride]
+
+    forms = {"running sum of samples": every_sample, "running sum of strides": partial(count_true, width=40, stride=20)}
+    return forms, (mask,), "kept: strides"
+
+
+RACES: dict[str, Callable[[], Race]] = {
+    "gelu": _gelu,
+    "info_nce": _info_nce,
+    "tcn convolution": _dilated,
+    "windows of samples": _windows,
+    "counting valid samples": _counting,
+}
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

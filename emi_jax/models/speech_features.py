@@ -1,5 +1,7 @@
 """The convolutional front end of wav2vec 2.0 and HuBERT: from samples to steps, and the same for masks."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,7 +33,7 @@ def audio_step_share(flags: jax.Array, config: Wav2Vec2Config) -> jax.Array:
         float32 `[B, T]` in [0, 1].
     """
     width, stride = receptive_field(config)
-    return _count_true(flags, width, stride) / width
+    return count_true(flags, width, stride) / width
 
 
 def audio_step_mask(mask: jax.Array, config: Wav2Vec2Config) -> jax.Array:
@@ -50,14 +52,16 @@ def audio_step_mask(mask: jax.Array, config: Wav2Vec2Config) -> jax.Array:
         ValueError: S is shorter than one step's receptive field.
     """
     width, stride = receptive_field(config)
-    return _count_true(mask, width, stride) == width
+    return count_true(mask, width, stride) == width
 
 
-def _count_true(flags: jax.Array, width: int, stride: int) -> jax.Array:
+def count_true(flags: jax.Array, width: int, stride: int) -> jax.Array:
     """Counts True in windows of `width` samples every `stride`: int32 `[B, T]`."""
-    steps = _num_steps(flags.shape[1], width, stride)
-    total = jnp.cumsum(jnp.pad(flags, ((0, 0), (1, 0))), axis=1, dtype=jnp.int32)
-    return total[:, width::stride][:, :steps] - total[:, ::stride][:, :steps]
+    B, length = flags.shape
+    steps, unit = _num_steps(length, width, stride), math.gcd(width, stride)
+    units = flags[:, : length // unit * unit].reshape(B, -1, unit).sum(axis=2, dtype=jnp.int32)
+    total = jnp.cumsum(jnp.pad(units, ((0, 0), (1, 0))), axis=1)
+    return total[:, width // unit :: stride // unit][:, :steps] - total[:, :: stride // unit][:, :steps]
 
 
 def _num_steps(length: int, width: int, stride: int) -> int:
@@ -70,8 +74,10 @@ def frame(x: jax.Array, width: int, stride: int) -> jax.Array:
     """Cuts x `[B, T, C]` into windows: `[B, (T - width) // stride + 1, width * C]`, time before channel."""
     B, T, C = x.shape
     steps = _num_steps(T, width, stride)
-    if width == stride:
-        return x[:, : steps * stride].reshape(B, steps, width * C)
+    if width % stride == 0:  # whole strides side by side: what is copied lies together in memory
+        blocks = width // stride
+        x = x[:, : (steps + blocks - 1) * stride].reshape(B, -1, stride * C)
+        return jnp.concatenate([x[:, first : first + steps] for first in range(blocks)], axis=-1)
     last = (steps - 1) * stride + 1
     return jnp.concatenate([x[:, first : first + last : stride] for first in range(width)], axis=-1)
 
@@ -118,6 +124,6 @@ class FeatureExtractor(nn.Module):
             if config.feat_extract_norm == "layer":
                 x = LayerNorm(NORM_EPSILON, name=f"norm_{index}")(x)
             elif index == 0:
-                x = MaskedGroupNorm(name="norm_0")(x, _count_true(mask, kernel, stride) == kernel)
+                x = MaskedGroupNorm(name="norm_0")(x, count_true(mask, kernel, stride) == kernel)
             x = ACTIVATIONS[config.feat_extract_activation](x)
         return x
