@@ -161,6 +161,7 @@ def run_steps(sizes: Sizes, training: Training, mapping: Mapping, step: Any, cou
         if not all(map(math.isfinite, values.values())):
             raise FloatingPointError(f"step {number + 1}: {values}")
         losses.append(values["loss"])
+        print(f"step {number + 1} of {count}: loss {values['loss']:.4f}", flush=True)
     return losses
 
 
@@ -187,11 +188,10 @@ def main() -> None:
             print(f"| {form} | {times} | {needs} |", flush=True)
             if options.steps:
                 begun = time.perf_counter()
-                losses = run_steps(sizes, training, mapping, compiled.step, options.steps)
+                run_steps(sizes, training, mapping, compiled.step, options.steps)
                 seconds = (time.perf_counter() - begun) / options.steps
                 resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
                 print(f"{options.steps} steps, all finite, {seconds:.1f} s each, at most {resident:.1f} GiB resident")
-                print("losses:", *(f"{loss:.4f}" for loss in losses))
 
 
 if __name__ == "__main__":
