@@ -21,9 +21,9 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from data_prep.clip import duration
 from data_prep.errors import ClipError, CorpusError
 from data_prep.inputs import find_clips, read_clips
-from data_prep.media import SAMPLE_RATE
 from data_prep.prepare import default_options, prepare
 from emi_jax import ablation, results, robustness
 from emi_jax.errors import UserError
@@ -148,11 +148,6 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     log.info("\n%s\n", table)
     tell(written)
     log.info("%.1f s of clips in %.1f s: %.1f times real time", seconds, took, seconds / took)
-
-
-def duration(example: Mapping[str, Any]) -> float:
-    """Seconds of a clip that were read."""
-    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
 
 
 def tell(written: Sequence[Path]) -> None:

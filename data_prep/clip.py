@@ -72,11 +72,7 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         words = transcribe(audio, options.asr, asr_cache) if options.asr and len(audio) else ""
     if not faces and not len(audio) and not words:
         raise ClipError(source.video or source.audio or source.id, "has no pictures, no sound and no transcript")
-    seconds = max(len(audio) / SAMPLE_RATE, float(times[-1]) if len(times) else 0.0)
-    if seconds < SHORTEST and (faces or len(audio)):
-        remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
     lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
-    remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
     example = {
         "id": source.id,
         "faces": faces,
@@ -87,7 +83,16 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         "labels": np.array(source.labels, np.float32),
         "subject": source.subject,
     }
+    seconds = duration(example)
+    if seconds < SHORTEST and (faces or len(audio)):
+        remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
+    remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
     return Clip(example, tuple(dict.fromkeys(remarks)))
+
+
+def duration(example: Mapping[str, Any]) -> float:
+    """Seconds of a clip that were read."""
+    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
 
 
 def _read_vision(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> Vision:

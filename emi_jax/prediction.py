@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -62,25 +62,22 @@ class Prediction:
 class Predictor:
     """A trained run of stage 2, ready for clips."""
 
-    def __init__(self, experiment: Experiment, batch_size: int):
-        """Takes the best checkpoint of an experiment, and compiles.
+    def __init__(self, experiment: Experiment, params: dict, batch_size: int):
+        """Compiles the forward pass.
 
         Args:
             experiment: of stage 2.
+            params: all parameters, on its devices.
             batch_size: clips at a time; rounded up to a multiple of the devices.
-
-        Raises:
-            UserError: the run is of stage 1, or has no checkpoint.
         """
-        if not isinstance(experiment.stage, Intensity):
-            raise UserError(f"{experiment.workdir.path} is a run of stage 1: intensities are predicted by stage 2")
         self.label_names = experiment.dataset.label_names
         self.label_range = experiment.dataset.label_range
         self._transform: ClipTransform = experiment.transform
         self._mapping: Mapping = experiment.mapping
         self._batch_size = -(-batch_size // self._mapping.num_devices) * self._mapping.num_devices
-        self._params = experiment.best()
-        self._explain = self._mapping.map(experiment.stage.explain, (REPLICATED, SHARDED), output=SHARDED)
+        self._params = params
+        explain = cast(Intensity, experiment.stage).explain
+        self._explain = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
         self._run([])
 
     @classmethod
@@ -93,7 +90,7 @@ class Predictor:
             devices: all of them by default.
 
         Raises:
-            UserError: the folder holds no such run.
+            UserError: the folder holds no such run, or one of stage 1.
         """
         folder = Path(workdir)
         try:
@@ -101,7 +98,10 @@ class Predictor:
         except OSError as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
         dataset = Dataset.described(labels["names"], labels["range"])
-        return cls(Experiment.open(ConfigDict(config), dataset, folder, devices), batch_size)
+        experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
+        if not isinstance(experiment.stage, Intensity):
+            raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
+        return cls(experiment, experiment.best(), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Predicts clips as they come, a batch at a time.

@@ -74,6 +74,9 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
 
 
 def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):
-    experiment = Experiment.open(tiny_stage1(), make_dataset(), tmp_path, jax.devices()[:1])
+    config, dataset = tiny_stage1(), make_dataset()
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    labels = {"names": dataset.label_names, "range": dataset.label_range}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
     with pytest.raises(UserError, match="a run of stage 1"):
-        Predictor(experiment, 2)
+        Predictor.load(tmp_path, 2)

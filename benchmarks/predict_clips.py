@@ -1,0 +1,82 @@
+"""How much faster than real time base-size encoders predict clips: decoding and face search included.
+
+python -m benchmarks.predict_clips CLIP_OR_FOLDER
+python -m benchmarks.predict_clips CLIP_OR_FOLDER --dtype=bfloat16
+
+The preset `vidmimic2` of stage 2 (ViT-B/16, wav2vec2-base, BERT-base and the fusion of the paper) with random weights,
+and clips that are read as for it. What is measured is what `run.py --mode=predict` does; compilation stands apart.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from configs import stage2
+from data_prep.clip import duration
+from data_prep.inputs import find_clips, read_clips
+from data_prep.prepare import default_options
+from emi_jax.experiment import Experiment
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.modalities import MODALITIES
+from emi_jax.prediction import Predictor
+
+LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
+
+
+class Sentences(Dataset):
+    """No clips; words on which a tokenizer can be trained."""
+
+    def split(self, name: str) -> Sequence[dict[str, Any]]:  # noqa: D102
+        return [{"transcript": "that was wonderful and it makes me happy"}]
+
+
+def open_predictor(folder: str, dtype: str, batch_size: int) -> Predictor:
+    """A model of base size with random weights."""
+    config = stage2.get_config("vidmimic2")
+    config.init_from = config.features.dir = ""
+    config.model.dtype = dtype
+    for modality in MODALITIES:
+        config.model[modality].pretrained = ""
+    described = Dataset.described(LABELS, (0.0, 1.0))
+    words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
+    experiment = Experiment.open(config, words, folder)
+    params = experiment.stage.init(jax.random.PRNGKey(0), {})
+    return Predictor(experiment, experiment.mapping.replicate(params), batch_size)
+
+
+def main() -> None:
+    """Prints the seconds of each part and the factor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    sources = find_clips(options.clips)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        predictor = open_predictor(folder, options.dtype, min(8, len(sources)))
+    print(f"{jax.devices()[0].device_kind}, {options.dtype}; built and compiled in {time.perf_counter() - begun:.0f} s")
+    print("| clips | seconds of clips | read, s | predicted, s | times real time |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for _ in range(options.repeats):
+        begun = time.perf_counter()
+        outcomes = [found for _, found in read_clips(sources, default_options("vidmimic2"))]
+        examples = [found.example for found in outcomes if not isinstance(found, Exception)]
+        read = time.perf_counter()
+        list(predictor.predict(examples))
+        done = time.perf_counter()
+        seconds = sum(map(duration, examples))
+        factor = seconds / (done - begun)
+        print(
+            f"| {len(examples)} | {seconds:.1f} | {read - begun:.2f} | {done - read:.2f} | {factor:.1f} |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
