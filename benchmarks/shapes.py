@@ -67,6 +67,7 @@ DEMO: dict[str, dict[str, Any]] = {
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
         **_SMALL,
+        "hidden_size": 192,
     },
 }
 BASE: dict[str, dict[str, Any]] = {
@@ -77,10 +78,10 @@ BASE: dict[str, dict[str, Any]] = {
 }
 ENCODERS = {"demo": DEMO, "base": BASE}
 
-STAGE1 = {"demo": Sizes(16, 4, 3.0, 32, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
+STAGE1 = {"demo": Sizes(16, 2, 2.0, 32, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
 STAGE2 = {"demo": Sizes(32, 8, 3.0, 32, 96, 4), "base": Sizes(4, 2, 2.0, 32, 256)}
 CACHED = {"demo": STAGE2["demo"], "base": Sizes(16, 32, 5.0, 64, 256)}
-PAIR_WEIGHTS = {"demo": {"vision": 1.0, "audio": 0.1}, "base": {"vision": 1.0, "audio": 1.0}}
+PAIR_WEIGHTS = {"demo": {"vision": 1.0, "audio": 0.3}, "base": {"vision": 1.0, "audio": 1.0}}
 
 
 def audio_steps(seconds: float, config: dict[str, Any]) -> int:

@@ -39,6 +39,7 @@ def data() -> ConfigDict:
             "corpus": "synthetic",
             "image_size": 0,  # side of a frame in pixels; 0 = as the vision encoder was trained
             "num_frames": 8,
+            "smallest_crop": 0.8,  # smallest side of a training crop, as a part of the face picture's
             "seconds": 3.0,
             "num_tokens": 32,
         }
@@ -91,7 +92,7 @@ def encoders() -> ConfigDict:
                 "vocab_size": 600,
                 "config": {
                     "model_type": "bert",
-                    "hidden_size": 96,
+                    "hidden_size": 192,  # at 96 alignment leaves too little room for the words themselves
                     "num_hidden_layers": 2,
                     "num_attention_heads": 4,
                     "intermediate_size": 384,

@@ -31,7 +31,7 @@ from data_prep.speech import check_recogniser
 from data_prep.staging import Staged, load_staged, signature, stage_clip, staged_path
 from data_prep.workers import map_clips
 
-DEMO_OPTIONS = ClipOptions(max_frames=16, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
+DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
 TIME_LIMIT = 120.0  # seconds for one clip
 SAMPLES = 24  # clips on the report's contact sheet
 

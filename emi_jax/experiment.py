@@ -114,7 +114,7 @@ class Experiment:
             num_samples=round(config.data.seconds * SAMPLE_RATE),
             num_tokens=_tokens(config.data.num_tokens, encoders.max_tokens),
         )
-        transform = ClipTransform(shape, encoders.tokenizer)
+        transform = ClipTransform(shape, encoders.tokenizer, smallest_crop=_share(config))
         stage = STAGES[config.stage](config, encoders, _example(transform), dataset)
         return cls(config, dataset, folder, mapping, encoders, transform, stage)
 
@@ -219,7 +219,7 @@ class Experiment:
             parameters.fingerprint(towers),
             self.encoders.preprocessing,
             self.dataset.fingerprint,
-            repr(self.transform.shape),
+            repr((self.transform.shape, self.transform.smallest_crop)),
             corruption.settings(),
         )
         cache = FeatureCache(folder, hashlib.sha256(" ".join(facts).encode()).hexdigest())
@@ -306,6 +306,13 @@ def _modalities(config: ConfigDict) -> tuple[str, ...]:
     if not chosen or set(chosen) - set(known):
         raise UserError(f"config.model: modalities {tuple(chosen)} should be some of {known}")
     return tuple(modality for modality in known if modality in chosen)
+
+
+def _share(config: ConfigDict) -> float:
+    share = config.data.smallest_crop
+    if not 0 < share <= 1:
+        raise UserError(f"config.data.smallest_crop={share} is no part of a picture's side; take one in (0, 1]")
+    return share
 
 
 def _tokens(wanted: int, limit: int) -> int:

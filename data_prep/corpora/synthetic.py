@@ -17,8 +17,8 @@ from data_prep.synthetic.plan import ClipPlan, plan_corpus
 from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
 
-VERSION = 1  # of the content that a seed gives
-COUNTS = {"train": 1200, "valid": 120, "test": 240}
+VERSION = 2  # of the content that a seed gives
+COUNTS = {"train": 3000, "valid": 120, "test": 240}
 SEED = 2025
 MARK = "corpus.json"
 

@@ -1,8 +1,8 @@
 """Stylised faces whose expression a person can read, drawn frame by frame with antialiased OpenCV shapes.
 
 Joy curves the mouth up, Amusement narrows the eyes and reddens the cheeks, Empathic Pain slants the brows and pulls
-the mouth's corners down, Admiration raises the brows, widens the pupils and tilts the head. Speech opens the mouth in
-its syllables' shapes.
+the mouth's corners down, Admiration raises the brows, widens eyes and pupils and tilts the head a little. Speech opens
+the mouth in its syllables' shapes.
 """
 
 import functools
@@ -31,7 +31,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     opening, width = _speech(plan, times)
     turn, nod = _gesture(plan, times)
     sway = rng.uniform(-3, 3, 2)[:, None] + 1.5 * np.sin(2 * np.pi * rng.uniform(0.2, 0.4, (2, 1)) * times)
-    tilt = 11 * cues["Admiration"] + rng.normal(0, 1)
+    tilt = 4 * cues["Admiration"] + rng.normal(0, 1)
     base, alpha = still_head(plan.speaker)
     ellipse(scene, 0, 100, (62, 38), look["shirt"])
     cues["frown"] = np.full(len(times), float(plan.gesture == "shake"))  # who says no draws the brows down
@@ -68,20 +68,20 @@ def _draw_upper_face(head: np.ndarray, look: Look, cue: dict[str, float], turn: 
         head[rows, columns] = np.clip(head[rows, columns] + blush * cheek[1], 0, 255)
 
         x, y = side * spread + turn, height + nod
-        tall = max(0.9, 5.2 * (1 - 0.85 * min(1.0, 1.15 * fun)) + 2.2 * awe)
-        ellipse(head, x, y, (8.2, tall + 1.3), dark)
-        ellipse(head, x, y + 0.4, (7.4, tall), np.array([244.0, 242, 238]))
+        tall = max(0.9, 5.2 * (1 - 0.85 * min(1.0, 1.15 * fun)) + 4.5 * awe)
+        ellipse(head, x, y, (8.2 + 1.5 * awe, tall + 1.3), dark)
+        ellipse(head, x, y + 0.4, (7.4 + 1.5 * awe, tall), np.array([244.0, 242, 238]))
         if tall > 1.6:
-            pupil = 2.1 + 1.2 * awe
-            ellipse(head, x + 0.4 * turn, y + 0.3, (4.2, min(tall, 4.2)), look["iris"].astype(float))
+            pupil, iris = 2.1 + 2.0 * awe, 4.2 + 1.5 * awe
+            ellipse(head, x + 0.4 * turn, y + 0.3, (iris, min(tall, iris)), look["iris"].astype(float))
             ellipse(head, x + 0.4 * turn, y + 0.3, (pupil, min(tall, pupil)), dark)
             ellipse(head, x + 0.4 * turn + 1.4, y - 1.2, (1.1, min(tall, 1.1)), np.full(3, 255.0))
 
-        ellipse(head, x + side, y + 10 + 5 * pain, (3.2 * pain, 9 * pain), np.array([168.0, 206, 240]))  # a tear
+        ellipse(head, x + side, y + 10 + 5 * pain, (4.5 * pain, 12 * pain), np.array([168.0, 206, 240]))  # a tear
 
         along = np.linspace(-1, 1, 7)  # from the inner to the outer end of the brow
-        lift = 9 * awe - 2 * fun - 6 * cue["frown"]
-        slant = (11 * pain - 2.0) * (-along)  # Empathic Pain: the inner ends up
+        lift = 13 * awe - 2 * fun - 6 * cue["frown"]
+        slant = (14 * pain - 2.0) * (-along)  # Empathic Pain: the inner ends up
         brow_y = y - 12.5 - lift - slant + 2.0 * along**2
         stroke(head, x + side * 9.5 * along, brow_y, 0.55 * look["hair"], look["brow"][0])
 
@@ -93,9 +93,9 @@ def _draw_mouth(
     joy, pain = cue["Joy"], cue["Empathic Pain"]
     lip = 0.5 * look["skin"] + np.array([78.0, 10, 18])
     half, depth = look["mouth"]
-    curve = 13 * joy - 11 * pain + 0.5
-    half = half * width * (1 + 0.45 * joy)
-    opening = opening + 9 * joy  # a smile shows its teeth
+    curve = 15 * joy - 14 * pain + 0.5
+    half = half * width * (1 + 0.6 * joy)
+    opening = 0.6 * opening + 14 * joy  # a smile shows its teeth
     along = np.linspace(-1, 1, 15)
     middle = depth + nod + curve * (0.45 - along**2)
     gap = 0.5 * opening * (1 - along**2)
@@ -112,7 +112,7 @@ def _draw_mouth(
         np.array([66.0, 20, 26]),
     )
     if opening > 3:
-        teeth = np.clip(gap, 0, 2.2 + 3 * joy)
+        teeth = np.clip(gap, 0, 2.2 + 7 * joy)
         shape(
             head,
             turn + 0.8 * half * np.concatenate([along, along[::-1]]),

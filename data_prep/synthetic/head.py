@@ -9,7 +9,7 @@ from data_prep.synthetic.canvas import SIZE, blob, ellipse, shape
 Look = dict[str, np.ndarray]  # colours and proportions by name
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def speaker_look(speaker: int) -> Look:
     """Colours and proportions of one speaker: what differs between people and says nothing of the emotion."""
     rng = np.random.default_rng([speaker, 1])
@@ -29,7 +29,7 @@ def speaker_look(speaker: int) -> Look:
     }
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=256)
 def still_head(speaker: int) -> tuple[np.ndarray, np.ndarray]:
     """What of a head does not move: uint8 [SIZE, SIZE, 3] picture and float32 [SIZE, SIZE] opacity."""
     look = speaker_look(speaker)

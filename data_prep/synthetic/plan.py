@@ -8,12 +8,12 @@ from data_prep.synthetic import latents, words
 from data_prep.synthetic.latents import EMOTIONS
 from data_prep.synthetic.words import Syllable
 
-FPS = 15
+FPS = 10
 SHORTEST, LONGEST = 2.0, 4.0  # seconds
 
 # How each modality shows an emotion: the standard deviation of its error, in units of the emotion's own spread.
 # An emotion that is not named is not shown. Words tell of any emotion, so that alignment with words teaches faces and
-# voices all that they show, but a clip's words name few of them (`words.MOST_CLAUSES`).
+# voices all that they show, but a clip's words name the strongest few (`words.MOST_CLAUSES`).
 SHOWN = {
     "face": {"Admiration": 0.2, "Amusement": 0.2, "Empathic Pain": 0.2, "Joy": 0.2},
     "voice": {"Determination": 0.25, "Empathic Pain": 0.25, "Excitement": 0.2, "Joy": 0.25},
@@ -28,7 +28,7 @@ NOISY = 0.10
 
 REPEATED = 0.25  # share of the clips that repeat one of PROMPTS texts, within and across splits
 PROMPTS = 40
-SPEAKERS = {"train": 44, "valid": 6, "test": 8}
+SPEAKERS = {"train": 180, "valid": 12, "test": 24}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def plan_corpus(counts: dict[str, int], seed: int) -> list[ClipPlan]:
         if rng.random() < REPEATED:
             gesture, text = _nearest(prompts, wording)
         pace = 0.15 * (1 + 0.03 * np.sin(1.7 * speaker))
-        syllables = words.speak(text, pace, LONGEST - 0.15)
+        syllables = words.speak(rng, text, pace, LONGEST - 0.15)
         seconds = round(max(SHORTEST, syllables[-1].end + rng.uniform(0.15, 0.3)) * FPS) / FPS
         plans.append(
             ClipPlan(

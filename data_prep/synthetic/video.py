@@ -37,7 +37,8 @@ def write_mp4(path: Path, frames: np.ndarray, sound: np.ndarray | None, fps: int
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1  # the corpus is already written by several processes
-        audio = container.add_stream("aac", rate=rate, layout="mono") if sound is not None else None
+        fast = {"aac_coder": "fast"}
+        audio = container.add_stream("aac", rate=rate, layout="mono", options=fast) if sound is not None else None
         for number, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)

@@ -1,4 +1,8 @@
-"""What the synthetic speakers say: sentences whose wording is graded by emotion, and when each syllable falls."""
+"""What the synthetic speakers say: sentences whose wording is graded by emotion, and when each syllable falls.
+
+The voice babbles: as many syllables as the words have, at the times at which they would fall, but of vowels of its
+own, so that a voice shares the emotion with its words and not the spelling. An interjection is heard as written.
+"""
 
 import dataclasses
 import re
@@ -73,6 +77,7 @@ GESTURES = {"none": (), "nod": ("yes", "yeah", "sure"), "shake": ("no", "nope", 
 INTERJECTIONS = {"none": "", "a": "ah", "e": "hey", "i": "whee", "o": "oh", "u": "ooh"}
 
 MOST_CLAUSES = 2
+VOWELS = ("a", "e", "i", "o", "u")
 PAUSE = 0.12
 HELD = 0.40  # seconds that an interjection is held for
 
@@ -95,10 +100,10 @@ def levels(strengths: dict[str, float], step: float = 0.2) -> dict[str, int]:
 
 
 def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, interjection: str) -> str:
-    """An English sentence or two that names at most MOST_CLAUSES emotions, at their levels."""
+    """An English sentence or two that names the MOST_CLAUSES strongest emotions, at their levels."""
     clauses = []
-    felt = [name for name in level if level[name]]
-    for name in rng.permutation(felt)[:MOST_CLAUSES]:
+    felt = sorted((name for name in level if level[name]), key=lambda name: -level[name] / len(LEXICON[name][1]))
+    for name in felt[:MOST_CLAUSES]:
         templates, phrases = LEXICON[name]
         phrase = rng.choice(phrases[level[name] - 1])
         clauses.append(str(rng.choice(templates)).format(phrase, topic=rng.choice(TOPICS)))
@@ -112,10 +117,11 @@ def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, inter
     return ". ".join(sentences) + ("!" if level["Excitement"] >= 3 else ".")
 
 
-def speak(text: str, pace: float, longest: float) -> list[Syllable]:
-    """When each syllable of a text is spoken.
+def speak(rng: np.random.Generator, text: str, pace: float, longest: float) -> list[Syllable]:
+    """When each syllable of a text is spoken, and its vowel.
 
     Args:
+        rng: draws the vowels of all but the interjection.
         text: what `compose` wrote.
         pace: seconds per syllable.
         longest: the speech is sped up, where need be, to end by this second.
@@ -125,7 +131,8 @@ def speak(text: str, pace: float, longest: float) -> list[Syllable]:
         bare = word.strip(",.!").lower()
         held = bare in INTERJECTIONS.values()
         for vowel in _vowels(bare):
-            syllables.append(Syllable(now, now + (HELD if held else pace), vowel))
+            heard = vowel if held else str(rng.choice(VOWELS))
+            syllables.append(Syllable(now, now + (HELD if held else pace), heard))
             now = syllables[-1].end
         if word[-1] in ",.!":
             now += PAUSE

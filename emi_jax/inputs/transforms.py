@@ -16,8 +16,6 @@ from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 Arrays = dict[str, np.ndarray]
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
-CROP_SCALE = (0.8, 1.0)
-"""Side of a training crop as a part of the face picture's side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +59,14 @@ class ClipTransform:
         tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
         augment: training: random frames, crop, flip and stretch of audio. Otherwise the result depends on the
             example alone.
+        smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
         corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`); needs `augment`.
     """
 
     shape: InputShape
     tokenizer: Any
     augment: bool = False
+    smallest_crop: float = 0.8
     corrupt: float = 0.0
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
@@ -114,7 +114,9 @@ class ClipTransform:
         mask = np.zeros(self.shape.num_frames, bool)
         picks = spread(len(found), self.shape.num_frames, rng if self.augment else None)
         mask[: len(picks)] = found[picks]
-        crop, flip = (_crop(rng), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
+        crop, flip = (
+            (_crop(rng, self.smallest_crop), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
+        )
         for place in np.flatnonzero(mask):
             frames[place] = _picture(example, picks[place], size, crop, flip)
         clean = np.ones(len(mask), bool)
@@ -173,9 +175,9 @@ def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarr
     return np.floor((np.arange(places) + offsets) * count / places).astype(int)
 
 
-def _crop(rng: np.random.Generator) -> tuple[float, float, float]:
+def _crop(rng: np.random.Generator, smallest: float) -> tuple[float, float, float]:
     """A square (top, left, side), in parts of the picture's side."""
-    side = rng.uniform(*CROP_SCALE)
+    side = rng.uniform(smallest, 1.0)
     top, left = rng.uniform(0.0, 1.0 - side, 2)
     return top, left, side
 

@@ -62,4 +62,21 @@ def test_wording_is_graded():
 
 @pytest.mark.parametrize(("word", "count"), [("nice", 1), ("amazing", 3), ("ridiculous", 4), ("game", 1), ("story", 2)])
 def test_syllables_of_words(word, count):
-    assert len(words.speak(word, pace=0.15, longest=4.0)) == count
+    assert len(words.speak(np.random.default_rng(0), word, pace=0.15, longest=4.0)) == count
+
+
+def test_the_voice_tells_of_the_interjection_and_not_of_the_spelling():
+    spoken = [words.speak(np.random.default_rng(seed), "Whee, it is it", 0.15, 4.0) for seed in range(20)]
+    assert {syllables[0].vowel for syllables in spoken} == {"i"}
+    assert {syllable.vowel for syllables in spoken for syllable in syllables[1:]} == set(words.VOWELS)
+
+
+def test_the_strongest_emotions_are_named():
+    level = {"Admiration": 1, "Amusement": 4, "Determination": 2, "Empathic Pain": 0, "Excitement": 0, "Joy": 4}
+    text = words.compose(np.random.default_rng(0), level, "none", "none").lower()
+    named = [
+        name
+        for name, (_, phrases) in words.LEXICON.items()
+        if any(p.lower() in text for graded in phrases for p in graded)
+    ]
+    assert named == ["Amusement", "Joy"]
