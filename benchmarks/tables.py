@@ -1,6 +1,7 @@
-"""Writes measured tables into docs/performance.md, between the marks that name them.
+"""Writes measured tables into docs/performance.md and docs/results.md, between the marks that name them.
 
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --tried=tried.json
+python -m benchmarks.tables --studies=runs/demo
 """
 
 import argparse
@@ -11,7 +12,8 @@ from typing import Any
 
 from benchmarks import compiled, summary, tried
 
-DOCUMENT = Path("docs/performance.md")
+DOCUMENT, RESULTS = Path("docs/performance.md"), Path("docs/results.md")
+STUDIES = ("ablation", "robustness")
 
 
 def main() -> None:
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled --json` wrote")
     parser.add_argument("--tried", type=Path, help="what `benchmarks.tried --json` wrote")
+    parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
     text = options.document.read_text()
@@ -34,6 +37,11 @@ def main() -> None:
             report = json.loads(path.read_text())
             text = fill(text, name, f"{measured_on(report['machine'])}\n\n{markdown(report['rows'])}")
     options.document.write_text(text)
+    if options.studies:
+        text = RESULTS.read_text()
+        for name in STUDIES:
+            text = fill(text, name, (options.studies / name / f"{name}.md").read_text().rstrip())
+        RESULTS.write_text(text)
 
 
 def fill(text: str, name: str, table: str) -> str:

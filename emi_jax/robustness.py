@@ -228,11 +228,15 @@ def write(found: Mapping[str, Any], titles: Sequence[str], folder: Path) -> list
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
     log.info("\n%s", texts["robustness.txt"])
-    drawn = {"robustness": (found, "pearson"), "robustness_weights": (graded, "weight")}
-    drawn["robustness_reliability"] = graded, "reliability"
+    missing = {name: told for name, told in found.items() if name not in graded}
+    drawn = {
+        "robustness": (graded, ("pearson", "weight", "reliability")),
+        "robustness_missing": (missing, ("pearson",)),
+    }
     figures = [
-        svg.save(studies.robustness(defects, titles, shown), folder / "figures" / f"{file}.svg")
-        for file, (defects, shown) in drawn.items()
+        svg.save(studies.robustness(defects, titles, shows), folder / "figures" / f"{file}.svg")
+        for file, (defects, shows) in drawn.items()
+        if defects
     ]
     return [*figures, *(folder / file for file in texts)]
 

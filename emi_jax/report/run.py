@@ -50,7 +50,7 @@ def _drawn(folder: Path) -> Iterator[str]:
         kind, _, rest = path.stem.partition("_")
         beside = folder / f"{path.stem}.txt"
         text = [page.preformatted(beside.read_text())] if beside.exists() else []
-        title = " ".join(filter(None, (TITLES.get(kind, kind), rest.replace("_", " "))))
+        title = ": ".join(filter(None, (TITLES.get(kind, kind), rest.replace("_", " "))))
         yield page.section(title, page.note(str(path.parent.parent.name)), path.read_text(encoding="utf-8"), *text)
 
 

@@ -36,33 +36,33 @@ def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], shows: str) -> Figure:
-    """A curve for each model against the severity of each defect, a panel a defect.
+def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], shows: Sequence[str]) -> Figure:
+    """A curve for each model against the severity of each defect: a column a defect, a row for each thing shown.
 
     Args:
         defects: {defect: `severities`, `unit`, `models` {title: {what is shown: [severity][seed]}}}.
         titles: of the models, in order.
-        shows: which of a model's values is drawn: "pearson", "weight" or "reliability".
+        shows: which of a model's values are drawn: of "pearson", "weight" and "reliability".
     """
     with style():
-        figure = new_figure(2.6 * len(defects), 3.1)
-        grid = figure.subplots(1, len(defects), squeeze=False, sharey=True)
-        for axes, (name, defect) in zip(grid.flat, defects.items(), strict=True):
+        figure = new_figure(0.6 + 2.6 * len(defects), 0.9 + 2.2 * len(shows))
+        grid = figure.subplots(len(shows), len(defects), squeeze=False, sharex="col", sharey="row")
+        for column, (name, defect) in zip(grid.T, defects.items(), strict=True):
             places = range(len(defect["severities"]))
-            for index, title in enumerate(titles):
-                values = defect["models"][title][shows]
-                means = [sum(seeds) / len(seeds) for seeds in values]
-                color = f"C{index}"
-                axes.plot(places, means, marker=".", color=color, label=title)
-                axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=color, alpha=0.15)
-            axes.set_xticks(places, [f"{severity:g}" if severity != "none" else "clean" for severity in _told(defect)])
-            axes.set(title=name, xlabel=defect["unit"])
-            axes.grid(True)
-        grid[0, 0].set_ylabel({"pearson": "mean Pearson", "weight": "weight of the hurt modality"}.get(shows, shows))
+            for axes, shown in zip(column, shows, strict=True):
+                for index, title in enumerate(titles):
+                    values = defect["models"][title][shown]
+                    means = [sum(seeds) / len(seeds) for seeds in values]
+                    color = f"C{index}"
+                    axes.plot(places, means, marker=".", color=color, label=title)
+                    axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=color, alpha=0.15)
+                axes.grid(True)
+            column[0].set_title(name)
+            named = ["clean" if severity is None else f"{severity:g}" for severity in defect["severities"]]
+            column[-1].set_xticks(places, named)
+            column[-1].set_xlabel(defect["unit"])
+        for axes, shown in zip(grid[:, 0], shows, strict=True):
+            axes.set_ylabel({"pearson": "mean Pearson"}.get(shown, f"{shown} of the\nhurt modality"))
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure
-
-
-def _told(defect: Mapping[str, Any]) -> list[Any]:
-    return ["none" if severity is None else severity for severity in defect["severities"]]

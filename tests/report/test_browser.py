@@ -88,7 +88,7 @@ def report(tmp_path):
         for title in ("full model", "minus QAM")
     }
     curve = [[0.6, 0.7], [0.5, 0.6], [0.2, 0.3]]
-    models = {"full": {"pearson": curve}, "no QAM": {"pearson": curve[::-1]}}
+    models = {"full": {"pearson": curve, "weight": curve}, "no QAM": {"pearson": curve[::-1], "weight": curve}}
     defects = {"noise": {"severities": [None, 10.0, 0.0], "unit": "dB", "models": models}}
     drawn = {
         "curves": figures.curves(records, "mean/pearson"),
@@ -98,7 +98,7 @@ def report(tmp_path):
         "recall_test": figures.recalls(directions | {"chance_a_text/recall@1": 0.1, "chance_a_text/recall@5": 0.2}),
         "similarity_test": figures.similarities({"vision": (unit, unit), "audio": (unit, -unit)}),
         "ablation": studies.ablation(rows),
-        "robustness": studies.robustness(defects, ["full", "no QAM"], "pearson"),
+        "robustness": studies.robustness(defects, ["full", "no QAM"], ("pearson", "weight")),
     }
     for name, figure in drawn.items():
         svg.save(figure, tmp_path / "figures" / f"{name}.svg")
