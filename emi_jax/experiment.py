@@ -114,7 +114,7 @@ class Experiment:
             num_samples=round(config.data.seconds * SAMPLE_RATE),
             num_tokens=_tokens(config.data.num_tokens, encoders.max_tokens),
         )
-        transform = ClipTransform(shape, encoders.tokenizer, smallest_crop=_share(config))
+        transform = ClipTransform(shape, encoders.tokenizer, smallest_crop=_smallest_crop(config))
         stage = STAGES[config.stage](config, encoders, _example(transform), dataset)
         return cls(config, dataset, folder, mapping, encoders, transform, stage)
 
@@ -308,7 +308,7 @@ def _modalities(config: ConfigDict) -> tuple[str, ...]:
     return tuple(modality for modality in known if modality in chosen)
 
 
-def _share(config: ConfigDict) -> float:
+def _smallest_crop(config: ConfigDict) -> float:
     share = config.data.smallest_crop
     if not 0 < share <= 1:
         raise UserError(f"config.data.smallest_crop={share} is no part of a picture's side; take one in (0, 1]")

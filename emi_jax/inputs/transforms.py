@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import cv2
@@ -16,6 +17,8 @@ from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 Arrays = dict[str, np.ndarray]
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
+KEPT_TEXTS = 2**15
+"""Transcripts whose tokens are kept, a kilobyte each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,22 +142,35 @@ class ClipTransform:
         return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_judged": judged}
 
     def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
-        encoded = self.tokenizer(
-            transcript(example),
-            max_length=self.shape.num_tokens,
-            padding="max_length",
-            truncation=True,
-            return_special_tokens_mask=True,
-            return_tensors="np",
-        )
-        tokens = encoded["input_ids"][0].astype(np.int32)
-        mask = encoded["attention_mask"][0].astype(bool)
-        words = mask & ~encoded["special_tokens_mask"][0].astype(bool)
+        tokens, mask, words = self._encode(transcript(example))
         clean = np.ones(len(mask), bool)
         if self._hurts(rng, words):
             tokens, clean = corruption.hurt_words(rng, tokens, words, self.mask_token)
-        mask &= words.any()  # an empty transcript has no valid step, not even its special tokens
+        mask = mask & words.any()  # an empty transcript has no valid step, not even its special tokens
         return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_judged": words}
+
+    @functools.cached_property
+    def _encode(self) -> Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """From a text to its tokens int32 [L], and bool [L] those that are valid and those that are words.
+
+        Kept for the epochs to come: a tokenizer takes as long as decoding the pictures of a clip.
+        """
+
+        @functools.lru_cache(KEPT_TEXTS)
+        def encode(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            encoded = self.tokenizer(
+                text,
+                max_length=self.shape.num_tokens,
+                padding="max_length",
+                truncation=True,
+                return_special_tokens_mask=True,
+                return_tensors="np",
+            )
+            mask = encoded["attention_mask"][0].astype(bool)
+            words = mask & ~encoded["special_tokens_mask"][0].astype(bool)
+            return encoded["input_ids"][0].astype(np.int32), mask, words
+
+        return encode
 
     @property
     def mask_token(self) -> int:

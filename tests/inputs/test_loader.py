@@ -151,3 +151,25 @@ def test_a_tokenizer_survives_its_folder_and_training_repeats(tokenizer, tmp_pat
     text = "What a lovely day, xyz!"
     assert load_tokenizer(tmp_path)(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert train_wordpiece([" ".join(WORDS)] * 3, vocab_size=80).get_vocab() == tokenizer.get_vocab()
+
+
+def test_pictures_stay_whole_where_crops_are_switched_off(tokenizer):
+    example = make_example(np.random.default_rng(0), "1", frames=3)
+    whole = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)["frames"]
+    uncropped = ClipTransform(SHAPE, tokenizer, augment=True, smallest_crop=1.0)
+    cropped = ClipTransform(SHAPE, tokenizer, augment=True, smallest_crop=0.5)
+    for seed in range(6):
+        frames = uncropped(example, np.random.default_rng(seed), 0)["frames"]
+        assert any(np.array_equal(frames, turned) for turned in (whole, whole[:, :, ::-1]))
+        frames = cropped(example, np.random.default_rng(seed), 0)["frames"]
+        assert not any(np.array_equal(frames, turned) for turned in (whole, whole[:, :, ::-1]))
+
+
+def test_kept_tokens_outlive_corruption(tokenizer):
+    example = make_example(np.random.default_rng(0), "1")
+    clean = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    hurting = ClipTransform(SHAPE, tokenizer, augment=True, corrupt=0.5)
+    hurt = [hurting(example, np.random.default_rng(seed), 0) for seed in range(20)]
+    names = ("tokens", "token_mask", "token_judged")
+    same = [all(np.array_equal(arrays[name], clean[name]) for name in names) for arrays in hurt]
+    assert True in same[same.index(False) :]
