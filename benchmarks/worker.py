@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emi_jax.memory import keep_freed_memory
+
 SIDES = ("jax", "torch", "torch.compile")
 MIN_STEPS, MAX_STEPS = 3, 200
 
@@ -33,6 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         hold_threads(options.threads)
+    keep_freed_memory()  # on both sides
     options.out.write_text(json.dumps(measure(options)))
 
 

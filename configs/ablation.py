@@ -67,5 +67,5 @@ def shrink(config: ConfigDict) -> None:
     """The demo's fusion, small enough for a hundred trainings in twenty minutes on two cores."""
     config.model.head.width = 64
     config.model.head.num_layers = 1
-    config.train.epochs = 4
+    config.train.epochs = 3
     config.train.evaluate_every = 1.0
