@@ -97,10 +97,10 @@ class Predictor:
             config, labels = (json.loads((folder / name).read_text()) for name in ("config.json", "labels.json"))
         except OSError as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
+        if config["stage"] == "alignment":
+            raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
         dataset = Dataset.described(labels["names"], labels["range"])
         experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
-        if not isinstance(experiment.stage, Intensity):
-            raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
         return cls(experiment, experiment.best(), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
