@@ -36,7 +36,7 @@ def demo(config: ConfigDict) -> None:
     config.data.num_frames = 2
     config.data.seconds = 2.0  # of each clip, from a random start
     config.data.smallest_crop = 1.0  # small encoders that learn from scratch spend themselves on crops
-    config.loss.audio = 0.3  # with 1.0 the voice is learnt at once and the face late
+    config.loss.audio = 0.3  # the pairs share the text tower: at 0.5 the face learnt less than at 0.1
     config.train.batch_size = 16  # many small steps teach the face more than few large ones
     config.train.learning_rate = 5e-4
     config.train.epochs = 20

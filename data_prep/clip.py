@@ -72,7 +72,6 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         words = transcribe(audio, options.asr, asr_cache) if options.asr and len(audio) else ""
     if not faces and not len(audio) and not words:
         raise ClipError(source.video or source.audio or source.id, "has no pictures, no sound and no transcript")
-    lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
     example = {
         "id": source.id,
         "faces": faces,
@@ -86,6 +85,7 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
     seconds = duration(example)
     if seconds < SHORTEST and (faces or len(audio)):
         remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
+    lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
     remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
     return Clip(example, tuple(dict.fromkeys(remarks)))
 
