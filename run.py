@@ -13,9 +13,8 @@ import errno
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import app, flags
@@ -24,7 +23,8 @@ from ml_collections import ConfigDict, config_flags
 from data_prep.clip import duration
 from data_prep.errors import ClipError, CorpusError
 from data_prep.inputs import find_clips, read_clips
-from data_prep.prepare import default_options, prepare
+from data_prep.options import ClipOptions
+from data_prep.prepare import prepare
 from emi_jax import ablation, results, robustness
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
@@ -125,20 +125,9 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     predictor = Predictor.load(workdir, min(8, len(sources)))
     log.info("%d clips; model loaded and compiled in %.1f s", len(sources), time.perf_counter() - began)
 
-    began, seconds, left_out = time.perf_counter(), 0.0, []
-
-    def examples() -> Iterator[Mapping[str, Any]]:
-        nonlocal seconds
-        for _, outcome in read_clips(sources, default_options(config.data.corpus)):
-            if isinstance(outcome, ClipError):
-                left_out.append(outcome)
-            elif isinstance(outcome, Exception):
-                raise outcome
-            else:
-                seconds += duration(outcome.example)
-                yield outcome.example
-
-    predictions = sorted(predictor.predict(examples()), key=lambda prediction: prediction.id)
+    began, left_out = time.perf_counter(), list[ClipError]()
+    examples = read_clips(sources, ClipOptions(**predictor.clip_options), left_out)
+    predictions = sorted(predictor.predict(examples), key=lambda prediction: prediction.id)
     took = time.perf_counter() - began
     for error in left_out:
         log.info("left out: %s", error)
@@ -147,6 +136,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     table, written = results.keep_predictions(predictor, predictions, workdir / "predicted", PAGES.value)
     log.info("\n%s\n", table)
     tell(written)
+    seconds = sum(duration(prediction.example) for prediction in predictions)
     log.info("%.1f s of clips in %.1f s: %.1f times real time", seconds, took, seconds / took)
 
 

@@ -19,8 +19,9 @@ import jax
 
 from configs import stage2
 from data_prep.clip import duration
+from data_prep.errors import ClipError
 from data_prep.inputs import find_clips, read_clips
-from data_prep.prepare import default_options
+from data_prep.options import ClipOptions
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import MODALITIES
@@ -43,7 +44,7 @@ def open_predictor(folder: str, dtype: str, batch_size: int) -> Predictor:
     config.model.dtype = dtype
     for modality in MODALITIES:
         config.model[modality].pretrained = ""
-    described = Dataset.described(LABELS, (0.0, 1.0))
+    described = Dataset.described(LABELS, (0.0, 1.0), {})
     words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
     experiment = Experiment.open(config, words, folder)
     params = experiment.stage.init(jax.random.PRNGKey(0), {})
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    sources = find_clips(options.clips)
+    sources, left_out = find_clips(options.clips), list[ClipError]()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         predictor = open_predictor(folder, options.dtype, min(8, len(sources)))
@@ -66,8 +67,7 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: |")
     for _ in range(options.repeats):
         begun = time.perf_counter()
-        outcomes = [found for _, found in read_clips(sources, default_options("vidmimic2"))]
-        examples = [found.example for found in outcomes if not isinstance(found, Exception)]
+        examples = list(read_clips(sources, ClipOptions(), left_out))
         read = time.perf_counter()
         list(predictor.predict(examples))
         done = time.perf_counter()

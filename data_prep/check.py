@@ -85,7 +85,7 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         yield f"found labels of shape {labels.shape}, expected {len(metadata['label_names'])}"
     if np.any((labels < 0) | (labels > 1)) or np.any(np.isinf(labels)):
         yield f"found labels {labels.tolist()}, expected values from 0 to 1 or NaN"
-    size = metadata["face_size"]
+    size = metadata["clip_options"]["face_size"]
     for number, data in enumerate(example["faces"]):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None or image.shape != (size, size, 3):

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, help="CSV of a folder corpus (default: SOURCE/labels.csv)")
     parser.add_argument("--label-range", type=_numbers(float, 2), default=(0.0, 1.0), metavar="LOW,HIGH")
     parser.add_argument("--transcripts", type=Path, help="CSV (Filename,Transcript) or JSON {name: text}")
-    parser.add_argument("--max-frames", type=int, help="pictures kept of a clip (400; synthetic: 16)")
+    parser.add_argument("--max-frames", type=int, help="pictures kept of a clip (400; synthetic: 8)")
     parser.add_argument(
         "--max-seconds", type=float, default=ClipOptions.max_seconds, help="read of a clip (default: %(default)s)"
     )

@@ -2,8 +2,9 @@
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_prep.clip import Clip, ClipOptions, ClipSource, read_clip
 from data_prep.corpora import MEDIA_SUFFIXES, find_media
@@ -35,7 +36,7 @@ def find_clips(path: Path) -> list[ClipSource]:
     if path.suffix.lower() == ".csv":
         files = find_media(path.parent)
         return [
-            _source(files.get(plain_name(row.name), path.parent / row.name), row.cells.get("Transcript", ""))
+            _source(files.get(plain_name(row.name), path.parent / row.name), row.cells.get("Transcript"))
             for row in read_table(path, []).rows
         ]
     if not path.is_file():
@@ -43,20 +44,40 @@ def find_clips(path: Path) -> list[ClipSource]:
     return [_source(path)]
 
 
-def read_clips(sources: Sequence[ClipSource], options: ClipOptions) -> Iterator[tuple[ClipSource, Clip | Exception]]:
-    """Reads clips, many of them on all CPUs, in any order; one that cannot be read comes as its error."""
-    read = functools.partial(read_clip, options=options)
+def read_clips(
+    sources: Sequence[ClipSource], options: ClipOptions, left_out: list[ClipError]
+) -> Iterator[Mapping[str, Any]]:
+    """Reads clips, many of them on all CPUs.
+
+    Args:
+        sources: the clips.
+        options: how they are read; as the dataset was on which the model was trained.
+        left_out: takes the errors of the clips that cannot be read.
+
+    Yields:
+        Examples as `data_prep.dataset` documents them, in any order.
+    """
+    for outcome in _outcomes(sources, functools.partial(read_clip, options=options)):
+        if isinstance(outcome, ClipError):
+            left_out.append(outcome)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            yield outcome.example
+
+
+def _outcomes(sources: Sequence[ClipSource], read: Callable[[ClipSource], Clip]) -> Iterator[Clip | Exception]:
     if len(sources) > FEW:
-        yield from map_clips(read, sources, len(os.sched_getaffinity(0)))
+        yield from (outcome for _, outcome in map_clips(read, sources, len(os.sched_getaffinity(0))))
         return
     for source in sources:
         try:
-            yield source, read(source)
+            yield read(source)
         except ClipError as error:
-            yield source, error
+            yield error
 
 
-def _source(file: Path, transcript: str = "") -> ClipSource:
+def _source(file: Path, transcript: str | None = None) -> ClipSource:
     beside = file.with_suffix(".txt")
     if not transcript and beside.is_file():
         transcript = beside.read_text(encoding="utf-8", errors="replace")

@@ -40,7 +40,7 @@ Outcomes = Iterable[tuple[ClipSource, Staged | Exception]]
 
 
 def default_options(corpus: str) -> ClipOptions:
-    """How the clips of a corpus are read unless told otherwise; new clips for its models are read in the same way."""
+    """How the clips of a corpus are read unless told otherwise."""
     return DEMO_OPTIONS if corpus == "synthetic" else ClipOptions()
 
 
@@ -157,7 +157,7 @@ def build(
             "corpus": corpus.name,
             "label_names": list(corpus.label_names),
             "label_range": list(corpus.label_range),
-            "face_size": options.face_size,
+            "clip_options": dataclasses.asdict(options),
             "fingerprint": fingerprint,
             "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
             "recipe": recipe,

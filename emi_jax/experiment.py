@@ -122,8 +122,7 @@ class Experiment:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
         self.workdir.write_config(self.config.to_dict())
-        labels = {"names": self.dataset.label_names, "range": self.dataset.label_range}
-        self.workdir.write_json("labels.json", labels)
+        self.workdir.write_json("dataset.json", self.dataset.description())
         examples, transform = self.inputs("train", augment=True)
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps

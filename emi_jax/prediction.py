@@ -60,7 +60,13 @@ class Prediction:
 
 
 class Predictor:
-    """A trained run of stage 2, ready for clips."""
+    """A trained run of stage 2, ready for clips.
+
+    Attributes:
+        label_names: K names.
+        label_range: lowest and highest label in the users' units.
+        clip_options: how clips should be read for it, the fields of `data_prep.options.ClipOptions`.
+    """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int):
         """Compiles the forward pass.
@@ -72,6 +78,7 @@ class Predictor:
         """
         self.label_names = experiment.dataset.label_names
         self.label_range = experiment.dataset.label_range
+        self.clip_options = experiment.dataset.clip_options
         self._transform: ClipTransform = experiment.transform
         self._mapping: Mapping = experiment.mapping
         self._batch_size = -(-batch_size // self._mapping.num_devices) * self._mapping.num_devices
@@ -94,13 +101,12 @@ class Predictor:
         """
         folder = Path(workdir)
         try:
-            config, labels = (json.loads((folder / name).read_text()) for name in ("config.json", "labels.json"))
+            config, told = (json.loads((folder / name).read_text()) for name in ("config.json", "dataset.json"))
         except OSError as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
         if config["stage"] == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
-        dataset = Dataset.described(labels["names"], labels["range"])
-        experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
+        experiment = Experiment.open(ConfigDict(config), Dataset.described(**told), folder, devices)
         return cls(experiment, experiment.best(), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:

@@ -5,6 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from data_prep.options import ClipOptions
 from emi_jax.inputs.dataset import Dataset
 
 NAMES = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
@@ -58,6 +59,7 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         directory=None,  # type: ignore[arg-type]
         label_names=NAMES,
         label_range=(0.0, 1.0),
+        clip_options=dataclasses.asdict(ClipOptions(max_frames=6, max_seconds=1.0, face_size=32)),
         ceiling={},
         fingerprint="testing only",
         splits=counts,

@@ -1,6 +1,11 @@
 """A trained run is loaded by its folder alone, and predicts new clips as evaluation does."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +16,10 @@ from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.prediction import Predictor
 from tests.configs import tiny_stage1, tiny_stage2
+from tests.data_prep.conftest import tone, write_table, write_video
 from tests.fakes import NAMES, make_dataset
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,52 @@ def test_what_is_kept_of_predictions(trained, tmp_path):
     assert (tmp_path / "predictions.csv").read_text().splitlines()[0] == ",".join(("Filename", *NAMES))
 
 
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Two clips of 3 s, of which the run's dataset would have kept 1 s, and a file that is none."""
+    folder = tmp_path_factory.mktemp("new") / "clips"
+    folder.mkdir()
+    for name, hertz in (("a", 220.0), ("b", 440.0)):
+        write_video(folder / f"{name}.mp4", np.arange(0, 3, 0.2), sound=tone(3.0, hertz))
+    (folder / "c.mp4").write_bytes(b"nothing of the kind")
+    return folder
+
+
+def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(trained, clips):
+    _, folder = trained
+    listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
+    command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={folder}", "--mode=predict"]
+    run = subprocess.run([*command, f"--input={listed}"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "2.0 s of clips in" in run.stdout  # read as the run's own clips were, not as the config's corpus would be
+    (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
+    assert "c.mp4" in left_out
+    rows = (folder / "predicted" / "predictions.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["Filename", "a", "b"]
+    facts = json.loads((folder / "predicted" / "a.json").read_text())
+    assert set(facts["weights"]) == {"vision", "audio", "text"}
+    assert facts["weights"]["vision"] == 0.0  # a ramp of grey has no face
+
+
+def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
+    _, folder = trained
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(lines.strip().splitlines()) <= 12
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "stage2").symlink_to(folder)
+    (tmp_path / "clips").symlink_to(clips)
+    script = tmp_path / "predict.py"
+    script.write_text(lines)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    printed = run.stdout.splitlines()
+    assert [line.split()[0] for line in printed] == ["a", "b", "left"]
+    assert all(name in printed[0] for name in NAMES)
+
+
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"no trained run in .*config.json is not there"):
         Predictor.load(tmp_path)
@@ -76,7 +130,6 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
 def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):
     config, dataset = tiny_stage1(), make_dataset()
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
-    labels = {"names": dataset.label_names, "range": dataset.label_range}
-    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset.description()))
     with pytest.raises(UserError, match="a run of stage 1"):
         Predictor.load(tmp_path, 2)

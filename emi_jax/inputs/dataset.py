@@ -31,6 +31,8 @@ class Dataset:
         directory: the folder that was given to `data_prep` as `--out`.
         label_names: the K names, in the order of every `[.., K]` array.
         label_range: lowest and highest value of the labels in the users' own units; stored labels lie in [0, 1].
+        clip_options: how its clips were read, the fields of `data_prep.options.ClipOptions`: new clips for a model
+            of it are read in the same way.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
         fingerprint: a hash of the content.
         splits: names of the splits, with their number of clips.
@@ -39,16 +41,23 @@ class Dataset:
     directory: Path
     label_names: tuple[str, ...]
     label_range: tuple[float, float]
+    clip_options: Mapping[str, Any]
     ceiling: Mapping[str, Mapping[str, float]]
     fingerprint: str
     splits: Mapping[str, int]
     builder: tfds.core.DatasetBuilder | None = dataclasses.field(repr=False)
 
     @classmethod
-    def described(cls, label_names: Sequence[str], label_range: Sequence[float]) -> "Dataset":
+    def described(
+        cls, label_names: Sequence[str], label_range: Sequence[float], clip_options: Mapping[str, Any]
+    ) -> "Dataset":
         """What travels with a dataset, without its clips: enough for a trained model to be used."""
         low, high = label_range
-        return cls(Path(), tuple(label_names), (low, high), {}, "", {}, None)
+        return cls(Path(), tuple(label_names), (low, high), clip_options, {}, "", {}, None)
+
+    def description(self) -> dict[str, Any]:
+        """What `described` takes; JSON-able."""
+        return {name: getattr(self, name) for name in ("label_names", "label_range", "clip_options")}
 
     def split(self, name: str) -> Examples:
         """The examples of one split.
@@ -84,6 +93,7 @@ def open_dataset(directory: str | Path, how_to_make: str) -> Dataset:
         directory=directory,
         label_names=tuple(metadata["label_names"]),
         label_range=(float(low), float(high)),
+        clip_options=metadata["clip_options"],
         ceiling=metadata.get("ceiling") or {},
         fingerprint=metadata["fingerprint"],
         splits={name: info.num_examples for name, info in builder.info.splits.items()},

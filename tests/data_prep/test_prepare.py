@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -71,7 +72,7 @@ def test_metadata_and_report(built):
     metadata = tfds.builder_from_directory(str(out / "emi" / "1.0.0")).info.metadata
     assert metadata["corpus"] == "synthetic"
     assert metadata["label_names"][3] == "Empathic Pain"
-    assert (metadata["label_range"], metadata["face_size"]) == ([0.0, 1.0], 32)
+    assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], dataclasses.asdict(OPTIONS))
     assert metadata["fingerprint"] == report.fingerprint
     assert set(metadata["ceiling"]) == {"train", "test"}  # two clips have no correlation worth the name
     assert report.clips == COUNTS
