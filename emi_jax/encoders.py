@@ -10,11 +10,10 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import transformers
 
 from emi_jax import pretrained
 from emi_jax.attention_kernel import choose_attention
@@ -23,6 +22,9 @@ from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models import build_encoder
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
+
+if TYPE_CHECKING:
+    import transformers
 
 INITIAL, TRAINED = "initial", "encoders"
 HALF = (0.5, 0.5, 0.5)
@@ -44,7 +46,7 @@ class Encoders:
 
     towers: Towers
     params: dict[str, dict]
-    tokenizer: transformers.PreTrainedTokenizerBase | None
+    tokenizer: "transformers.PreTrainedTokenizerBase | None"
     max_tokens: int
 
     @property

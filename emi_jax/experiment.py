@@ -228,10 +228,11 @@ class Experiment:
         }
         missing = {seed: name for seed, name in enumerate(transforms) if not cache.has(split, name)}
         if missing:
-            on_devices = self.mapping.replicate(towers)
+            on_devices, encoder = self.mapping.replicate(towers), self._encoder(split)
             for seed, name in missing.items():
                 log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                clips = rows(self._encoder(split, transforms[name]).outputs(on_devices, is_first(), seed))
+                encoded = encoder.over(self.dataset.split(split), transforms[name])
+                clips = rows(encoded.outputs(on_devices, is_first(), seed))
                 if is_first():
                     cache.write(split, name, clips)
                 else:  # it takes its part in encoding
@@ -239,7 +240,7 @@ class Experiment:
             multihost_utils.sync_global_devices(f"features of {split} are written")
         return cache
 
-    def _encoder(self, split: str, transform: Transform) -> Evaluator:
+    def _encoder(self, split: str) -> Evaluator:
         """Gives features in place of predictions."""
 
         def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
@@ -247,7 +248,7 @@ class Experiment:
             return {k: v.astype(jnp.float16) if k.endswith("/features") else v for k, v in steps.items()}
 
         batch_size, examples = self.config.train.batch_size, self.dataset.split(split)
-        return Evaluator(self.stage, self.mapping, examples, transform, batch_size, split, features)
+        return Evaluator(self.stage, self.mapping, examples, self.transform, batch_size, split, features)
 
     def _renditions(self, split: str) -> list[str]:
         return [CLEAN, *map(hurt, range(self.config.features.renditions if split == "train" else 0))]

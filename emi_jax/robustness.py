@@ -19,12 +19,11 @@ from ml_collections import ConfigDict
 from emi_jax.ablation import Cell, cells, load_fusion, run_cell
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, Example
-from emi_jax.inputs.features import CachedTransform
+from emi_jax.inputs.features import CachedTransform, FeatureCache
 from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.report import studies, svg, tables
 from emi_jax.stages.intensity import Intensity
-from emi_jax.train.evaluation import Evaluator
 from emi_jax.train.seeds import evaluate_seeds, seed_goals
 
 Hurt = Callable[[Arrays, np.random.Generator, float, int], Arrays]
@@ -168,32 +167,43 @@ def ask(
     stage = cast(Intensity, experiment.stage)
     towers = stage.init(jax.random.PRNGKey(cell.config.train.seed), experiment.encoders.params)["towers"]
     params = experiment.mapping.replicate({"towers": towers, "fusion": load_fusion(cell, Path(grid.folder))})
-    evaluator = evaluate_seeds(experiment, grid.split)
+    evaluator, cache = evaluate_seeds(experiment, grid.split), _encode(experiment, grid.split)
+    examples, transform = experiment.inputs(grid.split, augment=False)
     clean = evaluator.gather(params)
     told: dict[str, dict[str, list[list[float]]]] = {}
     for name, defect in DEFECTS.items():
         told[name] = {shown: [] for shown in SHOWN}
         for severity in defect.severities:
-            outputs = (
-                clean if severity is None else _hurt(experiment, evaluator, defect, name, severity, grid).gather(params)
-            )
+            if severity is None:
+                outputs = clean
+            elif defect.hurt is None:
+                hidden = Hidden(cast(CachedTransform, transform), defect.modality)
+                outputs = evaluator.over(examples, hidden).gather(params)
+            else:
+                hurt = cache.read(grid.split, [_rendition(name, severity)])
+                outputs = evaluator.over(hurt, transform).gather(params)
             for shown, values in _shown(stage, outputs, clean["present"], defect, grid.split).items():
                 told[name][shown].append(values)
         log.info("%s, %s: %s", cell.title, name, " ".join(f"{np.mean(v):.3f}" for v in told[name]["pearson"]))
     return told
 
 
-def _hurt(
-    experiment: Experiment, evaluator: Evaluator, defect: Defect, name: str, severity: float, grid: ConfigDict
-) -> Evaluator:
-    """The evaluator over hurt clips, whose features are written first where they are missing."""
-    examples, transform = experiment.inputs(grid.split, augment=False)
-    if defect.hurt is None:
-        return evaluator.over(examples, Hidden(cast(CachedTransform, transform), defect.modality))
-    rendition = f"{name.replace(' ', '-')}-{severity:g}"
-    hurt = HurtTransform(experiment.transform, defect.hurt, severity)
-    cache = experiment.extract(grid.split, {rendition: hurt})
-    return evaluator.over(cache.read(grid.split, [rendition]), transform)
+def _encode(experiment: Experiment, split: str) -> FeatureCache:
+    """The features of all hurt clips, which are written first where they are missing."""
+    return experiment.extract(
+        split,
+        {
+            _rendition(name, severity): HurtTransform(experiment.transform, defect.hurt, severity)
+            for name, defect in DEFECTS.items()
+            if defect.hurt
+            for severity in defect.severities
+            if severity is not None
+        },
+    )
+
+
+def _rendition(name: str, severity: float) -> str:
+    return f"{name.replace(' ', '-')}-{severity:g}"
 
 
 def _shown(

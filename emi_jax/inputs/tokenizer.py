@@ -3,21 +3,26 @@
 import collections
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from emi_jax.errors import UserError
 
+if TYPE_CHECKING:  # it is imported when it is used: with torch beside it that takes a second
+    import transformers
+
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def load_tokenizer(source: str | Path) -> transformers.PreTrainedTokenizerBase:
+def load_tokenizer(source: str | Path) -> "transformers.PreTrainedTokenizerBase":
     """The tokenizer of a Hugging Face folder or hub id.
 
     Raises:
         UserError: the folder has none.
     """
+    import transformers
+
     try:
         return transformers.AutoTokenizer.from_pretrained(str(source))
     except (OSError, ValueError) as error:
@@ -27,11 +32,13 @@ def load_tokenizer(source: str | Path) -> transformers.PreTrainedTokenizerBase:
         ) from error
 
 
-def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> transformers.PreTrainedTokenizerBase:
+def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> "transformers.PreTrainedTokenizerBase":
     """A lower-casing WordPiece tokenizer in BERT's form: the most frequent words, and characters for all the others.
 
     The trainer of the tokenizers library orders ties by a random hash; this vocabulary depends on the text alone.
     """
+    import transformers
+
     normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words = collections.Counter(
         word for text in transcripts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))

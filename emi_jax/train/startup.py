@@ -27,6 +27,7 @@ def start() -> None:
     root.handlers, root.propagate = [handler], False
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
 
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the advice is to install torch
     keep_freed_memory()
     cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache())
     try:

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import tensorboardX
+from typing import TYPE_CHECKING, Any
 
 from emi_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorboardX
 
 FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile")
 """Fields that may change when a run goes on, since they do not touch the result."""
@@ -73,6 +74,8 @@ class Workdir:
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         if self._events is None:
+            import tensorboardX  # here, since it imports torch where it finds it
+
             self._events = tensorboardX.SummaryWriter(str(self.path / "events"))
         for name, value in metrics.items():
             self._events.add_scalar(re.sub(r"[^-/.\w]", "_", name), value, step)  # TensorBoard allows no others
