@@ -11,6 +11,7 @@ python run.py --config=configs/robustness.py
 
 import errno
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -43,7 +44,9 @@ INPUT = flags.DEFINE_string(
     "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, in place of a split"
 )
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also a page for each clip")
-SPLIT = flags.DEFINE_string("split", "test", "the split that is evaluated or predicted")
+SPLIT = flags.DEFINE_string(
+    "split", None, "the split that is scored or predicted; by default test, for scores valid where test has no labels"
+)
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "one of several processes, where the environment does not say so")
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError("no config: say which, with --config=configs/stage1.py or --config=configs/stage2.py")
         if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
-            raise UserError(f"config {path} cannot be read; the two are in configs/")
+            raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
         start()
         run(CONFIG.value)
@@ -87,12 +90,13 @@ def run(config: ConfigDict) -> None:
         predict_clips(config, Path(INPUT.value))
         return
     dataset = open_data(config)
+    split = chosen_split(config, dataset)
     if study := config.get("study"):
         if MODE.value != "train":
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
         if jax.process_count() > 1:
             raise UserError("a study runs in one process; start it without --distributed")
-        tell(STUDIES[study](config, dataset, Path(WORKDIR.value or config.workdir)))
+        tell(STUDIES[study](config, dataset, Path(WORKDIR.value or config.workdir), split))
         return
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
     if MODE.value == "extract":
@@ -104,15 +108,32 @@ def run(config: ConfigDict) -> None:
         if config.stage == "alignment":
             log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
     if not is_first():  # it takes its part in what the first one computes and writes below
-        experiment.evaluator(SPLIT.value).gather(experiment.best())
+        experiment.evaluator(split).gather(experiment.best())
         return
     if MODE.value == "predict":
-        log.info("written: %s", results.predict(experiment, SPLIT.value))
+        log.info("written: %s", results.predict(experiment, split))
         return
-    summary = results.evaluate(experiment, SPLIT.value)
+    summary = results.evaluate(experiment, split)
     log.info("\n%s\n", summary.table)
     tell(summary.written)
     log.info("\nnext: %s\n%s", next_command(config, experiment), summary.verdict)
+
+
+def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
+    """The split that is scored or predicted.
+
+    Raises:
+        UserError: it was asked for, and has nothing that it could be scored by.
+    """
+    what = "text" if config.stage == "alignment" else "labels"
+    if MODE.value in ("predict", "extract"):
+        return SPLIT.value or "test"
+    if SPLIT.value and dataset.lacks(SPLIT.value, what):
+        raise UserError(f"no clip of split {SPLIT.value!r} has {what}: it cannot be scored, only --mode=predict")
+    split = SPLIT.value or dataset.to_score(what)
+    if not SPLIT.value and split != "test":
+        log.info("test has no clips with %s: scores are those of %s", what, split)
+    return split
 
 
 def predict_clips(config: ConfigDict, path: Path) -> None:
@@ -173,11 +194,13 @@ def open_data(config: ConfigDict) -> Dataset:
 def next_command(config: ConfigDict, experiment: Experiment) -> str:
     """What a user would do after this run."""
     if config.stage == "alignment":
-        return f"python run.py --config=configs/stage2.py:{config.preset} --config.init_from={experiment.workdir.path}"
-    return (
-        f"python run.py --config=configs/stage2.py:{config.preset} --workdir={experiment.workdir.path} "
-        "--mode=evaluate --split=valid"
-    )
+        told = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
+        given = [f"--config.{field}={value}" for field, value in told.items()]
+        if WORKDIR.value:
+            given.append(f"--config.init_from={experiment.workdir.path}")
+        return shlex.join(["python", "run.py", f"--config=configs/stage2.py:{config.preset}", *given])
+    own = [argument for argument in sys.argv[1:] if not argument.startswith(("--mode", "--split"))]
+    return shlex.join(["python", "run.py", *own, "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
 
 
 def parse(arguments: Sequence[str]) -> list[str]:

@@ -1,14 +1,14 @@
 """The ablation grid over stage 2, five seeds a cell, from the feature cache.
 
 python run.py --config=configs/ablation.py
-python run.py --config=configs/ablation.py --config.init_from=DIR --config.features.dir=DIR
+python run.py --config=configs/ablation.py:vidmimic2 --config.data.dir=DIR
 """
 
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import stage2
+from configs import presets, stage2
 
 Changes = tuple[tuple[str, Any], ...]
 
@@ -50,14 +50,13 @@ CELLS: tuple[tuple[str, str, Changes], ...] = (
 def get_config(preset: str = "demo") -> ConfigDict:
     """The config of the grid; presets as for stage 2."""
     config = stage2.get_config(preset)
-    config.workdir = "runs/demo/ablation"
+    presets.place(config, "ablation")
     if preset == "demo":
         shrink(config)
     config.study = "ablation"
     config.grid = {
-        "folder": config.workdir,
+        "folder": presets.under_root(config, "ablation"),
         "seeds": (0, 1, 2, 3, 4),
-        "split": "test",
         "cells": CELLS,
     }
     return config

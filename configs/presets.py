@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from emi_jax.errors import UserError
 
@@ -29,6 +29,16 @@ def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> Conf
         presets[name](config)
     config.preset = ",".join(chosen)
     return config
+
+
+def place(config: ConfigDict, name: str) -> None:
+    """Puts the run into `root/NAME`, whatever `root` will be."""
+    config.workdir = under_root(config, name)
+
+
+def under_root(config: ConfigDict, name: str) -> FieldReference:
+    """`root/NAME`; follows `--config.root`."""
+    return config.get_oneway_ref("root") + f"/{name}"
 
 
 def data() -> ConfigDict:
@@ -138,6 +148,7 @@ def paper_scale(config: ConfigDict) -> None:
 
     The sections `config` are the architectures of the same weights, for a run from scratch with `pretrained=`.
     """
+    config.root = "runs/vidmimic2"
     config.data.update(dir="", corpus="vidmimic2", num_frames=16, seconds=12.0, num_tokens=128)
     model = config.model
     model.vision = {"pretrained": "google/vit-base-patch16-224-in21k", "config": {"model_type": "vit"}}

@@ -5,7 +5,7 @@ python run.py --config=configs/robustness.py
 
 from ml_collections import ConfigDict
 
-from configs import ablation
+from configs import ablation, presets
 
 COMPARED = ("no-corruption", "no-qam", "no-supervision", "full", "attention")
 
@@ -13,7 +13,7 @@ COMPARED = ("no-corruption", "no-qam", "no-supervision", "full", "attention")
 def get_config(preset: str = "demo") -> ConfigDict:
     """The config of the study; presets as for stage 2."""
     config = ablation.get_config(preset)
-    config.grid.folder, config.workdir = config.workdir, "runs/demo/robustness"
+    presets.place(config, "robustness")
     config.grid.cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
     config.study = "robustness"
     return config

@@ -15,7 +15,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
         {
             "stage": "alignment",
             "preset": preset,
-            "workdir": "runs/demo/stage1",
+            "root": "runs/demo",  # folder of the runs that belong together
             "init_from": "",
             "data": presets.data(),
             "model": presets.encoders(),
@@ -23,6 +23,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
             "loss": {"vision": 1.0, "audio": 1.0},
         }
     )
+    presets.place(config, "stage1")
     config.model.dtype = "float32"
     config.model.remat = False
     config.model.attention = "auto"
@@ -51,7 +52,6 @@ def vidmimic2(config: ConfigDict) -> None:
     convolutions of the audio encoder stay as they are, as its authors fine-tune it (Baevski et al. 2020, 4.2).
     """
     presets.paper_scale(config)
-    config.workdir = "runs/vidmimic2/stage1"
     config.model.width = 256
     config.train.frozen = ("^towers/audio/encoder/features/",)
     config.train.rate_factors = (("^towers/", 0.1), (".*", 1.0))

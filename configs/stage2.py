@@ -17,15 +17,17 @@ def get_config(preset: str = "demo") -> ConfigDict:
         {
             "stage": "intensity",
             "preset": preset,
-            "workdir": "runs/demo/stage2",
-            "init_from": "runs/demo/stage1",
+            "root": "runs/demo",  # folder of the runs that belong together
             "data": presets.data(),
             "model": presets.encoders(),
             "train": presets.train(),
-            "features": {"dir": "", "renditions": 2},
+            "features": {"renditions": 2},
             "loss": {"mse": 1.0, "correlation": 0.1, "ccc": 0.0, "quality": 0.1},
         }
     )
+    presets.place(config, "stage2")
+    config.init_from = presets.under_root(config, "stage1")
+    config.features.dir = presets.under_root(config, "features")
     config.model.dtype = "float32"
     config.model.remat = False
     config.model.attention = "auto"
@@ -48,7 +50,6 @@ def get_config(preset: str = "demo") -> ConfigDict:
         "mlp_ratio": 4,
         "dropout": 0.1,
     }
-    config.report = {"include": ("runs/demo/ablation", "runs/demo/robustness")}
     config.train.frozen = ("^towers/",)
     config.train.corrupt = 0.3
     more = {"finetune": finetune, "concatenation": concatenation, "text_anchored": text_anchored}
@@ -57,7 +58,6 @@ def get_config(preset: str = "demo") -> ConfigDict:
 
 def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders, minutes on two cores."""
-    config.features.dir = "runs/demo/features"
     config.features.renditions = 1
     config.data.smallest_crop = 1.0  # as in stage 1
     config.model.head.width = 96
@@ -72,9 +72,6 @@ def demo(config: ConfigDict) -> None:
 def vidmimic2(config: ConfigDict) -> None:
     """The fusion of the paper on the frozen encoders of stage 1, read from the feature cache."""
     presets.paper_scale(config)
-    config.workdir = "runs/vidmimic2/stage2"
-    config.init_from = "runs/vidmimic2/stage1"
-    config.features.dir = "runs/vidmimic2/features"
 
 
 def finetune(config: ConfigDict) -> None:
@@ -82,7 +79,7 @@ def finetune(config: ConfigDict) -> None:
 
     Features that change cannot be kept, so that clips are encoded in every step.
     """
-    config.workdir += "_finetune"
+    presets.place(config, "finetune")
     config.features.dir = ""
     config.train.frozen = ("^towers/vision/", "^towers/audio/")
     config.train.rate_factors = (("^towers/text/", 0.1), (".*", 1.0))
@@ -90,9 +87,11 @@ def finetune(config: ConfigDict) -> None:
 
 def concatenation(config: ConfigDict) -> None:
     """The head of the 2025 winner in place of the fusion."""
+    presets.place(config, "concatenation")
     config.model.head = switch_head(config.model.head, "concatenation")
 
 
 def text_anchored(config: ConfigDict) -> None:
     """The head of the 2026 winner in place of the fusion."""
+    presets.place(config, "text_anchored")
     config.model.head = switch_head(config.model.head, "text_anchored")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.claims import CUT_OFF_SECONDS, odd_claims
-from data_prep.errors import ClipError
+from data_prep.errors import ClipError, CorpusError
 from data_prep.media import SAMPLE_RATE, Damage, ffmpeg_warnings, open_media, read_audio
 from data_prep.options import ClipOptions
 from data_prep.remarks import CUT_OFF, DAMAGED_SOUND, NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, WARNED, Remark
@@ -60,7 +60,22 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
 
     Raises:
         ClipError: a file of the clip is missing or broken, or there is nothing to see, hear or read in it.
+        CorpusError: the options ask for what is not there.
     """
+    try:
+        return _read(source, options, asr_cache)
+    except (ClipError, CorpusError):
+        raise
+    except Exception as error:  # broken media make decoders raise anything, and one bad file must never stop the rest
+        raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
+
+
+def duration(example: Mapping[str, Any]) -> float:
+    """Seconds of a clip that were read."""
+    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
+
+
+def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
     remarks: list[Remark] = []
     with ffmpeg_warnings() as warned:
         faces, times, found = _read_vision(source, options, remarks)
@@ -88,11 +103,6 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
     lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
     remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
     return Clip(example, tuple(dict.fromkeys(remarks)))
-
-
-def duration(example: Mapping[str, Any]) -> float:
-    """Seconds of a clip that were read."""
-    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
 
 
 def _read_vision(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> Vision:

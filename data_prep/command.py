@@ -11,7 +11,8 @@ from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.detectors import HAAR
 from data_prep.errors import CorpusError
 from data_prep.options import ClipOptions
-from data_prep.prepare import TIME_LIMIT, default_options
+from data_prep.prepare import default_options
+from data_prep.workers import TIME_LIMIT
 
 CANNOT_GO_ON, STOPPED = 2, 130
 """Exit codes: a corpus that cannot be used; Ctrl-C."""

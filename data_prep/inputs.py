@@ -1,7 +1,6 @@
 """New clips for prediction: one file, a folder of them, or a CSV of names."""
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from data_prep.corpora import MEDIA_SUFFIXES, find_media
 from data_prep.errors import ClipError, CorpusError
 from data_prep.tables import read_table
 from data_prep.transcripts import plain_name
-from data_prep.workers import map_clips
+from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 
 FEW = 16
 """Up to this many clips are read before worker processes would have started."""
@@ -68,7 +67,7 @@ def read_clips(
 
 def _outcomes(sources: Sequence[ClipSource], read: Callable[[ClipSource], Clip]) -> Iterator[Clip | Exception]:
     if len(sources) > FEW:
-        yield from (outcome for _, outcome in map_clips(read, sources, len(os.sched_getaffinity(0))))
+        yield from (outcome for _, outcome in map_clips(read, sources, count_cpus(), TIME_LIMIT))
         return
     for source in sources:
         try:

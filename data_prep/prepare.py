@@ -4,12 +4,12 @@ First each clip is read into a staging folder by worker processes, then all are 
 go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is there already does nothing.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,10 +29,9 @@ from data_prep.options import ClipOptions
 from data_prep.report import Report, make_report
 from data_prep.speech import check_recogniser
 from data_prep.staging import Staged, load_staged, signature, stage_clip, staged_path
-from data_prep.workers import map_clips
+from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 
 DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
-TIME_LIMIT = 120.0  # seconds for one clip
 SAMPLES = 24  # clips on the report's contact sheet
 
 Work = Callable[[ClipSource], Staged]
@@ -96,7 +95,7 @@ def prepare_here(
     progress: bool = True,
 ) -> Report:
     """Prepares a corpus with the processes of this machine; for arguments and errors see `prepare`."""
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or count_cpus()
     bar = functools.partial(_bar, shown=progress)
 
     def run(work: Work, clips: Sequence[ClipSource]) -> Outcomes:
@@ -159,6 +158,7 @@ def build(
             "label_range": list(corpus.label_range),
             "clip_options": dataclasses.asdict(options),
             "fingerprint": fingerprint,
+            "available": _available(staged),
             "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
             "recipe": recipe,
         }
@@ -198,6 +198,20 @@ def _sort(
     staged.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
     failed.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
     return staged, failed
+
+
+def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[str, int]]:
+    """How many clips of each split have what."""
+    counts: dict[str, collections.Counter[str]] = {}
+    for clip, row in staged:
+        has = {
+            "vision": int(row.frames > 0),
+            "audio": int(row.seconds > 0),
+            "text": int(row.words),
+            "labels": int(any(math.isfinite(label) for label in clip.labels)),
+        }
+        counts.setdefault(clip.split, collections.Counter()).update(has)
+    return {split: dict(count) for split, count in counts.items()}
 
 
 def _recipe(corpus: Corpus, options: ClipOptions) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from data_prep.clip import Clip, ClipSource, read_clip
-from data_prep.errors import ClipError, CorpusError
 from data_prep.files import whole_file
 from data_prep.media import SAMPLE_RATE
 from data_prep.options import ClipOptions
@@ -62,12 +61,12 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
     """Reads a clip into the folder, unless it is there already.
 
     Raises:
-        ClipError: the clip cannot be read, whatever it is that a decoder says of it.
+        ClipError: the clip cannot be read.
         OSError: the folder cannot be written to.
     """
     path = staged_path(source, folder, options)
     if not path.exists():
-        arrays = _pack(_read(source, options, asr_cache))
+        arrays = _pack(read_clip(source, options, asr_cache))
         with whole_file(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
     with np.load(path) as arrays:
@@ -94,15 +93,6 @@ def load_staged(path: Path, labels: int) -> dict[str, Any]:
             "audio": arrays["audio"],
             "labels": known if len(known) else np.full(labels, np.nan, np.float32),
         }
-
-
-def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
-    try:
-        return read_clip(source, options, asr_cache)
-    except (ClipError, CorpusError):
-        raise
-    except Exception as error:  # broken media make decoders raise anything, and one bad file must never stop the rest
-        raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
 
 
 def _pack(clip: Clip) -> dict[str, np.ndarray]:

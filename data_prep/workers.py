@@ -17,6 +17,7 @@ from data_prep.errors import ClipError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+TIME_LIMIT = 120.0  # seconds for one clip, unless told otherwise
 QUEUED = 4  # items handed out per process: enough to keep it busy, few enough to retry one by one
 GRACE = 5.0  # seconds after the time limit for Python to stop by itself, before the process is ended from outside it
 
@@ -60,6 +61,13 @@ def map_clips(
                     yield item, pool.submit(_guarded, function, item, seconds).result()
                 except BrokenProcessPool:
                     yield item, ClipError(_name(item), "the process that read it died, or hung and was ended")
+
+
+def count_cpus() -> int:
+    """The CPUs that this process may use, where the system tells, else those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _guarded(function: Callable[[Item], Result], item: Item, seconds: float | None) -> Result | Exception:

@@ -82,28 +82,37 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
     return own
 
 
-def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[jax.Device] | None = None) -> list[Path]:
+def run(
+    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> list[Path]:
     """Runs what is missing of the grid, then writes its table and figure.
 
     Args:
-        config: of stage 2, with `grid`: `seeds`, the `split` that is scored, and `cells`.
+        config: of stage 2, with `grid`: `seeds` and `cells`.
         dataset: what is read.
         folder: of the grid.
+        split: the one that is scored.
         devices: all of them by default.
 
     Returns:
         The files written.
     """
-    results = {cell.title: run_cell(cell, dataset, folder, config.grid, devices) for cell in cells(config)}
-    return write(results, folder, config.grid.split, dataset)
+    seeds = tuple(config.grid.seeds)
+    results = {cell.title: run_cell(cell, dataset, folder, seeds, split, devices) for cell in cells(config)}
+    return write(results, folder, split, dataset)
 
 
 def run_cell(
-    cell: Cell, dataset: Dataset, folder: Path, grid: ConfigDict, devices: Sequence[jax.Device] | None = None
+    cell: Cell,
+    dataset: Dataset,
+    folder: Path,
+    seeds: Sequence[int],
+    split: str,
+    devices: Sequence[jax.Device] | None = None,
 ) -> dict[str, Any]:
     """What is known of a cell, trained first where it is not there or was made by another config."""
-    path, seeds = folder / "cells" / f"{cell.name}.json", tuple(grid.seeds)
-    recipe = _recipe(cell, dataset, seeds, grid.split)
+    path = folder / "cells" / f"{cell.name}.json"
+    recipe = _recipe(cell, dataset, seeds, split)
     if path.exists() and (found := json.loads(path.read_text()))["recipe"] == recipe:
         log.info("%s: there already", cell.title)
         return found
@@ -111,8 +120,8 @@ def run_cell(
     started = time.monotonic()
     experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
     params = train_seeds(experiment, seeds)
-    outputs = evaluate_seeds(experiment, grid.split).gather(params)
-    scores = seed_scores(cast(Intensity, experiment.stage), outputs, grid.split)
+    outputs = evaluate_seeds(experiment, split).gather(params)
+    scores = seed_scores(cast(Intensity, experiment.stage), outputs, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = traverse_util.flatten_dict(jax.device_get(params["fusion"]), sep="/")
     save_file({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}, path.with_suffix(".safetensors"))

@@ -114,7 +114,7 @@ def open_encoders(
     Raises:
         UserError: a folder that is named is not there, or what it holds does not fit.
     """
-    if init_from and not (Path(init_from) / TRAINED).is_dir():
+    if init_from and not (workdir / INITIAL).is_dir() and not (Path(init_from) / TRAINED).is_dir():
         raise UserError(
             f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: "
             f"python run.py --config=configs/stage1.py:{scale} --workdir={init_from}"

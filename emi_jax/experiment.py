@@ -43,6 +43,13 @@ from emi_jax.train.step import Batch, Stage, create_state, make_step
 from emi_jax.train.workdir import Workdir
 
 SAMPLE_RATE = 16_000
+_LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
+WITHOUT = {
+    VISION: _LEAVE_OUT,
+    AUDIO: _LEAVE_OUT,
+    TEXT: "; python -m data_prep takes words with --transcripts, or has them recognised with --asr",
+}
+"""What to do about a modality that no clip has."""
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +128,7 @@ class Experiment:
     def train(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
+        self._check_clips()
         self.workdir.write_config(self.config.to_dict())
         self.workdir.write_json("dataset.json", self.dataset.description())
         examples, transform = self.inputs("train", augment=True)
@@ -168,6 +176,15 @@ class Experiment:
         finally:
             checkpoints.close()
         log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
+
+    def _check_clips(self) -> None:
+        needed = [("train", modality) for modality in self.transform.shape.modalities]
+        if self.config.stage == "intensity":
+            needed += [("train", "labels"), ("valid", "labels")]
+        for split, what in needed:
+            if self.dataset.lacks(split, what):
+                hint = WITHOUT.get(what, "")
+                raise UserError(f"dataset {self.dataset.directory}: no clip of {split} has {what}{hint}")
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""

@@ -121,7 +121,7 @@ def results_table(results: Results, split: str) -> str:
         rows.append([*cells, _number(row["ccc"]), _number(row["mse"]), *([_number(row["ceiling"])] if told else [])])
     by_label = tables.plain([*header, *(["ceiling"] if told else [])], rows)
     by_presence = tables.plain(
-        ["modalities", "clips", "Pearson", "95% interval"],
+        ["modalities", "clips", "Pearson", "95% interval, over clips"],
         [
             [title, str(row["clips"]), _number(row["pearson"]), tables.interval(_numbers(row["pearson_interval"]))]
             for title, row in results["availability"].items()

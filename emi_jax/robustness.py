@@ -135,13 +135,16 @@ class Hidden:
         return arrays | {"present": present, mask: np.zeros_like(arrays[mask])}
 
 
-def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[jax.Device] | None = None) -> list[Path]:
+def run(
+    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> list[Path]:
     """Runs the cells that are missing, asks each under every defect, and writes curves, table and JSON.
 
     Args:
         config: as for `ablation.run`, with the cells that are compared; `grid.folder` is where cells are kept.
         dataset: what is read.
         folder: of the results.
+        split: the one whose clips are hurt.
         devices: all of them by default.
 
     Returns:
@@ -151,24 +154,24 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
         name: {"severities": defect.severities, "unit": defect.unit, "modality": defect.modality, "models": {}}
         for name, defect in DEFECTS.items()
     }
-    chosen = cells(config)
+    chosen, grid = cells(config), Path(config.grid.folder)
     for cell in chosen:
-        run_cell(cell, dataset, Path(config.grid.folder), config.grid, devices)
-        for name, curves in ask(cell, dataset, folder, config.grid, devices).items():
+        run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)
+        for name, curves in ask(cell, dataset, folder, grid, split, devices).items():
             found[name]["models"][cell.title] = curves
     return write(found, [cell.title for cell in chosen], folder)
 
 
 def ask(
-    cell: Cell, dataset: Dataset, folder: Path, grid: ConfigDict, devices: Sequence[jax.Device] | None = None
+    cell: Cell, dataset: Dataset, folder: Path, grid: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> dict[str, dict[str, list[list[float]]]]:
     """What a trained cell says under every defect: {defect: {what is shown: [severity][seed]}}."""
     experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
     stage = cast(Intensity, experiment.stage)
     towers = stage.init(jax.random.PRNGKey(cell.config.train.seed), experiment.encoders.params)["towers"]
-    params = experiment.mapping.replicate({"towers": towers, "fusion": load_fusion(cell, Path(grid.folder))})
-    evaluator, cache = evaluate_seeds(experiment, grid.split), _encode(experiment, grid.split)
-    examples, transform = experiment.inputs(grid.split, augment=False)
+    params = experiment.mapping.replicate({"towers": towers, "fusion": load_fusion(cell, grid)})
+    evaluator, cache = evaluate_seeds(experiment, split), _encode(experiment, split)
+    examples, transform = experiment.inputs(split, augment=False)
     clean = evaluator.gather(params)
     told: dict[str, dict[str, list[list[float]]]] = {}
     for name, defect in DEFECTS.items():
@@ -180,9 +183,9 @@ def ask(
                 hidden = Hidden(cast(CachedTransform, transform), defect.modality)
                 outputs = evaluator.over(examples, hidden).gather(params)
             else:
-                hurt = cache.read(grid.split, [_rendition(name, severity)])
+                hurt = cache.read(split, [_rendition(name, severity)])
                 outputs = evaluator.over(hurt, transform).gather(params)
-            for shown, values in _shown(stage, outputs, clean["present"], defect, grid.split).items():
+            for shown, values in _shown(stage, outputs, clean["present"], defect, split).items():
                 told[name][shown].append(values)
         log.info("%s, %s: %s", cell.title, name, " ".join(f"{np.mean(v):.3f}" for v in told[name]["pearson"]))
     return told

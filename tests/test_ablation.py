@@ -39,7 +39,7 @@ def stage1(tmp_path_factory):
 def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
     dataset = make_dataset(train=16, test=12)
     config = tiny_grid(stage1, "full", "no-alignment", "text-anchored")
-    written = ablation.run(config, dataset, tmp_path, jax.devices()[:1])
+    written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
     assert {path.name for path in written} == {
         "ablation.svg",
         "ablation.txt",
@@ -62,7 +62,7 @@ def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     config.train.learning_rate = 2e-3
     config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text-anchored")
-    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, config.grid, jax.devices()[:1])
+    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
     config.train.learning_rate = 1e-3
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     changed = {path.name for path in before if before[path] != after[path]}

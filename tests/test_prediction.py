@@ -15,6 +15,7 @@ from emi_jax import results
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.prediction import Predictor
+from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.data_prep.conftest import tone, write_table, write_video
 from tests.fakes import NAMES, make_dataset
@@ -125,6 +126,14 @@ def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"no trained run in .*config.json is not there"):
         Predictor.load(tmp_path)
+
+
+def test_a_run_that_has_begun_needs_the_result_of_stage_1_no_more(trained):
+    experiment, folder = trained
+    config = experiment.config.copy_and_resolve_references()
+    config.init_from = "nowhere"
+    opened = Experiment.open(config, experiment.dataset, folder, jax.devices()[:1])
+    assert fingerprint(opened.encoders.params) == fingerprint(jax.device_get(experiment.best())["towers"])
 
 
 def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):

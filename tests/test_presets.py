@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import stage1, stage2
+from configs import ablation, robustness, stage1, stage2
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.huggingface.tensors import describe
@@ -54,6 +54,22 @@ def test_presets_compose_and_scales_come_first():
     ):
         with pytest.raises(UserError, match=message):
             stage2.get_config(names)
+
+
+@pytest.mark.parametrize("preset", ["demo", "vidmimic2", "vidmimic2,finetune"])
+def test_one_field_moves_the_runs_that_belong_together(preset):
+    found = {}
+    for module in (stage2, ablation, robustness):
+        config = module.get_config(preset)
+        scale = preset.split(",")[0]
+        assert config.workdir.startswith(f"runs/{scale}/")
+        config.root = "elsewhere"
+        found[module] = config
+        assert config.init_from == "elsewhere/stage1"
+        assert config.features.dir == ("" if "finetune" in preset else "elsewhere/features")
+    assert found[stage2].workdir == ("elsewhere/finetune" if "finetune" in preset else "elsewhere/stage2")
+    assert [found[study].workdir for study in (ablation, robustness)] == ["elsewhere/ablation", "elsewhere/robustness"]
+    assert found[robustness].grid.folder == "elsewhere/ablation"
 
 
 @pytest.mark.parametrize("stage", [stage1, stage2])

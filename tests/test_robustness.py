@@ -90,7 +90,7 @@ def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):
         folder=str(tmp_path / "grid"),
         cells=tuple(cell for cell in config.grid.cells if cell[0] in ("full", "no-qam")),
     )
-    written = robustness.run(config, make_dataset(test=12), tmp_path / "study", jax.devices()[:1])
+    written = robustness.run(config, make_dataset(test=12), tmp_path / "study", "test", jax.devices()[:1])
     assert all(path.stat().st_size for path in written)
     told = json.loads((tmp_path / "study" / "robustness.json").read_text())
     assert told.keys() == few.keys()

@@ -33,6 +33,7 @@ class Dataset:
         label_range: lowest and highest value of the labels in the users' own units; stored labels lie in [0, 1].
         clip_options: how its clips were read, the fields of `data_prep.options.ClipOptions`: new clips for a model
             of it are read in the same way.
+        available: how many clips of each split have "vision", "audio", "text", "labels"; empty where unknown.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
         fingerprint: a hash of the content.
         splits: names of the splits, with their number of clips.
@@ -42,6 +43,7 @@ class Dataset:
     label_names: tuple[str, ...]
     label_range: tuple[float, float]
     clip_options: Mapping[str, Any]
+    available: Mapping[str, Mapping[str, int]]
     ceiling: Mapping[str, Mapping[str, float]]
     fingerprint: str
     splits: Mapping[str, int]
@@ -53,11 +55,19 @@ class Dataset:
     ) -> "Dataset":
         """What travels with a dataset, without its clips: enough for a trained model to be used."""
         low, high = label_range
-        return cls(Path(), tuple(label_names), (low, high), clip_options, {}, "", {}, None)
+        return cls(Path(), tuple(label_names), (low, high), clip_options, {}, {}, "", {}, None)
 
     def description(self) -> dict[str, Any]:
         """What `described` takes; JSON-able."""
         return {name: getattr(self, name) for name in ("label_names", "label_range", "clip_options")}
+
+    def lacks(self, split: str, what: str) -> bool:
+        """Whether no clip of a split is known to have "vision", "audio", "text" or "labels"."""
+        return not self.available.get(split, {}).get(what, 1)
+
+    def to_score(self, what: str) -> str:
+        """The split that a trained model is scored on: test, or valid where no clip of test has what scores need."""
+        return "valid" if not self.splits.get("test") or self.lacks("test", what) else "test"
 
     def split(self, name: str) -> Examples:
         """The examples of one split.
@@ -94,6 +104,7 @@ def open_dataset(directory: str | Path, how_to_make: str) -> Dataset:
         label_names=tuple(metadata["label_names"]),
         label_range=(float(low), float(high)),
         clip_options=metadata["clip_options"],
+        available=metadata["available"],
         ceiling=metadata.get("ceiling") or {},
         fingerprint=metadata["fingerprint"],
         splits={name: info.num_examples for name, info in builder.info.splits.items()},

@@ -28,20 +28,27 @@ def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> P
 
     Args:
         folder: of the run.
-        config: of the run. Figures of stage 1 (`init_from`) and of the folders in `report.include` are shown as well,
-            where they are there.
+        config: of the run. In stage 2 figures of stage 1 (`init_from`) and of the studies under `root` are shown as
+            well, where they are there.
         dataset: what was read.
     """
     parts = [page.section("Data", page.facts(_data(dataset)))]
     for path in sorted(folder.glob("metrics_*.json")):
         told = json.loads(path.read_text())
         parts.append(page.section(f"Scores on {path.stem.removeprefix('metrics_')}", page.preformatted(told["table"])))
-    others = [config.get("init_from"), *config.get("report", {}).get("include", ())]
-    for source in (folder, *(Path(other) for other in others if other)):
-        parts += _drawn(source)
+    sources = [folder, *(Path(source) for source in _others(config))]
+    parts += [part for source in sources for part in _drawn(source)]
     told = page.folded("config.json", page.preformatted(json.dumps(config, indent=2, default=list)))
     parts.append(page.section("Config and versions", told, page.facts(_versions())))
     return page.write(folder / "report.html", f"emi_jax: {config['stage']} in {folder.name}", parts)
+
+
+def _others(config: Mapping[str, Any]) -> list[str]:
+    """Folders whose figures belong to a run's beside its own."""
+    if config["stage"] != "intensity":
+        return []
+    studies = [f"{config['root']}/{study}" for study in ("ablation", "robustness")]
+    return [config["init_from"], *studies] if config["init_from"] else studies
 
 
 def _drawn(folder: Path) -> Iterator[str]:

@@ -99,6 +99,16 @@ def test_a_face_image_that_claims_to_be_huge_is_not_decoded(tmp_path):
     assert Remark(BAD_IMAGE, "00001/1.png") in remarks
 
 
+def test_whatever_a_decoder_raises_is_told_of_the_clip(tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise ZeroDivisionError("odd header")
+
+    monkeypatch.setattr("data_prep.clip.read_audio", broken)
+    path = write_video(tmp_path / "a.mp4", [0.0, 0.2])
+    with pytest.raises(ClipError, match=r"a.mp4: ZeroDivisionError: odd header"):
+        read_clip(ClipSource("a", path), OPTIONS)
+
+
 def test_what_comes_after_max_seconds_is_not_read(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 10, 10, sound=tone(5.0))
     example, _ = read_clip(ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32))

@@ -74,6 +74,16 @@ def test_metadata_and_report(built):
     assert metadata["label_names"][3] == "Empathic Pain"
     assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], dataclasses.asdict(OPTIONS))
     assert metadata["fingerprint"] == report.fingerprint
+    examples = _examples(out)
+    assert metadata["available"] == {
+        split: {
+            "vision": sum(bool(example["faces"]) for (part, _), example in examples.items() if part == split),
+            "audio": sum(bool(len(example["audio"])) for (part, _), example in examples.items() if part == split),
+            "text": sum(bool(example["transcript"]) for (part, _), example in examples.items() if part == split),
+            "labels": count,
+        }
+        for split, count in COUNTS.items()
+    }
     assert set(metadata["ceiling"]) == {"train", "test"}  # two clips have no correlation worth the name
     assert report.clips == COUNTS
     assert 0.5 < report.faces_found <= 1

@@ -104,7 +104,9 @@ def report(tmp_path):
         svg.save(figure, tmp_path / "figures" / f"{name}.svg")
     (tmp_path / "metrics_test.json").write_text(json.dumps({"table": results_table(told, "test")}))
     dataset = Dataset.described(NAMES, (0, 1), {})
-    return write_report(tmp_path, {"stage": "intensity", "init_from": ""}, dataset), len(drawn)
+    return write_report(
+        tmp_path, {"stage": "intensity", "init_from": "", "root": str(tmp_path / "none")}, dataset
+    ), len(drawn)
 
 
 @pytest.fixture

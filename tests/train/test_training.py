@@ -1,5 +1,6 @@
 """Whole runs of the shipped configs, shrunk, on clips made for tests."""
 
+import dataclasses
 import json
 import signal
 
@@ -91,6 +92,28 @@ def test_a_missing_stage_1_result_names_its_folder_and_the_command(tmp_path):
     config.init_from = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"no stage-1 result in .*nowhere.*python run.py --config=configs/stage1.py"):
         Experiment.open(config, make_dataset(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("tiny", "split", "what", "message"),
+    [
+        (tiny_stage1, "train", "text", "no clip of train has text; .*--transcripts.*--asr"),
+        (tiny_stage2, "train", "vision", "no clip of train has vision; .*--config.model.modalities"),
+        (tiny_stage2, "valid", "labels", "no clip of valid has labels"),
+    ],
+)
+def test_what_no_clip_has_is_told_before_training(tiny, split, what, message, tmp_path):
+    dataset = dataclasses.replace(make_dataset(), available={split: {what: 0}})
+    with pytest.raises(UserError, match=message):
+        train(tiny(), dataset, tmp_path)
+
+
+def test_scores_are_those_of_test_unless_it_has_nothing_to_be_scored_by():
+    dataset = make_dataset()
+    assert dataset.to_score("labels") == "test"
+    unlabelled = dataclasses.replace(dataset, available={"test": {"text": 7, "labels": 0}})
+    assert (unlabelled.to_score("text"), unlabelled.to_score("labels")) == ("test", "valid")
+    assert dataclasses.replace(dataset, splits={"train": 12, "valid": 7}).to_score("labels") == "valid"
 
 
 def test_a_run_does_not_go_on_with_another_config(tmp_path):
