@@ -88,12 +88,18 @@ def clips(tmp_path_factory):
     return folder
 
 
+def on_one_device(command, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run
+
+
 def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(trained, clips):
     _, folder = trained
     listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
     command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={folder}", "--mode=predict"]
-    run = subprocess.run([*command, f"--input={listed}"], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
+    run = on_one_device([*command, f"--input={listed}"], ROOT)
     assert "2.0 s of clips in" in run.stdout  # read as the run's own clips were, not as the config's corpus would be
     (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
     assert "c.mp4" in left_out
@@ -113,11 +119,7 @@ def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
     (tmp_path / "clips").symlink_to(clips)
     script = tmp_path / "predict.py"
     script.write_text(lines)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr
+    run = on_one_device([sys.executable, str(script)], tmp_path)
     printed = run.stdout.splitlines()
     assert [line.split()[0] for line in printed] == ["a", "b", "left"]
     assert all(name in printed[0] for name in NAMES)
