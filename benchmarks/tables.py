@@ -1,5 +1,7 @@
 """Writes measured tables into docs/performance.md and docs/results.md, between the marks that name them.
 
+The figures of the studies go to docs/figures.
+
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --tried=tried.json
 python -m benchmarks.tables --studies=runs/demo
 """
@@ -7,12 +9,13 @@ python -m benchmarks.tables --studies=runs/demo
 import argparse
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from benchmarks import compiled, summary, tried
 
-DOCUMENT, RESULTS = Path("docs/performance.md"), Path("docs/results.md")
+DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
 STUDIES = ("ablation", "robustness")
 
 
@@ -39,8 +42,11 @@ def main() -> None:
     options.document.write_text(text)
     if options.studies:
         text = RESULTS.read_text()
+        FIGURES.mkdir(exist_ok=True)
         for name in STUDIES:
             text = fill(text, name, (options.studies / name / f"{name}.md").read_text().rstrip())
+            for figure in (options.studies / name / "figures").glob("*.svg"):
+                shutil.copy(figure, FIGURES)
         RESULTS.write_text(text)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.stats
 from ml_collections import ConfigDict
 
-from emi_jax.ablation import Cell, cells, load_fusion, run_cell
+from emi_jax.ablation import FULL, Cell, cells, compare, load_fusion, run_cell
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, Example
 from emi_jax.inputs.features import CachedTransform, FeatureCache
@@ -159,7 +159,8 @@ def run(
         run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)
         for name, curves in ask(cell, dataset, folder, grid, split, devices).items():
             found[name]["models"][cell.title] = curves
-    return write(found, [cell.title for cell in chosen], folder)
+    full = next(cell.title for cell in chosen if cell.name == FULL)
+    return write(found, [cell.title for cell in chosen], full, folder)
 
 
 def ask(
@@ -221,20 +222,31 @@ def _shown(
     return {shown: [float(value) for value in column] for shown, column in values.items()}
 
 
-def write(found: Mapping[str, Any], titles: Sequence[str], folder: Path) -> list[Path]:
-    """Writes curves, table and JSON of what was found: {defect: `severities`, `unit`, `models`}."""
+def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path) -> list[Path]:
+    """Writes curves, table and JSON of what was found.
+
+    Args:
+        found: {defect: `severities`, `unit`, `models` {title: what `ask` gives}}.
+        titles: of the models, in order.
+        full: the one with which the others are compared.
+        folder: of the results.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     graded = {name: told for name, told in found.items() if len(told["severities"]) > 2}
     lines: list[list[str | float]] = []
     for name, told in found.items():
         for title in titles:
-            curves = {shown: np.mean(values, axis=1) for shown, values in told["models"][title].items()}
-            worst = [float(curves["pearson"][0]), float(curves["pearson"][-1])]
-            lines.append([name, title, *worst, *(_moves(curves[shown]) for shown in ("weight", "reliability"))])
-    header = ["defect", "model", "clean", "worst", "weight of the hurt modality", "its reliability"]
+            models = told["models"]
+            curves = {shown: np.mean(values, axis=1) for shown, values in models[title].items()}
+            ends = [float(curves["pearson"][0]), float(curves["pearson"][-1])]
+            apart = compare(*(np.array(models[model]["pearson"][-1]) for model in (title, full)))
+            ends += [apart["difference"], tables.interval(apart["difference_interval"])]
+            lines.append([name, title, *ends, *(_moves(curves[shown]) for shown in ("weight", "reliability"))])
+    header = ["defect", "model", "clean", "worst", "minus full", "95% interval"]
+    header += ["weight of the hurt modality", "its reliability"]
     texts = {
-        "robustness.txt": "mean Pearson over seeds; weights and reliabilities from clean to worst, and their rank "
-        "correlation with severity\n" + tables.plain(header, lines) + "\n",
+        "robustness.txt": "mean Pearson over seeds; differences at worst, paired by seed; weights and reliabilities "
+        "from clean to worst, and their rank correlation with severity\n" + tables.plain(header, lines) + "\n",
         "robustness.md": tables.markdown(header, lines),
         "robustness.json": json.dumps(found, indent=1) + "\n",
     }
