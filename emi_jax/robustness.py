@@ -240,8 +240,9 @@ def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Pa
             curves = {shown: np.mean(values, axis=1) for shown, values in models[title].items()}
             ends = [float(curves["pearson"][0]), float(curves["pearson"][-1])]
             apart = compare(*(np.array(models[model]["pearson"][-1]) for model in (title, full)))
-            ends += [apart["difference"], tables.interval(apart["difference_interval"])]
-            lines.append([name, title, *ends, *(_moves(curves[shown]) for shown in ("weight", "reliability"))])
+            difference = apart["difference"], tables.interval(apart["difference_interval"])
+            moves = (_moves(curves[shown]) for shown in ("weight", "reliability"))
+            lines.append([name, title, *ends, *difference, *moves])
     header = ["defect", "model", "clean", "worst", "minus full", "95% interval"]
     header += ["weight of the hurt modality", "its reliability"]
     texts = {
