@@ -69,7 +69,7 @@ class Intensity:
         """All parameters: `towers` and `fusion`."""
         towers_rng, fusion_rng = jax.random.split(rng)
         towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
-        return {"towers": towers, "fusion": self._init_fusion(fusion_rng, towers)}
+        return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
 
     def init_seeds(self, seeds: Sequence[int], towers: dict) -> dict:
         """The fusions of several runs, a leading axis [S] on every leaf; each as `init` makes it from its seed."""
