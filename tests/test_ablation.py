@@ -16,8 +16,9 @@ from tests.fakes import make_dataset
 
 
 def tiny_grid(folder, *names):
-    """The shipped grid, shrunk, with the cells named."""
+    """The shipped grid, shrunk, with the cells named, of two modalities."""
     config = shrink(shipped.get_config())
+    config.model.modalities = ("vision", "text")
     config.init_from, config.features.dir = str(folder / "stage1"), str(folder / "features")
     config.model.head.update(width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
     config.train.update(epochs=2, evaluate_every=1.0)

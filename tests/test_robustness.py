@@ -83,6 +83,7 @@ def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):
     config = shrink(shipped.get_config())
     config.init_from, config.features.dir = "", str(tmp_path / "features")
     config.features.renditions = 1
+    config.model.modalities = ("audio", "text")
     config.model.head.update(width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
     config.train.update(epochs=2, evaluate_every=2.0)
     config.grid.update(
