@@ -95,3 +95,21 @@ def markdown(rows: Sequence[Row]) -> str:
     headings = [heading for heading, _ in COLUMNS.values()]
     texts = [headings, ["---"] * len(headings), *map(cells, rows)]
     return "\n".join("| " + " | ".join([*row, *[""] * (len(headings) - len(row))]) + " |" for row in texts)
+
+
+def against_better(rows: Sequence[Row]) -> str:
+    """For each case our step and the ratio to the better of PyTorch's two, as a table for the documents."""
+    measured = [row for row in rows if "ratio" in row]
+    lines = [
+        "| case | dtype | ours, ms | the better of PyTorch's two | ms | ratio |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for ours in (row for row in measured if row["side"] == "jax"):
+        others = [
+            row for row in measured if (row["case"], row["dtype"]) == (ours["case"], ours["dtype"]) and row != ours
+        ]
+        if others:
+            best = min(others, key=lambda row: row["step_ms"])
+            numbers = f"{ours['step_ms']:.3g} | {best['side']} | {best['step_ms']:.3g} | {best['ratio']:.2f}"
+            lines.append(f"| {ours['case']} | {ours['dtype']} | {numbers} |")
+    return "\n".join(lines)

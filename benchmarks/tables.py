@@ -1,6 +1,6 @@
 """Writes measured tables into docs/performance.md and docs/results.md, between the marks that name them.
 
-The figures of the studies go to docs/figures.
+The figures of the studies go to docs/figures, that of the comparison to docs/performance.png.
 
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --tried=tried.json
 python -m benchmarks.tables --studies=runs/demo
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import compiled, summary, tried
+from benchmarks.chart import draw
 
 DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
+PICTURE = Path("docs/performance.png")
 STUDIES = ("ablation", "robustness")
 
 
@@ -32,6 +34,7 @@ def main() -> None:
     if options.compare:
         reports = [json.loads(path.read_text()) for path in options.compare]
         text = fill(text, "compare", compared(reports))
+        draw({"results": [row for report in reports for row in report["results"]]}, PICTURE)
     for name, path, markdown in (
         ("compiled", options.compiled, compiled.markdown),
         ("tried", options.tried, tried.markdown),
@@ -64,7 +67,7 @@ def fill(text: str, name: str, table: str) -> str:
 
 def compared(reports: list[dict[str, Any]]) -> str:
     """The rows of several comparisons under what they were measured on."""
-    parts = []
+    parts = [summary.against_better([row for report in reports for row in report["results"]])]
     for report in reports:
         parts += [measured_on(report["machine"]), peaks(report["peaks"]), summary.markdown(report["results"])]
     return "\n\n".join(parts)

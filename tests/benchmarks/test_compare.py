@@ -84,6 +84,13 @@ def test_a_table_says_what_it_was_measured_on():
     assert "2 cores" in text
     assert "float32 jax 200" in text
     assert "| tcn | float32 | torch | 200 |" in text
+    assert "| tcn | float32 | 100 | torch | 200 | 2.00 |" in text
+
+
+def test_the_better_of_the_others_counts():
+    found = {"jax": rounds([0.1, 0.1]), "torch": rounds([0.2, 0.2]), "torch.compile": rounds([0.08, 0.08])}
+    table = summary.against_better(summary.summarise("tcn", "float32", found, {}))
+    assert table.splitlines()[2:] == ["| tcn | float32 | 100 | torch.compile | 80 | 0.80 |"]
 
 
 def test_the_demo_s_sizes_are_those_that_ship():
