@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Facts
 from pathlib import Path
@@ -18,17 +17,14 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
 from emi_jax.errors import UserError
+from emi_jax.from_config import build_stage, build_transform, check_clips, check_shares, used_modalities
 from emi_jax.inputs import corruption
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, rows
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
-from emi_jax.inputs.transforms import ClipTransform, InputShape, Transform
-from emi_jax.modalities import AUDIO, TEXT, VISION
-from emi_jax.models.contrastive import ContrastiveModel
-from emi_jax.models.heads import build_head
-from emi_jax.stages.alignment import Alignment
-from emi_jax.stages.intensity import Intensity, Weights
+from emi_jax.inputs.transforms import ClipTransform, Transform
+from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import Clock
@@ -41,15 +37,6 @@ from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
 from emi_jax.train.step import Batch, Stage, create_state, make_step
 from emi_jax.train.workdir import Workdir
-
-SAMPLE_RATE = 16_000
-_LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
-WITHOUT = {
-    VISION: _LEAVE_OUT,
-    AUDIO: _LEAVE_OUT,
-    TEXT: "; python -m data_prep takes words with --transcripts, or has them recognised with --asr",
-}
-"""What to do about a modality that no clip has."""
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +84,12 @@ class Experiment:
         """
         mapping = Mapping(config.train.mapping, devices)
         folder = Workdir(workdir, writes=is_first())
-        _check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
+        check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
         log.info("precision: parameters float32, products %s", config.model.dtype)
-        modalities = _modalities(config)
+        modalities = used_modalities(config)
         encoders = open_encoders(
             config.model,
             modalities,
@@ -113,22 +100,14 @@ class Experiment:
             devices=mapping.devices,
             transcripts=lambda: transcripts(dataset.split("train")),
         )
-        shape = InputShape(
-            num_labels=len(dataset.label_names),
-            modalities=modalities,
-            num_frames=config.data.num_frames,
-            image_size=encoders.image_size,
-            num_samples=round(config.data.seconds * SAMPLE_RATE),
-            num_tokens=_tokens(config.data.num_tokens, encoders.max_tokens),
-        )
-        transform = ClipTransform(shape, encoders.tokenizer, smallest_crop=_smallest_crop(config))
-        stage = STAGES[config.stage](config, encoders, _example(transform), dataset)
+        transform = build_transform(config, encoders, modalities, len(dataset.label_names))
+        stage = build_stage(config, encoders, transform, dataset.label_names)
         return cls(config, dataset, folder, mapping, encoders, transform, stage)
 
     def train(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
-        self._check_clips()
+        check_clips(self.dataset, self.config.stage, self.transform.shape.modalities)
         self.workdir.write_config(self.config.to_dict())
         self.workdir.write_json("dataset.json", self.dataset.description())
         examples, transform = self.inputs("train", augment=True)
@@ -176,15 +155,6 @@ class Experiment:
         finally:
             checkpoints.close()
         log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
-
-    def _check_clips(self) -> None:
-        needed = [("train", modality) for modality in self.transform.shape.modalities]
-        if self.config.stage == "intensity":
-            needed += [("train", "labels"), ("valid", "labels")]
-        for split, what in needed:
-            if self.dataset.lacks(split, what):
-                hint = WITHOUT.get(what, "")
-                raise UserError(f"dataset {self.dataset.directory}: no clip of {split} has {what}{hint}")
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""
@@ -301,78 +271,3 @@ class Experiment:
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
-
-
-def _check_shares(batch_size: int, devices: int, chunks: int) -> None:
-    if batch_size % devices:
-        raise UserError(
-            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; take a multiple of {devices}"
-        )
-    share = batch_size // devices
-    if chunks < 1 or share % chunks:
-        divisors = ", ".join(str(number) for number in range(1, share + 1) if share % number == 0)
-        raise UserError(
-            f"config.train.accumulation={chunks} does not divide the {share} clips of a device "
-            f"(batch_size={batch_size} on {devices} devices); take one of {divisors}"
-        )
-
-
-def _modalities(config: ConfigDict) -> tuple[str, ...]:
-    chosen = (*config.model.pairs, TEXT) if config.stage == "alignment" else config.model.modalities
-    known = (VISION, AUDIO, TEXT)
-    if not chosen or set(chosen) - set(known):
-        raise UserError(f"config.model: modalities {tuple(chosen)} should be some of {known}")
-    return tuple(modality for modality in known if modality in chosen)
-
-
-def _smallest_crop(config: ConfigDict) -> float:
-    share = config.data.smallest_crop
-    if not 0 < share <= 1:
-        raise UserError(f"config.data.smallest_crop={share} is no part of a picture's side; take one in (0, 1]")
-    return share
-
-
-def _tokens(wanted: int, limit: int) -> int:
-    if 0 < limit < wanted:
-        log.info("tokens: %d of the %d that were asked for, more the text encoder does not take", limit, wanted)
-        return limit
-    return wanted
-
-
-def _example(transform: ClipTransform) -> dict[str, np.ndarray]:
-    return {name: np.asarray(array)[None] for name, array in transform.padding.items()}
-
-
-def _alignment(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Alignment:
-    model = ContrastiveModel(
-        encoders.towers, tuple(config.model.pairs), config.model.width, jnp.dtype(config.model.dtype)
-    )
-    return Alignment(model, example, config.loss.to_dict())
-
-
-def _intensity(config: ConfigDict, encoders: Encoders, example: dict, dataset: Dataset) -> Intensity:
-    fields = config.model.head.to_dict()
-    given = {"modalities": _modalities(config), "dtype": jnp.dtype(config.model.dtype), **fields}
-    try:
-        head = build_head(given.pop("name"), num_labels=len(dataset.label_names), **given)
-    except ValueError as error:
-        raise UserError(f"config.model.head: {error}") from error
-    return Intensity(
-        encoders.towers,
-        head,
-        example,
-        dataset.label_names,
-        weights=Weights(**config.loss),
-        trained_towers=[name for name in _modalities(config) if not _is_frozen(name, config.train.frozen)],
-        modality_dropout=config.model.modality_dropout,
-    )
-
-
-def _is_frozen(modality: str, patterns: Sequence[str]) -> bool:
-    return any(re.search(pattern, f"towers/{modality}/encoder/") for pattern in patterns)
-
-
-STAGES: dict[str, Callable[[ConfigDict, Encoders, dict, Dataset], Stage]] = {
-    "alignment": _alignment,
-    "intensity": _intensity,
-}
