@@ -22,7 +22,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from data_prep.clip import duration
-from data_prep.errors import ClipError, CorpusError
+from data_prep.errors import CorpusError
 from data_prep.inputs import find_clips, read_clips
 from data_prep.options import ClipOptions
 from data_prep.prepare import prepare
@@ -116,7 +116,7 @@ def run(config: ConfigDict) -> None:
     summary = results.evaluate(experiment, split)
     log.info("\n%s\n", summary.table)
     tell(summary.written)
-    log.info("\nnext: %s\n%s", next_command(config, experiment), summary.verdict)
+    log.info("\nnext: %s\n%s", next_command(config, experiment.workdir.path), summary.verdict)
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
@@ -130,6 +130,8 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
         return SPLIT.value or "test"
     if SPLIT.value and dataset.lacks(SPLIT.value, what):
         raise UserError(f"no clip of split {SPLIT.value!r} has {what}: it cannot be scored, only --mode=predict")
+    if SPLIT.value:
+        dataset.split(SPLIT.value)  # an error now, not after training, if there is none of the name
     split = SPLIT.value or dataset.to_score(what)
     if not SPLIT.value and split != "test":
         log.info("test has no clips with %s: scores are those of %s", what, split)
@@ -146,7 +148,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     predictor = Predictor.load(workdir, min(8, len(sources)))
     log.info("%d clips; model loaded and compiled in %.1f s", len(sources), time.perf_counter() - began)
 
-    began, left_out = time.perf_counter(), list[ClipError]()
+    began, left_out = time.perf_counter(), list[Exception]()
     examples = read_clips(sources, ClipOptions(**predictor.clip_options), left_out)
     predictions = sorted(predictor.predict(examples), key=lambda prediction: prediction.id)
     took = time.perf_counter() - began
@@ -191,16 +193,17 @@ def open_data(config: ConfigDict) -> Dataset:
     return dataset
 
 
-def next_command(config: ConfigDict, experiment: Experiment) -> str:
+def next_command(config: ConfigDict, workdir: Path) -> str:
     """What a user would do after this run."""
-    if config.stage == "alignment":
-        told = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
-        given = [f"--config.{field}={value}" for field, value in told.items()]
-        if WORKDIR.value:
-            given.append(f"--config.init_from={experiment.workdir.path}")
-        return shlex.join(["python", "run.py", f"--config=configs/stage2.py:{config.preset}", *given])
-    own = [argument for argument in sys.argv[1:] if not argument.startswith(("--mode", "--split"))]
-    return shlex.join(["python", "run.py", *own, "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
+    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}"]
+    if config.stage != "alignment":
+        return shlex.join([*command, f"--workdir={workdir}", "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
+    told = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
+    if workdir != Path(config.root, "stage1").absolute():
+        told["init_from"] = workdir
+    if len(config.model.pairs) == 1:
+        told["model.modalities"] = (*config.model.pairs, "text")
+    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in told.items())])
 
 
 def parse(arguments: Sequence[str]) -> list[str]:

@@ -19,7 +19,6 @@ import jax
 
 from configs import stage2
 from data_prep.clip import duration
-from data_prep.errors import ClipError
 from data_prep.inputs import find_clips, read_clips
 from data_prep.options import ClipOptions
 from emi_jax.experiment import Experiment
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    sources, left_out = find_clips(options.clips), list[ClipError]()
+    sources, left_out = find_clips(options.clips), list[Exception]()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         predictor = open_predictor(folder, options.dtype, min(8, len(sources)))

@@ -105,9 +105,8 @@ def against_better(rows: Sequence[Row]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for ours in (row for row in measured if row["side"] == "jax"):
-        others = [
-            row for row in measured if (row["case"], row["dtype"]) == (ours["case"], ours["dtype"]) and row != ours
-        ]
+        case = ours["case"], ours["dtype"]
+        others = [row for row in measured if (row["case"], row["dtype"]) == case and row["side"] != "jax"]
         if others:
             best = min(others, key=lambda row: row["step_ms"])
             numbers = f"{ours['step_ms']:.3g} | {best['side']} | {best['step_ms']:.3g} | {best['ratio']:.2f}"

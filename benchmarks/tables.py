@@ -24,7 +24,9 @@ STUDIES = ("ablation", "robustness")
 def main() -> None:
     """Parses the options and rewrites the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
+    parser.add_argument(
+        "--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote; the first is drawn"
+    )
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled --json` wrote")
     parser.add_argument("--tried", type=Path, help="what `benchmarks.tried --json` wrote")
     parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
@@ -34,7 +36,7 @@ def main() -> None:
     if options.compare:
         reports = [json.loads(path.read_text()) for path in options.compare]
         text = fill(text, "compare", compared(reports))
-        draw({"results": [row for report in reports for row in report["results"]]}, PICTURE)
+        draw(reports[0], PICTURE)
     for name, path, markdown in (
         ("compiled", options.compiled, compiled.markdown),
         ("tried", options.tried, tried.markdown),
@@ -67,9 +69,10 @@ def fill(text: str, name: str, table: str) -> str:
 
 def compared(reports: list[dict[str, Any]]) -> str:
     """The rows of several comparisons under what they were measured on."""
-    parts = [summary.against_better([row for report in reports for row in report["results"]])]
+    parts = []
     for report in reports:
-        parts += [measured_on(report["machine"]), peaks(report["peaks"]), summary.markdown(report["results"])]
+        parts += [measured_on(report["machine"]), peaks(report["peaks"])]
+        parts += [summary.against_better(report["results"]), summary.markdown(report["results"])]
     return "\n\n".join(parts)
 
 

@@ -27,6 +27,8 @@ def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> Conf
         raise UserError(f"preset {late[0]!r} sets the scale of a run, so that only the first can be one; got {names!r}")
     for name in chosen:
         presets[name](config)
+    if more := chosen[1:]:
+        place(config, "_".join(more))
     config.preset = ",".join(chosen)
     return config
 

@@ -79,7 +79,6 @@ def finetune(config: ConfigDict) -> None:
 
     Features that change cannot be kept, so that clips are encoded in every step.
     """
-    presets.place(config, "finetune")
     config.features.dir = ""
     config.train.frozen = ("^towers/vision/", "^towers/audio/")
     config.train.rate_factors = (("^towers/text/", 0.1), (".*", 1.0))
@@ -87,11 +86,9 @@ def finetune(config: ConfigDict) -> None:
 
 def concatenation(config: ConfigDict) -> None:
     """The head of the 2025 winner in place of the fusion."""
-    presets.place(config, "concatenation")
     config.model.head = switch_head(config.model.head, "concatenation")
 
 
 def text_anchored(config: ConfigDict) -> None:
     """The head of the 2026 winner in place of the fusion."""
-    presets.place(config, "text_anchored")
     config.model.head = switch_head(config.model.head, "text_anchored")

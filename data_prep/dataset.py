@@ -32,7 +32,7 @@ Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 class Emi(tfds.core.GeneratorBasedBuilder):
     """Writes the examples it is given, as the dataset `emi`."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     code_path = None  # TFDS would look beside this file for checksums of downloads; there are none
 
     def __init__(self, splits: Mapping[str, Examples], metadata: Mapping[str, Any], data_dir: Path):

@@ -44,7 +44,7 @@ def find_clips(path: Path) -> list[ClipSource]:
 
 
 def read_clips(
-    sources: Sequence[ClipSource], options: ClipOptions, left_out: list[ClipError]
+    sources: Sequence[ClipSource], options: ClipOptions, left_out: list[Exception]
 ) -> Iterator[Mapping[str, Any]]:
     """Reads clips, many of them on all CPUs.
 
@@ -57,10 +57,8 @@ def read_clips(
         Examples as `data_prep.dataset` documents them, in any order.
     """
     for outcome in _outcomes(sources, functools.partial(read_clip, options=options)):
-        if isinstance(outcome, ClipError):
+        if isinstance(outcome, Exception):
             left_out.append(outcome)
-        elif isinstance(outcome, Exception):
-            raise outcome
         else:
             yield outcome.example
 

@@ -62,7 +62,7 @@ def prepare(
 
     Args:
         corpus: synthetic, vidmimic2 or folder.
-        out: the data folder; the dataset comes to lie in `out/emi/1.0.0`, with report.json and report.html in `out`.
+        out: the data folder; the dataset comes to lie in `out/emi/1.1.0`, with report.json and report.html in `out`.
         source: folder of the raw corpus; the synthetic one is written there first, by default to `out/raw_corpus`.
         labels: the CSV of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
@@ -205,7 +205,7 @@ def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[st
     counts: dict[str, collections.Counter[str]] = {}
     for clip, row in staged:
         has = {
-            "vision": int(row.frames > 0),
+            "vision": int(row.faces > 0),
             "audio": int(row.seconds > 0),
             "text": int(row.words),
             "labels": int(any(math.isfinite(label) for label in clip.labels)),

@@ -94,7 +94,7 @@ def open_encoders(
     *,
     workdir: Path,
     init_from: str,
-    scale: str,
+    how_to_make: str,
     image_size: int,
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
@@ -106,7 +106,7 @@ def open_encoders(
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
-        scale: the preset that makes such a run, for messages.
+        how_to_make: the command that makes that run, for messages.
         image_size: side of the frames; 0 for the one that the vision encoder was trained with.
         devices: those that the encoders will run on.
         transcripts: gives those on which a tokenizer is trained for a text encoder from scratch.
@@ -116,8 +116,7 @@ def open_encoders(
     """
     if init_from and not (workdir / INITIAL).is_dir() and not (Path(init_from) / TRAINED).is_dir():
         raise UserError(
-            f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: "
-            f"python run.py --config=configs/stage1.py:{scale} --workdir={init_from}"
+            f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: {how_to_make}"
         )
     towers: dict[str, Any] = {}
     params, tokenizer, max_tokens = {}, None, 0

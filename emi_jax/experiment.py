@@ -95,7 +95,7 @@ class Experiment:
             modalities,
             workdir=folder.path,
             init_from=config.init_from,
-            scale=config.preset.split(",")[0],
+            how_to_make=_stage_1(config),
             image_size=config.data.image_size,
             devices=mapping.devices,
             transcripts=lambda: transcripts(dataset.split("train")),
@@ -271,3 +271,12 @@ class Experiment:
 
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir.path / "checkpoints", self.config.train.keep)
+
+
+def _stage_1(config: ConfigDict) -> str:
+    """The command that makes what a run of stage 2 starts from."""
+    scale, data = config.preset.split(",")[0], config.data
+    return (
+        f"python run.py --config=configs/stage1.py:{scale} --workdir={config.init_from} "
+        f"--config.data.dir={data.dir} --config.data.corpus={data.corpus}"
+    )

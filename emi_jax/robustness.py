@@ -152,7 +152,7 @@ def run(
     """
     found: dict[str, Any] = {
         name: {"severities": defect.severities, "unit": defect.unit, "modality": defect.modality, "models": {}}
-        for name, defect in DEFECTS.items()
+        for name, defect in _defects(config).items()
     }
     chosen, grid = cells(config), Path(config.grid.folder)
     for cell in chosen:
@@ -175,7 +175,7 @@ def ask(
     examples, transform = experiment.inputs(split, augment=False)
     clean = evaluator.gather(params)
     told: dict[str, dict[str, list[list[float]]]] = {}
-    for name, defect in DEFECTS.items():
+    for name, defect in _defects(cell.config).items():
         told[name] = {shown: [] for shown in SHOWN}
         for severity in defect.severities:
             if severity is None:
@@ -198,12 +198,17 @@ def _encode(experiment: Experiment, split: str) -> FeatureCache:
         split,
         {
             _rendition(name, severity): HurtTransform(experiment.transform, defect.hurt, severity)
-            for name, defect in DEFECTS.items()
+            for name, defect in _defects(experiment.config).items()
             if defect.hurt
             for severity in defect.severities
             if severity is not None
         },
     )
+
+
+def _defects(config: ConfigDict) -> dict[str, Defect]:
+    """Those of the modalities in use."""
+    return {name: defect for name, defect in DEFECTS.items() if defect.modality in config.model.modalities}
 
 
 def _rendition(name: str, severity: float) -> str:

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from emi_jax.errors import UserError
 
-NAME, VERSION = "emi", "1.0.0"
+NAME, VERSION = "emi", "1.1.0"
 
 Example = Mapping[str, Any]
 

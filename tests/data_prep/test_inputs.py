@@ -46,6 +46,7 @@ def test_nothing_there_is_an_error(name, message, tmp_path):
 
 def test_a_file_that_cannot_be_read_is_left_out_and_named(folder):
     shutil.copy(folder / "a.txt", folder / "c.mp4")
-    left_out: list[ClipError] = []
+    left_out: list[Exception] = []
     assert not list(read_clips(find_clips(folder), ClipOptions(), left_out))
+    assert all(isinstance(error, ClipError) for error in left_out)
     assert [Path(error.path).name for error in left_out] == ["a.wav", "b.mp4", "c.mp4"]

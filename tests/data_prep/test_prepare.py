@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _examples(out):
-    builder = tfds.builder_from_directory(str(out / "emi" / "1.0.0"))
+    builder = tfds.builder_from_directory(str(out / "emi" / "1.1.0"))
     return {
         (split, example["id"].decode()): example
         for split in builder.info.splits
@@ -69,20 +69,23 @@ def test_an_example_comes_back_as_it_was_read(built, raw_corpus):
 
 def test_metadata_and_report(built):
     out, report = built
-    metadata = tfds.builder_from_directory(str(out / "emi" / "1.0.0")).info.metadata
+    metadata = tfds.builder_from_directory(str(out / "emi" / "1.1.0")).info.metadata
     assert metadata["corpus"] == "synthetic"
     assert metadata["label_names"][3] == "Empathic Pain"
     assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], dataclasses.asdict(OPTIONS))
     assert metadata["fingerprint"] == report.fingerprint
-    examples = _examples(out)
+    has = {
+        "vision": lambda example: example["face_found"].any(),
+        "audio": lambda example: len(example["audio"]) > 0,
+        "text": lambda example: len(example["transcript"]) > 0,
+        "labels": lambda example: np.isfinite(example["labels"]).any(),
+    }
     assert metadata["available"] == {
         split: {
-            "vision": sum(bool(example["faces"]) for (part, _), example in examples.items() if part == split),
-            "audio": sum(bool(len(example["audio"])) for (part, _), example in examples.items() if part == split),
-            "text": sum(bool(example["transcript"]) for (part, _), example in examples.items() if part == split),
-            "labels": count,
+            what: sum(bool(found(example)) for (part, _), example in _examples(out).items() if part == split)
+            for what, found in has.items()
         }
-        for split, count in COUNTS.items()
+        for split in COUNTS
     }
     assert set(metadata["ceiling"]) == {"train", "test"}  # two clips have no correlation worth the name
     assert report.clips == COUNTS
@@ -97,10 +100,10 @@ def test_metadata_and_report(built):
 
 def test_same_corpus_same_fingerprint_and_a_repeated_call_does_nothing(built, raw_corpus, tmp_path):
     out, report = built
-    changed = (out / "emi/1.0.0/metadata.json").stat().st_mtime_ns
+    changed = (out / "emi/1.1.0/metadata.json").stat().st_mtime_ns
     again = {"source": raw_corpus, "counts": COUNTS, "seed": 3, "options": OPTIONS, "processes": 1, "progress": False}
     assert prepare("synthetic", out, **again) == report
-    assert (out / "emi/1.0.0/metadata.json").stat().st_mtime_ns == changed
+    assert (out / "emi/1.1.0/metadata.json").stat().st_mtime_ns == changed
     assert prepare("synthetic", tmp_path, **again).fingerprint == report.fingerprint
 
 
@@ -195,7 +198,7 @@ def test_tensorflow_is_never_imported(raw_corpus, tmp_path):
         "from data_prep.__main__ import main\n"
         "if __name__ == '__main__':\n"
         "    assert main() == 0\n"
-        "    builder = tfds.builder_from_directory(sys.argv[2] + '/emi/1.0.0')\n"
+        "    builder = tfds.builder_from_directory(sys.argv[2] + '/emi/1.1.0')\n"
         "    assert len([e['audio'] for e in builder.as_data_source('train')]) == 4\n"
         "    print('tensorflow' in sys.modules, 'jax' in sys.modules)\n"
     )
