@@ -125,15 +125,16 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
     Raises:
         UserError: it was asked for, and has nothing that it could be scored by.
     """
-    what = "text" if config.stage == "alignment" else "labels"
+    asked, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
     if MODE.value in ("predict", "extract"):
-        return SPLIT.value or "test"
-    if SPLIT.value and dataset.lacks(SPLIT.value, what):
-        raise UserError(f"no clip of split {SPLIT.value!r} has {what}: it cannot be scored, only --mode=predict")
-    if SPLIT.value:
-        dataset.split(SPLIT.value)  # an error now, not after training, if there is none of the name
-    split = SPLIT.value or dataset.to_score(what)
-    if not SPLIT.value and split != "test":
+        return asked or "test"
+    if asked:
+        dataset.split(asked)  # an error now, not after training, if there is none of the name
+        if dataset.lacks(asked, what):
+            raise UserError(f"no clip of split {asked!r} has {what}: it cannot be scored, only --mode=predict")
+        return asked
+    split = dataset.to_score(what)
+    if split != "test":
         log.info("test has no clips with %s: scores are those of %s", what, split)
     return split
 

@@ -71,8 +71,10 @@ def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None
         UserError: no clip has one of the modalities, or labels where the stage needs them.
     """
     needed = [("train", modality) for modality in modalities]
-    more = ("labels",) if stage == "intensity" else modalities
-    needed += [("train", "labels")] * (stage == "intensity") + [("valid", what) for what in more]
+    if stage == "intensity":
+        needed += [("train", "labels"), ("valid", "labels")]
+    else:
+        needed += [("valid", modality) for modality in modalities]
     for split, what in needed:
         if dataset.lacks(split, what):
             raise UserError(f"dataset {dataset.directory}: no clip of {split} has {what}{WITHOUT.get(what, '')}")

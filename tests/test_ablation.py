@@ -39,7 +39,7 @@ def stage1(tmp_path_factory):
 
 def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
     dataset = make_dataset(train=16, test=12)
-    config = tiny_grid(stage1, "full", "no-alignment", "text-anchored")
+    config = tiny_grid(stage1, "full", "no-alignment", "text", "text-anchored")
     written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
     assert {path.name for path in written} == {
         "ablation.svg",
@@ -49,23 +49,24 @@ def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
         "ablation.json",
     }
     rows = json.loads((tmp_path / "ablation.json").read_text())
-    assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text-anchored"]
-    told = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text-anchored")}
+    assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text", "text-anchored"]
+    told = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text")}
     goals = {name: np.array([scores["mean/pearson"] for scores in cell["scores"]]) for name, cell in told.items()}
-    apart = rows["head: text-anchored (2026 winner)"]
-    assert apart["pearson"] == pytest.approx(goals["text-anchored"].mean())
-    assert apart["difference"] == pytest.approx((goals["text-anchored"] - goals["full"]).mean())
+    apart = rows["words alone"]
+    assert apart["pearson"] == pytest.approx(goals["text"].mean())
+    assert apart["difference"] == pytest.approx((goals["text"] - goals["full"]).mean())
     assert rows["minus stage-1 alignment"]["pearson"] != rows["full model"]["pearson"]
     lines = (tmp_path / "ablation.md").read_text().splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert f"{apart['pearson']:.3f}" in lines[4]
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
-    config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text-anchored")
-    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, (0, 2), "test", jax.devices()[:1])
+    config.train.corrupt = 0.6
+    config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text")
+    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     changed = {path.name for path in before if before[path] != after[path]}
-    assert changed == {"text-anchored.json", "text-anchored.safetensors"}, "a changed cell alone is run again"
+    assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
 
 
 def test_student_interval_is_scipys():
