@@ -8,7 +8,8 @@ for prediction in predictor.predict(examples):
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from ml_collections import ConfigDict
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, Example, clip_id
-from emi_jax.inputs.transforms import Arrays, ClipTransform
+from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
 from emi_jax.modalities import MODALITIES
 from emi_jax.stages.intensity import Intensity
 from emi_jax.submission import in_units
@@ -66,10 +67,11 @@ class Predictor:
         label_names: K names.
         label_range: lowest and highest label in the users' units.
         clip_options: how clips should be read for it, the fields of `data_prep.options.ClipOptions`.
+        compile_seconds: spent on compiling so far; a batch of another length than those before adds to them.
     """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int):
-        """Compiles the forward pass.
+        """Prepares the forward pass.
 
         Args:
             experiment: of stage 2.
@@ -85,7 +87,8 @@ class Predictor:
         self._params = params
         explain = cast(Intensity, experiment.stage).explain
         self._explain = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
-        self._run([])
+        self._compiled: dict[tuple, Callable] = {}
+        self.compile_seconds = 0.0
 
     @classmethod
     def load(cls, workdir: str | Path, batch_size: int = 8, devices: Sequence[jax.Device] | None = None) -> "Predictor":
@@ -133,8 +136,14 @@ class Predictor:
         """The model's outputs of a batch that is filled up with padding, [batch_size, ...]."""
         padding = self._transform.padding
         padded = clips + [padding] * (self._batch_size - len(clips))
-        batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
-        return self._mapping.fetch(self._explain(self._params, self._mapping.put(batch)))
+        batch = without_common_padding({name: np.stack([clip[name] for clip in padded]) for name in padding})
+        on_devices = self._mapping.put(batch)
+        shapes = tuple(array.shape for array in batch.values())
+        if shapes not in self._compiled:
+            began = time.perf_counter()
+            self._compiled[shapes] = self._explain.lower(self._params, on_devices).compile()
+            self.compile_seconds += time.perf_counter() - began
+        return self._mapping.fetch(self._compiled[shapes](self._params, on_devices))
 
     def _prediction(self, example: Example, arrays: Arrays, outputs: Arrays) -> Prediction:
         values = in_units(outputs["predictions"], self.label_range)

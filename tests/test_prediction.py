@@ -18,7 +18,7 @@ from emi_jax.prediction import Predictor
 from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.data_prep.conftest import tone, write_table, write_video
-from tests.fakes import NAMES, make_dataset
+from tests.fakes import NAMES, make_dataset, make_example
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +48,21 @@ def test_predictions_are_those_of_evaluation(trained):
         np.testing.assert_allclose(list(prediction.weights.values()), weights, atol=1e-5)
         np.testing.assert_array_equal([len(steps) > 0 for steps in prediction.reliability.values()], present)
         assert len(prediction.tokens) == len(prediction.reliability["text"])
+
+
+def test_a_short_clip_gets_the_same_alone_as_beside_a_long_one(trained):
+    _, folder = trained
+    predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
+    rng = np.random.default_rng(0)
+    short = make_example(rng, "short", frames=1, samples=1900, words=0)
+    long = make_example(rng, "long", frames=3, samples=8000, words=6)
+    (alone,) = predictor.predict([short])
+    compiled = predictor.compile_seconds
+    beside, _ = predictor.predict([short, long])
+    assert predictor.compile_seconds > compiled > 0
+    for name in ("intensities", "weights"):
+        one, other = (list(getattr(prediction, name).values()) for prediction in (alone, beside))
+        np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
 
 
 def test_a_clip_with_nothing_in_it_gets_the_prior_and_is_flagged(trained):

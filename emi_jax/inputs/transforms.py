@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 Arrays = dict[str, np.ndarray]
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
+PARTS = (0.25, 0.5, 0.75, 1.0)
+"""To which parts of its places a modality is cut by `without_common_padding`: few, since each shape is compiled."""
 KEPT_TEXTS = 2**15
 """Transcripts whose tokens are kept, a kilobyte each."""
 
@@ -181,6 +184,24 @@ class ClipTransform:
         raise UserError(
             "the tokenizer has neither a mask token nor an unknown token: words cannot be masked in training"
         )
+
+
+def without_common_padding(batch: Arrays) -> Arrays:
+    """Cuts what is padding in every clip: each modality keeps the smallest of `PARTS` that holds its valid steps.
+
+    Args:
+        batch: arrays `[B, ...]` as `ClipTransform` makes them; the steps of a modality are their second axis.
+    """
+    cut = dict(batch)
+    for mask in MASKS.values():
+        if mask not in batch:
+            continue
+        used = batch[mask].any(axis=0)
+        needed = len(used) - int(np.argmax(used[::-1])) if used.any() else 0
+        kept = next(places for part in PARTS if (places := math.ceil(part * len(used))) >= needed)
+        modality = mask.removesuffix("_mask")
+        cut |= {name: array[:, :kept] for name, array in batch.items() if name.startswith(modality)}
+    return cut
 
 
 def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:

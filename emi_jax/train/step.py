@@ -92,18 +92,14 @@ def make_step(
             return stage.outputs(merge(params, state.frozen), clips, rng)
 
         (value, parts), gradients = value_and_gradients(outputs, stage.loss, state.params, batch, rng, accumulation)
-        gradients = jax.lax.pmean(gradients, AXIS)
+        if jax.lax.axis_size(AXIS) > 1:  # XLA on the CPU would copy them
+            gradients = jax.lax.pmean(gradients, AXIS)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
             ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
-        norms = {
-            "gradient_norm": optax.tree.norm(gradients),
-            "update_norm": optax.tree.norm(updates),
-            "parameter_norm": optax.tree.norm(params),
-        }
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
-        return state, {"loss": value, **parts, **norms}
+        return state, {"loss": value, **parts, "gradient_norm": optax.tree.norm(gradients)}
 
     return step

@@ -9,7 +9,7 @@ import pytest
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
-from emi_jax.inputs.transforms import ClipTransform, InputShape
+from emi_jax.inputs.transforms import ClipTransform, InputShape, without_common_padding
 from emi_jax.modalities import MODALITIES
 from tests.fakes import NAMES, WORDS, make_example, make_examples
 
@@ -75,6 +75,20 @@ def test_padding_is_neither_valid_nor_known_nor_present(tokenizer):
     assert batch["clip"].tolist() == [0, 1, 2, -1]
     for name in ("label_mask", "present", "frame_mask", "audio_mask", "token_mask"):
         assert not batch[name][3].any(), name
+
+
+def test_padding_that_all_clips_share_is_cut_to_a_quarter_of_the_places_at_most(tokenizer):
+    rng = np.random.default_rng(0)
+    sizes = ({"frames": 1, "samples": 2001, "words": 0}, {"frames": 0, "samples": 5000, "words": 0})
+    batch = take(
+        [make_example(rng, "x", **each) for each in sizes], ClipTransform(SHAPE, tokenizer), Epochs(2, 2, None), 1
+    )[0]
+    cut = without_common_padding(batch)
+    assert cut.keys() == batch.keys()
+    for name, array in batch.items():
+        kept = {"frame": 1, "audio": 6000, "token": 2}.get(name[:5])
+        np.testing.assert_array_equal(cut[name], array if kept is None else array[:, :kept], err_msg=name)
+    assert cut["audio"].shape == cut["audio_mask"].shape == (2, 6000)
 
 
 @pytest.mark.parametrize("missing", ["frames", "samples", "words"])
