@@ -1,4 +1,4 @@
-"""The attention of all encoders: `jax.nn.dot_product_attention`, by XLA's kernel or cuDNN's."""
+"""The attention of all encoders: by matrix products that XLA compiles, or by cuDNN's kernel."""
 
 from typing import Literal
 
@@ -24,11 +24,63 @@ def attend(
     Returns:
         Like query.
     """
-    if kernel != "cudnn" or mask is None:
-        return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)
+    if kernel != "cudnn":
+        return _attend(query, key, value, mask)
     T = query.shape[1]
-    query, key, value, mask = fit_to_cudnn(query, key, value, mask)
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)[:, :T]
+    if mask is not None:
+        query, key, value, mask = fit_to_cudnn(query, key, value, mask)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")[:, :T]
+
+
+@jax.custom_vjp
+def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """As `attend`, with a gradient that keeps the weights alone, in the dtype of the operands.
+
+    That of `jax.nn.dot_product_attention` takes longer on the CPU (docs/performance.md): it lays arrays of
+    `[B, heads, T, T]` out anew, and keeps more of them.
+    """
+    return _attend_forward(query, key, value, mask)[0]
+
+
+def _attend_forward(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    query, key, value = (_swap(x) for x in (query, key, value))
+    logits = _einsum("bhtd,bhsd->bhts", query, key) * query.shape[-1] ** -0.5
+    if mask is not None:
+        logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min / 2)
+    weights = jax.nn.softmax(logits).astype(query.dtype)
+    mixed = _einsum("bhts,bhsd->bhtd", weights, value).astype(query.dtype)
+    return _swap(mixed), (query, key, value, weights)
+
+
+def _attend_backward(
+    residuals: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+    query, key, value, weights = residuals
+    gradient = _swap(gradient)
+    into_value = _einsum("bhts,bhtd->bhsd", weights, gradient)
+    into_weights = _einsum("bhtd,bhsd->bhts", gradient, value)
+    wide = weights.astype(into_weights.dtype)
+    into_logits = wide * (into_weights - (wide * into_weights).sum(axis=-1, keepdims=True))
+    into_logits = (into_logits * query.shape[-1] ** -0.5).astype(query.dtype)
+    into_query = _einsum("bhts,bhsd->bhtd", into_logits, key)
+    into_key = _einsum("bhts,bhtd->bhsd", into_logits, query)
+    into_query, into_key, into_value = (_swap(x.astype(query.dtype)) for x in (into_query, into_key, into_value))
+    return into_query, into_key, into_value, None
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _swap(x: jax.Array) -> jax.Array:
+    """[B, T, heads, D / heads] to [B, heads, T, D / heads], and back."""
+    return x.transpose(0, 2, 1, 3)
+
+
+def _einsum(form: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    """A product of operands of one dtype, summed in float32 at least."""
+    return jnp.einsum(form, left, right, preferred_element_type=jnp.promote_types(left.dtype, jnp.float32))
 
 
 def fit_to_cudnn(
