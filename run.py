@@ -146,7 +146,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     sources = find_clips(path)
     began = time.perf_counter()
     workdir = Path(WORKDIR.value or config.workdir)
-    predictor = Predictor.load(workdir, min(8, len(sources)))
+    predictor = Predictor.load(workdir)
     log.info("%d clips; model loaded in %.1f s", len(sources), time.perf_counter() - began)
 
     began, left_out = time.perf_counter(), list[Exception]()

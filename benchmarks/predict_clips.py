@@ -36,7 +36,7 @@ class Sentences(Dataset):
         return [{"transcript": "that was wonderful and it makes me happy"}]
 
 
-def open_predictor(folder: str, dtype: str, batch_size: int) -> Predictor:
+def open_predictor(folder: str, dtype: str) -> Predictor:
     """A model of base size with random weights."""
     config = stage2.get_config("vidmimic2")
     config.init_from = config.features.dir = ""
@@ -47,7 +47,7 @@ def open_predictor(folder: str, dtype: str, batch_size: int) -> Predictor:
     words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
     experiment = Experiment.open(config, words, folder)
     params = experiment.stage.init(jax.random.PRNGKey(0), {})
-    return Predictor(experiment, experiment.mapping.replicate(params), batch_size)
+    return Predictor(experiment, experiment.mapping.replicate(params))
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
     sources, left_out = find_clips(options.clips), list[Exception]()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        predictor = open_predictor(folder, options.dtype, min(8, len(sources)))
+        predictor = open_predictor(folder, options.dtype)
     print(f"{jax.devices()[0].device_kind}, {options.dtype}; built in {time.perf_counter() - begun:.0f} s")
     print("| clips | seconds of clips | compiled, s | read, s | predicted, s | times real time |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

@@ -21,6 +21,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models import build_encoder
+from emi_jax.models.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Encoders:
     def image_size(self) -> int:
         """Side of a frame in pixels; 0 without a vision encoder."""
         return self.towers.vision.encoder.config.image_size if self.towers.vision else 0
+
+    @property
+    def min_samples(self) -> int:
+        """The fewest samples that the audio encoder takes; 0 without one."""
+        return receptive_field(self.towers.audio.encoder.config)[0] if self.towers.audio else 0
 
     @property
     def preprocessing(self) -> str:

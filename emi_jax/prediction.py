@@ -70,33 +70,39 @@ class Predictor:
         compile_seconds: spent on compiling so far; a batch of another length than those before adds to them.
     """
 
-    def __init__(self, experiment: Experiment, params: dict, batch_size: int):
+    def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
         """Prepares the forward pass.
 
         Args:
             experiment: of stage 2.
             params: all parameters, on its devices.
-            batch_size: clips at a time; rounded up to a multiple of the devices.
+            batch_size: as in `load`.
         """
         self.label_names = experiment.dataset.label_names
         self.label_range = experiment.dataset.label_range
         self.clip_options = experiment.dataset.clip_options
         self._transform: ClipTransform = experiment.transform
         self._mapping: Mapping = experiment.mapping
-        self._batch_size = -(-batch_size // self._mapping.num_devices) * self._mapping.num_devices
+        devices = self._mapping.devices
+        wanted = batch_size or (1 if devices[0].platform == "cpu" else 8 * len(devices))
+        self._batch_size = -(-wanted // len(devices)) * len(devices)
         self._params = params
+        self._min_samples = experiment.encoders.min_samples
         explain = cast(Intensity, experiment.stage).explain
-        self._explain = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
+        self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
         self._compiled: dict[tuple, Callable] = {}
         self.compile_seconds = 0.0
 
     @classmethod
-    def load(cls, workdir: str | Path, batch_size: int = 8, devices: Sequence[jax.Device] | None = None) -> "Predictor":
+    def load(
+        cls, workdir: str | Path, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None
+    ) -> "Predictor":
         """Opens a run by its folder alone: its dataset need not be there.
 
         Args:
             workdir: of a run of stage 2 that has been trained.
-            batch_size: clips at a time; rounded up to a multiple of the devices.
+            batch_size: clips at a time, rounded up to a multiple of the devices; the longest decides what all cost. By
+                default 8 for each device, on the CPU one, since more at a time are no faster there.
             devices: all of them by default.
 
         Raises:
@@ -136,7 +142,8 @@ class Predictor:
         """The model's outputs of a batch that is filled up with padding, [batch_size, ...]."""
         padding = self._transform.padding
         padded = clips + [padding] * (self._batch_size - len(clips))
-        batch = without_common_padding({name: np.stack([clip[name] for clip in padded]) for name in padding})
+        batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
+        batch = without_common_padding(batch, self._min_samples)
         on_devices = self._mapping.put(batch)
         shapes = tuple(array.shape for array in batch.values())
         if shapes not in self._compiled:

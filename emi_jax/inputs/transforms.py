@@ -186,21 +186,24 @@ class ClipTransform:
         )
 
 
-def without_common_padding(batch: Arrays) -> Arrays:
+def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
     """Cuts what is padding in every clip: each modality keeps the smallest of `PARTS` that holds its valid steps.
 
     Args:
         batch: arrays `[B, ...]` as `ClipTransform` makes them; the steps of a modality are their second axis.
+        min_samples: that are kept of audio at least; of frames and tokens it is one, where no clip has any.
     """
     cut = dict(batch)
-    for mask in MASKS.values():
+    for modality, mask in MASKS.items():
         if mask not in batch:
             continue
-        used = batch[mask].any(axis=0)
+        used: np.ndarray = np.any(batch[mask], axis=0)
         needed = len(used) - int(np.argmax(used[::-1])) if used.any() else 0
-        kept = next(places for part in PARTS if (places := math.ceil(part * len(used))) >= needed)
-        modality = mask.removesuffix("_mask")
-        cut |= {name: array[:, :kept] for name, array in batch.items() if name.startswith(modality)}
+        fewest = min_samples if modality == AUDIO else 1
+        sizes = [fewest, *(max(fewest, math.ceil(part * len(used))) for part in PARTS)]
+        kept = next(size for size in sizes if size >= needed)
+        prefix = mask.removesuffix("_mask")
+        cut |= {name: array[:, :kept] for name, array in batch.items() if name.startswith(prefix)}
     return cut
 
 

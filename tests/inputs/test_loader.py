@@ -77,18 +77,24 @@ def test_padding_is_neither_valid_nor_known_nor_present(tokenizer):
         assert not batch[name][3].any(), name
 
 
-def test_padding_that_all_clips_share_is_cut_to_a_quarter_of_the_places_at_most(tokenizer):
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([(1, 2001, 0), (0, 5000, 0)], (1, 6000, 1)),
+        ([(0, 0, 4), (0, 300, 1)], (1, 400, 6)),
+        ([(3, 1500, 0), (2, 1999, 0)], (3, 2000, 1)),
+    ],
+)
+def test_padding_that_all_clips_share_is_cut_in_few_sizes(tokenizer, sizes, kept):
     rng = np.random.default_rng(0)
-    sizes = ({"frames": 1, "samples": 2001, "words": 0}, {"frames": 0, "samples": 5000, "words": 0})
-    batch = take(
-        [make_example(rng, "x", **each) for each in sizes], ClipTransform(SHAPE, tokenizer), Epochs(2, 2, None), 1
-    )[0]
-    cut = without_common_padding(batch)
+    clips = [make_example(rng, "x", frames=frames, samples=samples, words=words) for frames, samples, words in sizes]
+    batch = take(clips, ClipTransform(SHAPE, tokenizer), Epochs(2, 2, None), 1)[0]
+    cut = without_common_padding(batch, min_samples=400)
     assert cut.keys() == batch.keys()
+    lengths = dict(zip(("frame", "audio", "token"), kept, strict=True))
     for name, array in batch.items():
-        kept = {"frame": 1, "audio": 6000, "token": 2}.get(name[:5])
-        np.testing.assert_array_equal(cut[name], array if kept is None else array[:, :kept], err_msg=name)
-    assert cut["audio"].shape == cut["audio_mask"].shape == (2, 6000)
+        length = lengths.get(name[:5])
+        np.testing.assert_array_equal(cut[name], array if length is None else array[:, :length], err_msg=name)
 
 
 @pytest.mark.parametrize("missing", ["frames", "samples", "words"])
