@@ -15,14 +15,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array, lax
 
 from benchmarks import batches, machine
 from benchmarks.worker import hold_threads
 from emi_jax.losses import info_nce
+from emi_jax.memory import keep_freed_memory
+from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
 from emi_jax.models.speech_features import count_true, frame
+from emi_jax.train.optimizer import adamw
 
 Race = tuple[dict[str, Callable], tuple[Any, ...], str]
 """Forms by name, their arguments, and what came of it."""
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     hold_threads(options.threads)
+    keep_freed_memory()
     report: dict[str, Any] = {"machine": machine.describe("cpu", options.threads), "rows": []}
     for name in options.races.split(","):
         forms, arguments, verdict = RACES[name]()
@@ -80,6 +85,32 @@ def _gelu() -> Race:
     x = np.random.default_rng(0).standard_normal((8 * 197, 1536), np.float32)
     forms = {"jax.nn.gelu (erfc)": partial(jax.nn.gelu, approximate=False), "erf": gelu}
     return {name: _backward(form) for name, form in forms.items()}, (x,), "kept: erf"
+
+
+def _attention() -> Race:
+    rng = np.random.default_rng(0)
+    arrays = tuple(jnp.asarray(rng.standard_normal((8, 197, 12, 64), np.float32), jnp.bfloat16) for _ in range(3))
+    forms = {
+        "jax.nn.dot_product_attention": jax.nn.dot_product_attention,
+        "a gradient of its own": lambda query, key, value: attend(query, key, value, None, None),
+    }
+    return {name: _backward(form, 3) for name, form in forms.items()}, arrays, "kept: its own gradient"
+
+
+def _norms() -> Race:
+    """Of an AdamW step of 57 million parameters."""
+    rng = np.random.default_rng(0)
+    params = {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
+    optimizer = adamw(params, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=((".*", 1.0),))
+
+    def step(all_norms: bool, params: Any, state: Any) -> Any:
+        updates, state = optimizer.update(params, state, params)
+        moved = optax.apply_updates(params, updates)
+        logged = (params, updates, moved) if all_norms else (params,)
+        return moved, state, [optax.tree.norm(tree) for tree in logged]
+
+    forms = {"of gradients, updates and parameters": partial(step, True), "of gradients": partial(step, False)}
+    return forms, (params, optimizer.init(params)), "kept: of gradients, that clipping needs"
 
 
 def _info_nce() -> Race:
@@ -163,6 +194,8 @@ def _counting() -> Race:
 
 RACES: dict[str, Callable[[], Race]] = {
     "gelu": _gelu,
+    "attention": _attention,
+    "norms in a step": _norms,
     "info_nce": _info_nce,
     "tcn convolution": _dilated,
     "windows of samples": _windows,

@@ -9,7 +9,7 @@ def shrink_sizes(config: ConfigDict) -> ConfigDict:
     """Short clips, a small model behind the encoders, batches of 8 and one log line a step."""
     config.root = "nowhere"  # reports show what lies there
     config.data.update(num_frames=3, seconds=0.5, num_tokens=8)
-    config.train.update(batch_size=8, epochs=5, log_every=1, evaluate_every=5.0, save_every=1.0)
+    config.train.update(batch_size=8, epochs=5, log_every=1, evaluate_every=5.0, save_every=5.0)
     if config.stage == "alignment":
         config.model.width = 8
     else:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.kill_training import Training, make_data, stop
 
-EPOCHS = 10
+EPOCHS = 8
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def root(tmp_path_factory):
 
 def test_killed_in_a_save_and_told_to_stop_it_ends_with_the_same_parameters(root):
     stopped = Training(root, "stopped", EPOCHS)
-    assert stop(stopped, signal.SIGKILL, steps=8, delay=0.0, saving=True)
+    assert stop(stopped, signal.SIGKILL, steps=6, delay=0.0, saving=True)
     assert stop(stopped, signal.SIGTERM, steps=2, delay=0.0, saving=False)  # which checks the exit code
     step = stopped.said(r"after step (\d+), which is saved")
     assert stopped.finish() == Training(root, "whole", EPOCHS).finish()
