@@ -36,7 +36,7 @@ class Sentences(Dataset):
         return [{"transcript": "that was wonderful and it makes me happy"}]
 
 
-def open_predictor(folder: str, dtype: str) -> Predictor:
+def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor:
     """A model of base size with random weights."""
     config = stage2.get_config("vidmimic2")
     config.init_from = config.features.dir = ""
@@ -47,7 +47,7 @@ def open_predictor(folder: str, dtype: str) -> Predictor:
     words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
     experiment = Experiment.open(config, words, folder)
     params = experiment.stage.init(jax.random.PRNGKey(0), {})
-    return Predictor(experiment, experiment.mapping.replicate(params))
+    return Predictor(experiment, experiment.mapping.replicate(params), batch_size)
 
 
 def main() -> None:
@@ -56,11 +56,12 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, help="in place of the one that prediction takes")
     options = parser.parse_args()
     sources, left_out = find_clips(options.clips), list[Exception]()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        predictor = open_predictor(folder, options.dtype)
+        predictor = open_predictor(folder, options.dtype, options.batch_size)
     print(f"{jax.devices()[0].device_kind}, {options.dtype}; built in {time.perf_counter() - begun:.0f} s")
     print("| clips | seconds of clips | compiled, s | read, s | predicted, s | times real time |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
