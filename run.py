@@ -9,6 +9,11 @@ python run.py --config=configs/ablation.py
 python run.py --config=configs/robustness.py
 """
 
+from emi_jax.memory import restart_with_tuned_malloc
+
+if __name__ == "__main__":
+    restart_with_tuned_malloc()
+
 import errno
 import logging
 import shlex

@@ -1,10 +1,10 @@
-"""Compiled training, studied: mappings, scan over layers, rematerialisation, donation, precision, unrolling, memory.
+"""Compiled training, studied: mappings, scan over layers, rematerialisation, donation, precision, unrolling, malloc.
 
 python -m benchmarks.compiled --json=compiled.json
 
 Each variant is compiled and run in a process of its own. Columns: seconds to trace and compile, milliseconds of a step,
 processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
-results that share memory. All but one row keep freed memory, as `run.py` does.
+results that share memory. All rows but one run with malloc tuned, as `run.py` does (`emi_jax/memory.py`).
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from emi_jax.memory import with_tuned_malloc
 
 TIMEOUT = 1200
 DEVICES = (1, 2, 4, 8)
@@ -39,8 +40,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *(STACK | {"scan": True, "unroll": unroll} for unroll in (1, 2, 4, 12)),
         *({"work": "bilstm", "unroll": unroll} for unroll in (1, 2, 4, 8)),
     ],
-    "freed memory": [
-        {"work": "stage1", "mapping": "pmap", "devices": 1, "freed": freed} for freed in ("kept", "given back")
+    "malloc": [
+        {"work": "stage1", "mapping": "pmap", "devices": 1, "malloc": malloc} for malloc in ("tuned", "as it comes")
     ],
 }
 
@@ -67,14 +68,18 @@ def main() -> None:
 def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Compiles and times one variant in a fresh process without a compilation cache."""
     flags = f"--xla_force_host_platform_device_count={variant.get('devices', 1)}"
-    kept = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
+    }
+    if variant.get("malloc") != "as it comes":
+        environment = with_tuned_malloc(environment)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         task = {**variant, "threads": options.threads, "seconds": options.seconds, "width": options.width}
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.compiled_worker", json.dumps(task), str(out)],
-                env={**kept, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+                env={**environment, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT,
@@ -93,7 +98,7 @@ HEADINGS = ("study", "variant", "trace + compile s", "step ms", "quartiles", "CP
 def cells(row: dict[str, Any]) -> list[str]:
     """A row as text."""
     shown = {"mapping": ("mapping", "devices"), "scan+remat": ("scan", "remat"), "donation": ("donate",)}
-    shown |= {"precision": ("dtype",), "unrolling": ("unroll",), "freed memory": ("freed",)}
+    shown |= {"precision": ("dtype",), "unrolling": ("unroll",)}
     names = shown.get(row["group"], (row["group"],))
     label = f"{row['work']}: " + ", ".join(f"{name} {row[name]}" for name in names)
     if "unavailable" in row:

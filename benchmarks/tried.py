@@ -21,7 +21,7 @@ from jax import Array, lax
 from benchmarks import batches, machine
 from benchmarks.worker import hold_threads
 from emi_jax.losses import info_nce
-from emi_jax.memory import keep_freed_memory
+from emi_jax.memory import restart_with_tuned_malloc
 from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
@@ -34,6 +34,7 @@ Race = tuple[dict[str, Callable], tuple[Any, ...], str]
 
 def main() -> None:
     """Runs the races, prints and keeps them."""
+    restart_with_tuned_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", default=",".join(RACES), help=f"of: {','.join(RACES)}")
     parser.add_argument("--rounds", type=int, default=15)
@@ -41,7 +42,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     hold_threads(options.threads)
-    keep_freed_memory()
     report: dict[str, Any] = {"machine": machine.describe("cpu", options.threads), "rows": []}
     for name in options.races.split(","):
         forms, arguments, verdict = RACES[name]()

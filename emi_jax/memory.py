@@ -1,28 +1,33 @@
-"""The memory of a process on the CPU: what was freed stays, for the next step."""
+"""The memory of a process on the CPU: in huge pages, and what a step freed stays for the next one."""
 
-import ctypes
+import os
+import sys
+from collections.abc import Mapping
 
-# Parameters of glibc's mallopt(3), and what they are set to.
-_SETTINGS = {
-    -1: -1,  # M_TRIM_THRESHOLD: nothing is given back
-    -2: 2**28,  # M_TOP_PAD: bytes asked for beside those that are needed
-    -4: 0,  # M_MMAP_MAX: no block is mapped apart; without this, none above 32 MiB would stay
-    -8: 1,  # M_ARENA_MAX: one heap for all threads; the others' hold at most 64 MiB
+TUNABLES = {
+    "glibc.malloc.hugetlb": "1",  # asks for huge pages: one fault for 512
+    "glibc.malloc.trim_threshold": str(2**63 - 1),  # nothing is given back
+    "glibc.malloc.top_pad": str(2**28),  # bytes asked for beside those that are needed
+    "glibc.malloc.mmap_max": "0",  # no block is mapped apart where a heap can hold it
 }
+"""Of the GNU C library, which reads them from `GLIBC_TUNABLES` as a program starts; other libraries ignore them."""
 
 
-def keep_freed_memory() -> bool:
-    """Lets the C library keep what a step on the CPU frees for the next one, in place of giving it to the system.
+def with_tuned_malloc(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with `TUNABLES` beside those that it holds already, which stand."""
+    told = environment.get("GLIBC_TUNABLES", "")
+    held = {part.partition("=")[0] for part in told.split(":")}
+    added = [f"{name}={value}" for name, value in TUNABLES.items() if name not in held]
+    return {**environment, "GLIBC_TUNABLES": ":".join([told, *added] if told else added)}
 
-    Otherwise the system hands out and clears the same pages anew in every step. Threads that have begun before keep
-    the heaps that they have.
 
-    Returns:
-        Whether the C library is glibc, which can be told.
+def restart_with_tuned_malloc() -> None:
+    """Starts this program anew with `TUNABLES`, in the same process, unless it has them: before slow imports.
+
+    Otherwise each step on the CPU frees its memory to the system, which hands out and clears the same pages anew.
     """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    taken = [mallopt(name, value) for name, value in _SETTINGS.items()]
-    return all(taken)
+    environment = with_tuned_malloc(os.environ)
+    if sys.executable and environment != dict(os.environ):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

@@ -1,29 +1,74 @@
-"""Freed memory stays with the process."""
+"""Programs run with the C library's malloc tuned: freed memory stays with the process, in huge pages."""
 
+import os
 import platform
-import resource
-import threading
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from emi_jax.memory import keep_freed_memory
+from emi_jax.memory import TUNABLES, with_tuned_malloc
+
+PROGRAM = """
+import os, sys
+print(os.getpid(), flush=True)
+from emi_jax.memory import restart_with_tuned_malloc
+restart_with_tuned_malloc()
+
+import resource, threading
+import numpy as np
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(int(sys.argv[1]) // 8)
+    counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+counted = []
+for _ in range(2):
+    thread = threading.Thread(target=faults)
+    thread.start()
+    thread.join()
+print(counted[1])
+sys.exit(3)
+"""
+
+
+def huge_pages() -> bool:
+    """Whether the system gives huge pages to those who ask."""
+    try:
+        return "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-@pytest.mark.parametrize("size", [2**24, 2**27], ids=["16 MiB", "128 MiB"])  # glibc would map and unmap each time
-def test_freed_memory_is_used_again_without_asking_the_system(size):
-    assert keep_freed_memory()
-    counted = []
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(2**24, id="16 MiB"),  # glibc would map and unmap each time
+        pytest.param(
+            2**27, id="128 MiB", marks=pytest.mark.skipif(not huge_pages(), reason="the system has no huge pages")
+        ),
+    ],
+)
+def test_freed_memory_is_used_again_without_asking_the_system(size, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, program, str(size)], env=plain, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    first, second, faults = map(int, done.stdout.split())
+    assert first == second  # started anew, once, in the same process
+    assert faults < 20 * size / os.sysconf("SC_PAGESIZE") / 10
 
-    def faults():
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(20):
-            np.ones(size // 8)
-        counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
-    for _ in range(2):
-        thread = threading.Thread(target=faults)
-        thread.start()
-        thread.join()
-    assert counted[1] < 20 * size / resource.getpagesize() / 10
+def test_settings_of_the_user_stand():
+    name = next(iter(TUNABLES))
+    told = with_tuned_malloc({"GLIBC_TUNABLES": f"{name}=7:glibc.cpu.x=1", "HOME": "/home"})
+    assert told["HOME"] == "/home"
+    parts = told["GLIBC_TUNABLES"].split(":")
+    assert parts[:2] == [f"{name}=7", "glibc.cpu.x=1"]
+    assert sorted(part.partition("=")[0] for part in parts) == sorted([*TUNABLES, "glibc.cpu.x"])
+    assert with_tuned_malloc(told) == told

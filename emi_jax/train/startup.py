@@ -1,4 +1,4 @@
-"""Once, before anything else: plain log lines, memory that stays, a compilation cache in the user's cache folder."""
+"""Once, before anything else: plain log lines, a compilation cache in the user's cache folder."""
 
 import logging
 import os
@@ -9,12 +9,11 @@ import absl.logging
 import jax
 
 from emi_jax.errors import UserError
-from emi_jax.memory import keep_freed_memory
 from emi_jax.train.processes import is_first
 
 
 def start() -> None:
-    """Sets up logging, memory and the compilation cache: `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
+    """Sets up logging and the compilation cache: `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
 
     Raises:
         UserError: others can write to the cache.
@@ -28,7 +27,6 @@ def start() -> None:
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
 
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the advice is to install torch
-    keep_freed_memory()
     cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache())
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
