@@ -1,18 +1,19 @@
 """The comparison as a picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.summary import Row
 from benchmarks.worker import SIDES
 
 COLOURS = dict(zip(SIDES, ("#1b7f79", "#c2703d", "#7a5195"), strict=True))
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(results: Sequence[Row], path: Path) -> None:
     """Draws clips per second of each side, by case, over those of ours."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report["results"] if "ratio" in row]
+    rows = [row for row in results if "ratio" in row]
     groups = list(dict.fromkeys((row["case"], row["dtype"]) for row in rows))
     figure = Figure(figsize=(8, 1.5 + 0.55 * len(groups)), layout="constrained")
     axes = figure.subplots()

@@ -47,7 +47,7 @@ def main() -> None:
     if options.png:
         from benchmarks.chart import draw
 
-        draw(report, options.png)
+        draw(report["results"], options.png)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -24,9 +24,7 @@ STUDIES = ("ablation", "robustness")
 def main() -> None:
     """Parses the options and rewrites the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote; the first is drawn"
-    )
+    parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled --json` wrote")
     parser.add_argument("--tried", type=Path, help="what `benchmarks.tried --json` wrote")
     parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
@@ -36,7 +34,7 @@ def main() -> None:
     if options.compare:
         reports = [json.loads(path.read_text()) for path in options.compare]
         text = fill(text, "compare", compared(reports))
-        draw(reports[0], PICTURE)
+        draw(_rows(reports), PICTURE)
     for name, path, markdown in (
         ("compiled", options.compiled, compiled.markdown),
         ("tried", options.tried, tried.markdown),
@@ -68,12 +66,15 @@ def fill(text: str, name: str, table: str) -> str:
 
 
 def compared(reports: list[dict[str, Any]]) -> str:
-    """The rows of several comparisons under what they were measured on."""
-    parts = []
+    """The ratios of several comparisons, then the rows of each under what they were measured on."""
+    parts = [summary.against_better(_rows(reports))]
     for report in reports:
-        parts += [measured_on(report["machine"]), peaks(report["peaks"])]
-        parts += [summary.against_better(report["results"]), summary.markdown(report["results"])]
+        parts += [measured_on(report["machine"]), peaks(report["peaks"]), summary.markdown(report["results"])]
     return "\n\n".join(parts)
+
+
+def _rows(reports: list[dict[str, Any]]) -> list[summary.Row]:
+    return [row for report in reports for row in report["results"]]
 
 
 def measured_on(machine: dict[str, Any]) -> str:
