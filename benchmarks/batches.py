@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shapes import NUM_LABELS, SAMPLE_RATE, Sizes, audio_steps
+from benchmarks.shapes import NUM_LABELS, Sizes, audio_steps
+from emi_jax.modalities import SAMPLE_RATE
 
 Batch = dict[str, np.ndarray]
 SHORTEST = 0.5

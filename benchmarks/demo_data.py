@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.shapes import SAMPLE_RATE
 from benchmarks.work import UnavailableError
+from emi_jax.modalities import SAMPLE_RATE
 
 DIRECTORY = Path("data/demo")
 THREADS = 2

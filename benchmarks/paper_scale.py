@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emi_jax.modalities import SAMPLE_RATE
 from emi_jax.models import build_encoder
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
@@ -51,7 +52,7 @@ class Sizes:
 def make_batch(sizes: Sizes, seed: int = 0) -> Batch:
     """Random clips, all modalities whole, with different transcripts."""
     rng = np.random.default_rng(seed)
-    B, N, L, S = sizes.batch_size, sizes.num_frames, sizes.num_tokens, round(sizes.seconds * 16_000)
+    B, N, L, S = sizes.batch_size, sizes.num_frames, sizes.num_tokens, round(sizes.seconds * SAMPLE_RATE)
     return {
         "frames": rng.integers(0, 256, (B, N, sizes.image_size, sizes.image_size, 3), np.uint8),
         "frame_mask": np.ones((B, N), bool),

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from emi_jax.modalities import SAMPLE_RATE
+
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -25,7 +27,6 @@ class Sizes:
     num_heads: int = 8
 
 
-SAMPLE_RATE = 16_000
 NUM_LABELS = 6
 
 _SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 384}

@@ -19,7 +19,7 @@ from emi_jax import pretrained
 from emi_jax.attention_kernel import choose_attention
 from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
-from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models import build_encoder
 from emi_jax.models.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
@@ -191,7 +191,7 @@ def _preprocessor(tower: VisionTower | AudioTower) -> dict[str, Any]:
             "feature_size": 1,
             "padding_value": 0.0,
             "return_attention_mask": True,
-            "sampling_rate": 16_000,
+            "sampling_rate": SAMPLE_RATE,
         }
     size = tower.encoder.config.image_size
     return {

@@ -13,14 +13,13 @@ from emi_jax.encoders import Encoders
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.transforms import ClipTransform, InputShape
-from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.heads import build_head
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity, Weights
 from emi_jax.train.step import Stage
 
-SAMPLE_RATE = 16_000
 _LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
 WITHOUT = {
     VISION: _LEAVE_OUT,

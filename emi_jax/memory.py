@@ -27,7 +27,7 @@ def restart_with_tuned_malloc() -> None:
     Otherwise each step on the CPU frees its memory to the system, which hands out and clears the same pages anew.
     """
     environment = with_tuned_malloc(os.environ)
-    if sys.executable and environment != dict(os.environ):
+    if sys.platform == "linux" and sys.executable and environment != dict(os.environ):
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

@@ -5,9 +5,7 @@ from typing import Any
 
 from emi_jax.errors import UserError
 from emi_jax.huggingface.folder import find_folder, read_json
-from emi_jax.modalities import AUDIO, TEXT, VISION
-
-SAMPLE_RATE = 16_000
+from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 
 
 def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:

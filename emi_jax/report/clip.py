@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from emi_jax.inputs.transforms import spread
-from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import Prediction
 from emi_jax.report import page
 from emi_jax.report.figures import new_figure
 from emi_jax.report.svg import INK, style, to_svg
 
-SAMPLE_RATE = 16_000
 MELS, HOP, WINDOW = 64, 160, 400
 """Bands, and step and length of the windows in samples: 10 and 25 ms."""
 
