@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emi_jax.memory import restart_with_tuned_malloc
+from emi_jax.memory import restart_with_tuned_malloc, share_one_heap
 
 SIDES = ("jax", "torch", "torch.compile")
 MIN_STEPS, MAX_STEPS = 3, 200
@@ -52,6 +52,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.work import UnavailableError
 
     case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
+    if case.preset == "base" and case.kind in ("stage1", "stage2", "cached"):  # as in `configs/`, on both sides
+        share_one_heap()
     try:
         if options.side == "jax":
             os.environ["JAX_PLATFORMS"] = options.device

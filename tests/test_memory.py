@@ -10,11 +10,15 @@ import pytest
 
 from emi_jax.memory import TUNABLES, with_tuned_malloc
 
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 PROGRAM = """
 import os, sys
 print(os.getpid(), flush=True)
 from emi_jax.memory import restart_with_tuned_malloc
 restart_with_tuned_malloc()
+if sys.argv[2:]:
+    from emi_jax.memory import share_one_heap
+    assert share_one_heap()
 
 import resource, threading
 import numpy as np
@@ -43,25 +47,36 @@ def huge_pages() -> bool:
         return False
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-@pytest.mark.parametrize(
-    "size",
-    [
-        pytest.param(2**24, id="16 MiB"),  # glibc would map and unmap each time
-        pytest.param(
-            2**27, id="128 MiB", marks=pytest.mark.skipif(not huge_pages(), reason="the system has no huge pages")
-        ),
-    ],
-)
-def test_freed_memory_is_used_again_without_asking_the_system(size, tmp_path):
-    program = tmp_path / "program.py"
+def faults(folder, size, *options):
+    """How often 20 arrays of so many bytes, one after the other in a second thread, ask the system for a page."""
+    program = folder / "program.py"
     program.write_text(PROGRAM)
     plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"PYTHONPATH": "."}
-    done = subprocess.run([sys.executable, program, str(size)], env=plain, capture_output=True, text=True, check=False)
+    command = [sys.executable, program, str(size), *options]
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
-    first, second, faults = map(int, done.stdout.split())
+    first, second, counted = map(int, done.stdout.split())
     assert first == second  # started anew, once, in the same process
-    assert faults < 20 * size / os.sysconf("SC_PAGESIZE") / 10
+    return counted
+
+
+@GLIBC
+def test_freed_memory_is_used_again_without_asking_the_system(tmp_path):
+    size = 2**24  # glibc would map and unmap it each time
+    assert faults(tmp_path, size) < size / os.sysconf("SC_PAGESIZE")
+
+
+@GLIBC
+@pytest.mark.skipif(not huge_pages(), reason="the system has no huge pages")
+def test_a_block_larger_than_a_heap_is_mapped_in_huge_pages(tmp_path):
+    size = 2**27
+    assert faults(tmp_path, size) < 20 * size / os.sysconf("SC_PAGESIZE") / 10
+
+
+@GLIBC
+def test_one_heap_keeps_blocks_larger_than_a_heap_of_a_thread(tmp_path):
+    size = 2**27
+    assert faults(tmp_path, size, "one heap") < size / os.sysconf("SC_PAGESIZE") / 100
 
 
 def test_settings_of_the_user_stand():
