@@ -41,7 +41,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *({"work": "bilstm", "unroll": unroll} for unroll in (1, 2, 4, 8)),
     ],
     "malloc": [
-        {"work": "stage1", "mapping": "pmap", "devices": 1, "malloc": malloc} for malloc in ("tuned", "as it comes")
+        work | {"malloc": malloc}
+        for work in ({"work": "stage1", "mapping": "pmap", "devices": 1}, STACK)
+        for malloc in ("as it comes", "tuned", "tuned, one heap")
     ],
 }
 
@@ -73,6 +75,8 @@ def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     }
     if variant.get("malloc") != "as it comes":
         environment = with_tuned_malloc(environment)
+    if variant.get("malloc") == "tuned, one heap":
+        environment["GLIBC_TUNABLES"] += ":glibc.malloc.arena_max=1"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         task = {**variant, "threads": options.threads, "seconds": options.seconds, "width": options.width}
