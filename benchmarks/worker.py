@@ -52,10 +52,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.work import UnavailableError
 
     case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
-    if case.preset == "base" and case.kind in ("stage1", "stage2", "cached"):  # as in `configs/`, on both sides
-        share_one_heap()
     try:
         if options.side == "jax":
+            if case.preset == "base" and case.kind in ("stage1", "stage2", "cached"):
+                share_one_heap()  # as in `configs/`; PyTorch is slower with it
             os.environ["JAX_PLATFORMS"] = options.device
             from benchmarks import jax_side
 
