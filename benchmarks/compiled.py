@@ -4,7 +4,7 @@ python -m benchmarks.compiled --json=compiled.json
 
 Each variant is compiled and run in a process of its own. Columns: seconds to trace and compile, milliseconds of a step,
 processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
-results that share memory. All rows but one run with malloc tuned, as `run.py` does (`emi_jax/memory.py`).
+results that share memory. Malloc is tuned as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
 """
 
 import argparse

@@ -87,10 +87,12 @@ def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
     batch, rng = mapping.put(batch), mapping.replicate(jax.random.PRNGKey(0))
     if task["mapping"] == "jit":
         # The step asks for a named axis: one of length 1 around the whole batch.
-        whole = jax.vmap(only_state, in_axes=(None, 0, None), out_axes=None, axis_name=AXIS)
-        function: Any = jax.jit(
-            lambda state, batch, rng: whole(state, jax.tree.map(lambda x: x[None], batch), rng), donate_argnums=0
-        )
+        whole = jax.vmap(only_state, in_axes=(None, 0, None), axis_name=AXIS)
+
+        def alone(state: Any, batch: Any, rng: Array) -> Any:
+            return jax.tree.map(lambda x: x[0], whole(state, jax.tree.map(lambda x: x[None], batch), rng))
+
+        function: Any = jax.jit(alone, donate_argnums=0)
     else:
         function = mapping.map(only_state, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     return function, state, (batch, rng)

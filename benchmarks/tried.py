@@ -101,6 +101,7 @@ def _norms() -> Race:
     """Of an AdamW step of 57 million parameters."""
     rng = np.random.default_rng(0)
     params = {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
+    params["bias"] = np.zeros(3072, np.float32)  # which is not decayed
     optimizer = adamw(params, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=((".*", 1.0),))
 
     def step(all_norms: bool, params: Any, state: Any) -> Any:
