@@ -9,7 +9,7 @@ python run.py --config=configs/ablation.py
 python run.py --config=configs/robustness.py
 """
 
-from emi_jax.memory import restart_with_tuned_malloc, share_one_heap
+from emi_jax.memory import restart_with_tuned_malloc
 
 if __name__ == "__main__":
     restart_with_tuned_malloc()
@@ -75,10 +75,8 @@ def main(arguments: Sequence[str]) -> None:
         if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
-        if CONFIG.value.train.one_heap:
-            share_one_heap()  # before there are devices: threads keep the heap that they began with
         join(DISTRIBUTED.value)
-        start()
+        start(CONFIG.value.train.one_heap)
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
         sys.exit(fail(error))

@@ -17,15 +17,20 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
         Workdir(tmp_path / "file" / "run")
 
 
-def test_metrics_on_a_full_disk_end_the_run_with_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    asked = {"CONFIG": ConfigDict(), "DISTRIBUTED": False}
+def asked_to(monkeypatch, what):
+    """run.main() on a config whose work is `what`."""
+    asked = {"CONFIG": ConfigDict({"train": {"one_heap": False}}), "DISTRIBUTED": False}
     for name, value in asked.items():
         monkeypatch.setattr(run, name, types.SimpleNamespace(value=value))
-    monkeypatch.setattr(run, "start", lambda: None)
-    monkeypatch.setattr(run, "run", lambda config: Workdir(tmp_path).record(1, {"loss": 0.5}))
+    monkeypatch.setattr(run, "start", lambda one_heap: None)
+    monkeypatch.setattr(run, "run", what)
+    run.main(["run.py"])
+
+
+def test_metrics_on_a_full_disk_end_the_run_with_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(SystemExit) as ended:
-        run.main(["run.py"])
+        asked_to(monkeypatch, lambda config: Workdir(tmp_path).record(1, {"loss": 0.5}))
     assert ended.value.code == run.CANNOT_GO_ON
     assert "No space left on device" in capsys.readouterr().err
 
@@ -34,9 +39,5 @@ def test_another_fault_of_the_system_keeps_its_traceback(monkeypatch):
     def lost(config):
         raise OSError(errno.EIO, "Input/output error")
 
-    for name, value in {"CONFIG": ConfigDict(), "DISTRIBUTED": False}.items():
-        monkeypatch.setattr(run, name, types.SimpleNamespace(value=value))
-    monkeypatch.setattr(run, "start", lambda: None)
-    monkeypatch.setattr(run, "run", lost)
     with pytest.raises(OSError, match="Input/output"):
-        run.main(["run.py"])
+        asked_to(monkeypatch, lost)
