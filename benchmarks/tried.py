@@ -97,6 +97,23 @@ def _attention() -> Race:
     return {name: _backward(form, 3) for name, form in forms.items()}, arrays, "kept: its own gradient"
 
 
+def _dropped_attention() -> Race:
+    rng = np.random.default_rng(0)
+    arrays = tuple(jnp.asarray(rng.standard_normal((8, 197, 12, 64), np.float32), jnp.bfloat16) for _ in range(3))
+    keep = jnp.asarray(rng.random((8, 12, 197, 197)) > 0.1)
+
+    def derived(query: Array, key: Array, value: Array) -> Array:
+        logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=jnp.float32) / 8
+        weights = jnp.where(keep, jax.nn.softmax(logits) / 0.9, 0)
+        return jnp.einsum("bhts,bshd->bthd", weights.astype(value.dtype), value)
+
+    forms = {
+        "JAX's gradient": derived,
+        "a gradient of its own": lambda query, key, value: attend(query, key, value, None, None, keep, 0.1),
+    }
+    return {name: _backward(form, 3) for name, form in forms.items()}, arrays, "kept: its own gradient"
+
+
 def _norms() -> Race:
     """Of an AdamW step of 57 million parameters."""
     rng = np.random.default_rng(0)
@@ -196,6 +213,7 @@ def _counting() -> Race:
 RACES: dict[str, Callable[[], Race]] = {
     "gelu": _gelu,
     "attention": _attention,
+    "attention with dropout": _dropped_attention,
     "norms in a step": _norms,
     "info_nce": _info_nce,
     "tcn convolution": _dilated,

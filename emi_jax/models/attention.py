@@ -1,5 +1,6 @@
 """The attention of all encoders: by matrix products that XLA compiles, or by cuDNN's kernel."""
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -9,7 +10,13 @@ Kernel = Literal["xla", "cudnn"]
 
 
 def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, kernel: Kernel | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    kernel: Kernel | None,
+    keep: jax.Array | None = None,
+    rate: float = 0.0,
 ) -> jax.Array:
     """Scaled dot-product attention (Vaswani et al. 2017, Eq. 1).
 
@@ -19,58 +26,76 @@ def attend(
         value: like query.
         mask: bool, broadcast to `[B, heads, T, T]` (query, key), or None. A query that may see no key gets a finite
             value, with finite gradients, that means nothing.
-        kernel: "cudnn" has to be asked for; None is XLA's.
+        kernel: "cudnn" has to be asked for; None is XLA's. With dropout it is always XLA's: cuDNN's has none here.
+        keep: bool `[B, heads, T, T]`, the weights that dropout leaves, or None for all.
+        rate: the chance that dropout took a weight; those that are left are divided by 1 - rate.
 
     Returns:
         Like query.
     """
-    if kernel != "cudnn":
-        return _attend(query, key, value, mask)
+    if kernel != "cudnn" or keep is not None:
+        return _attend(query, key, value, mask, keep, rate)
     T = query.shape[1]
     if mask is not None:
         query, key, value, mask = fit_to_cudnn(query, key, value, mask)
     return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn")[:, :T]
 
 
-@jax.custom_vjp
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    keep: jax.Array | None,
+    rate: float,
+) -> jax.Array:
     """As `attend`, with a gradient that keeps the weights alone, in the dtype of the operands.
 
     That of `jax.nn.dot_product_attention` takes longer on the CPU (docs/performance.md): it lays arrays of
     `[B, heads, T, T]` out anew, and keeps more of them.
     """
-    return _attend_forward(query, key, value, mask)[0]
+    return _attend_forward(query, key, value, mask, keep, rate)[0]
 
 
 def _attend_forward(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    keep: jax.Array | None,
+    rate: float,
+) -> tuple[jax.Array, tuple[jax.Array | None, ...]]:
     query, key, value = (_swap(x) for x in (query, key, value))
     logits = _einsum("bhtd,bhsd->bhts", query, key) * query.shape[-1] ** -0.5
     if mask is not None:
         logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min / 2)
     weights = jax.nn.softmax(logits).astype(query.dtype)
-    mixed = _einsum("bhts,bhsd->bhtd", weights, value).astype(query.dtype)
-    return _swap(mixed), (query, key, value, weights)
+    mixed = _einsum("bhts,bhsd->bhtd", _drop(weights, keep, rate), value).astype(query.dtype)
+    return _swap(mixed), (query, key, value, weights, keep)
 
 
 def _attend_backward(
-    residuals: tuple[jax.Array, ...], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, None]:
-    query, key, value, weights = residuals
+    rate: float, residuals: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None, None]:
+    query, key, value, weights, keep = residuals
     gradient = _swap(gradient)
-    into_value = _einsum("bhts,bhtd->bhsd", weights, gradient)
-    into_weights = _einsum("bhtd,bhsd->bhts", gradient, value)
+    into_value = _einsum("bhts,bhtd->bhsd", _drop(weights, keep, rate), gradient)
+    into_weights = _drop(_einsum("bhtd,bhsd->bhts", gradient, value), keep, rate)
     wide = weights.astype(into_weights.dtype)
     into_logits = wide * (into_weights - (wide * into_weights).sum(axis=-1, keepdims=True))
     into_logits = (into_logits * query.shape[-1] ** -0.5).astype(query.dtype)
     into_query = _einsum("bhts,bhsd->bhtd", into_logits, key)
     into_key = _einsum("bhts,bhtd->bhsd", into_logits, query)
     into_query, into_key, into_value = (_swap(x.astype(query.dtype)) for x in (into_query, into_key, into_value))
-    return into_query, into_key, into_value, None
+    return into_query, into_key, into_value, None, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _drop(x: jax.Array, keep: jax.Array | None, rate: float) -> jax.Array:
+    return x if keep is None else jnp.where(keep, x / (1 - rate), 0)
 
 
 def _swap(x: jax.Array) -> jax.Array:

@@ -89,16 +89,10 @@ class Attention(nn.Module):
             self.layer.dense(D, name, self.layer.qkv_bias)(x).reshape(B, T, heads, D // heads).astype(self.layer.dtype)
             for name in ("query", "key", "value")
         )
-        if deterministic or self.layer.attention_dropout == 0:
-            mixed = attend(query, key, value, mask, self.layer.attention_implementation)
-        else:
-            # jax.nn.dot_product_attention has no dropout.
-            logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=jnp.float32)
-            logits *= (D // heads) ** -0.5
-            if mask is not None:
-                logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min / 2)
-            weights = nn.Dropout(self.layer.attention_dropout)(jax.nn.softmax(logits), deterministic=False)
-            mixed = jnp.einsum("bhts,bshd->bthd", weights.astype(self.layer.dtype), value)
+        rate, keep = self.layer.attention_dropout, None
+        if rate > 0 and not deterministic:
+            keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, (B, heads, T, T))
+        mixed = attend(query, key, value, mask, self.layer.attention_implementation, keep, rate)
         return self.layer.dense(D, "output")(mixed.reshape(B, T, D))
 
 

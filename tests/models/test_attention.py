@@ -10,6 +10,7 @@ import pytest
 from emi_jax.attention_kernel import choose_attention
 from emi_jax.errors import UserError
 from emi_jax.models import attention
+from emi_jax.models.transformer import Attention, Layer
 
 B, H, D = 3, 2, 8
 
@@ -48,6 +49,52 @@ def test_what_cudnn_is_given_is_worth_the_same(T, kind, monkeypatch):
     monkeypatch.setattr(attention.jax.nn, "dot_product_attention", kernel)
     np.testing.assert_allclose(attention.attend(query, key, value, masks[kind], "cudnn"), expected, atol=1e-5)
     assert asked == ["cudnn"]
+
+
+@pytest.mark.parametrize("kind", [None, "keys"])
+def test_gradients_with_dropout_are_those_of_the_formula(kind):
+    T, rate = 5, 0.3
+    arrays, masks = _arrays(T)
+    mask = masks.get(kind)
+    keep = jax.random.bernoulli(jax.random.key(0), 1 - rate, (B, H, T, T))
+    towards = jnp.asarray(np.random.default_rng(1).normal(size=(B, T, H, D)), jnp.float32)
+
+    def formula(query, key, value):
+        """As it is written, by JAX's own derivatives."""
+        logits = jnp.einsum("bthd,bshd->bhts", query, key) / D**0.5
+        logits = logits if mask is None else jnp.where(mask, logits, -1e30)
+        weights = jax.nn.softmax(logits) * keep / (1 - rate)
+        return jnp.einsum("bhts,bshd->bthd", weights, value)
+
+    def ours(query, key, value):
+        return attention.attend(query, key, value, mask, None, keep, rate)
+
+    np.testing.assert_allclose(ours(*arrays), formula(*arrays), atol=1e-5)
+    given, expected = (jax.vjp(f, *arrays)[1](towards) for f in (ours, formula))
+    for one, other in zip(given, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_layer_drops_weights_and_keeps_their_mean():
+    """The layer is linear in the weights after the softmax: over many draws it is what it is without dropout."""
+    module = Attention(Layer(num_heads=H, mlp_width=D, attention_dropout=0.4))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6, D)), jnp.float32)
+    params = module.init(jax.random.key(0), x, None, True)
+    whole = module.apply(params, x, None, True)
+    draw = jax.vmap(lambda key: module.apply(params, x, None, False, rngs={"dropout": key}))
+    draws = draw(jax.random.split(jax.random.key(1), 4000))
+    assert draws.std(axis=0).min() > 0
+    error = (draws.mean(axis=0) - whole) / (draws.std(axis=0) / len(draws) ** 0.5)
+    assert abs(error).max() < 5
+
+
+def test_with_dropout_cudnn_is_not_asked(monkeypatch):
+    arrays, _ = _arrays(5)
+    monkeypatch.setattr(attention.jax.nn, "dot_product_attention", lambda *_, **__: pytest.fail("cuDNN was asked"))
+    keep = jnp.ones((B, H, 5, 5), bool)
+    np.testing.assert_allclose(
+        attention.attend(*arrays, None, "cudnn", keep, 0.5), 2 * attention.attend(*arrays, None, None), rtol=1e-6
+    )
 
 
 def _device(version, capability=""):
