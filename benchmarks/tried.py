@@ -41,9 +41,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    names = options.races.split(",")
+    if unknown := set(names) - set(RACES):
+        parser.error(f"unknown races: {', '.join(sorted(unknown))}; there are {', '.join(RACES)}")
     hold_threads(options.threads)
     report: dict[str, Any] = {"machine": machine.describe("cpu", options.threads), "rows": []}
-    for name in options.races.split(","):
+    for name in names:
         forms, arguments, verdict = RACES[name]()
         report["rows"] += [{"race": name, "verdict": verdict, **row} for row in race(forms, arguments, options.rounds)]
         print(markdown(report["rows"][-len(forms) :]), flush=True)
@@ -159,12 +162,25 @@ def _info_nce() -> Race:
     )
 
 
-def _dilated() -> Race:
+def _linear() -> Race:
+    """The input projection of a BiLSTM."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((4000, 256), np.float32), rng.standard_normal((256, 1024), np.float32) / 16
+
+    def derived(x: Array, kernel: Array) -> Array:
+        return jnp.dot(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+    forms = {"JAX's gradient": derived, "a gradient of its own": partial(dot, dtype=jnp.dtype("bfloat16"))}
+    return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), "kept: its own gradient"
+
+
+def _dilated(dtype: str, verdict: str) -> Race:
     rng, (B, T, C), r = np.random.default_rng(0), (8, 200, 256), 2
     x, kernel = rng.standard_normal((B, T, C), np.float32), rng.standard_normal((3, C, C), np.float32) / 30
 
     def convolution(x: Array, kernel: Array) -> Array:
         numbers = ("NWC", "WIO", "NWC")
+        x, kernel = x.astype(dtype), kernel.astype(dtype)
         return lax.conv_general_dilated(x, kernel, (1,), "SAME", rhs_dilation=(r,), dimension_numbers=numbers)
 
     def padded(x: Array) -> list[Array]:
@@ -173,14 +189,14 @@ def _dilated() -> Race:
 
     def windows(x: Array, kernel: Array) -> Array:
         taken = jnp.concatenate(padded(x), axis=-1).reshape(-1, 3 * C)
-        return dot(taken, kernel.reshape(3 * C, C), jnp.dtype("float32")).reshape(B, T, C)
+        return dot(taken, kernel.reshape(3 * C, C), jnp.dtype(dtype)).reshape(B, T, C)
 
     def taps(x: Array, kernel: Array) -> Array:
-        parts = [dot(y.reshape(-1, C), kernel[tap], jnp.dtype("float32")) for tap, y in enumerate(padded(x))]
+        parts = [dot(y.reshape(-1, C), kernel[tap], jnp.dtype(dtype)) for tap, y in enumerate(padded(x))]
         return sum(parts[1:], parts[0]).reshape(B, T, C)
 
     forms = {"convolution": convolution, "a product over windows": windows, "a product for each tap": taps}
-    return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), "no gain: convolution stays"
+    return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), verdict
 
 
 def _windows() -> Race:
@@ -216,7 +232,9 @@ RACES: dict[str, Callable[[], Race]] = {
     "attention with dropout": _dropped_attention,
     "norms in a step": _norms,
     "info_nce": _info_nce,
-    "tcn convolution": _dilated,
+    "linear layer (bfloat16)": _linear,
+    "tcn convolution (float32)": partial(_dilated, "float32", "no difference: a product over windows"),
+    "tcn convolution (bfloat16)": partial(_dilated, "bfloat16", "kept: a product over windows"),
     "windows of samples": _windows,
     "counting valid samples": _counting,
 }

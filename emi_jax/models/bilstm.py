@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from emi_jax.models.dense import Dense
+from emi_jax.models.dense import Dense, dot, kernel_gradient
 
 # Of the gates i, f, g, o: sigmoid(x) = 1/2 + tanh(x/2)/2, so that one tanh evaluates all four.
 _HALVES = (0.5, 0.5, 1.0, 0.5)
@@ -84,8 +84,9 @@ def bidirectional_lstm(
     bias = bias * halves[None, :]
 
     x, mask = jnp.swapaxes(x, 0, 1), jnp.swapaxes(mask, 0, 1)
+    T, B, D = x.shape
     forward, backward = (
-        _dot(inputs, input_kernel[n], ((2,), (0,)), dtype=dtype) + bias[n][None, None, :]
+        (dot(inputs.reshape(T * B, D), input_kernel[n], jnp.dtype(dtype)) + bias[n][None, :]).reshape(T, B, 4 * hidden)
         for n, inputs in enumerate((x, x[::-1]))
     )
     forward, backward = _recurrence(dtype, forward, backward, recurrent_kernel, jnp.stack([mask, mask[::-1]], axis=1))
@@ -115,7 +116,7 @@ def _recurrence_forward(
     def step(carry: tuple[Array, Array], inputs: Any) -> tuple[Any, Any]:
         h, c = carry
         *from_x, valid = inputs
-        activations = jnp.tanh(jnp.stack(from_x) + _dot(h, weights, ((2,), (1,)), ((0,), (0,)), dtype=dtype))
+        activations = jnp.tanh(jnp.stack(from_x) + _dot(h, weights))
         i, f, g, o = _gates(activations)
         new_c = f * c + i * g
         h = jnp.where(valid[..., None], o * jnp.tanh(new_c), h)
@@ -151,11 +152,11 @@ def _recurrence_backward(
         dh = dh + jnp.stack(from_above)
         dc = dc + dh * c_from_h
         d_gates = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slopes
-        through = _dot(d_gates, weights, ((2,), (1,)), ((0,), (0,)), dtype=dtype)
+        through = _dot(d_gates, weights)
         return (through + jnp.where(valid, 0, dh), dc * kept), (d_gates[0], d_gates[1])
 
     _, d_gates = lax.scan(step, (start,) * 2, (*cotangents, slopes, c_from_h, kept, valid), reverse=True)
-    d_kernel = [_dot(previous_h[:, n], d_gates[n], ((0, 1), (0, 1)), dtype=dtype) for n in range(2)]
+    d_kernel = [kernel_gradient(_rows(previous_h[:, n], dtype), _rows(d_gates[n], dtype)) for n in range(2)]
     return *d_gates, jnp.stack(d_kernel), None
 
 
@@ -172,8 +173,16 @@ def _start(like: Array, kernel: Array) -> Array:
     return jnp.zeros_like(like, jnp.float32, shape=(2, like.shape[-2], kernel.shape[1]))
 
 
-def _dot(x: Array, y: Array, contract: Any, batch: Any = ((), ()), *, dtype: DTypeLike) -> Array:
-    return lax.dot_general(x.astype(dtype), y.astype(dtype), (contract, batch), preferred_element_type=jnp.float32)
+def _rows(x: Array, dtype: DTypeLike) -> Array:
+    """[T, B, D] to [T * B, D], rounded."""
+    return x.astype(dtype).reshape(-1, x.shape[-1])
+
+
+def _dot(x: Array, weights: Array) -> Array:
+    """Multiplies x [2, B, D] with the weights [2, D, E] of its direction, in their dtype."""
+    return lax.dot_general(
+        x.astype(weights.dtype), weights, (((2,), (1,)), ((0,), (0,))), preferred_element_type=jnp.float32
+    )
 
 
 def _orthogonal_gates(key: Array, shape: tuple[int, int, int], dtype: Any = jnp.float32) -> Array:

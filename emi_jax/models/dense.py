@@ -60,15 +60,25 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     gradient = gradient.astype(dtype)
-    into_x = _product(gradient, kernel.astype(dtype), 1, 1)
-    if x.dtype == jnp.bfloat16:
-        into_kernel = jax.lax.platform_dependent(x, gradient, cpu=_laid_out_product, default=_transposed_product)
-    else:
-        into_kernel = _transposed_product(x, gradient)
-    return into_x, into_kernel
+    return _product(gradient, kernel.astype(dtype), 1, 1), kernel_gradient(x, gradient)
 
 
 dot.defvjp(_forward, _backward)
+
+
+def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The gradient into the kernel of a product: x^T @ gradient, summed in float32.
+
+    Args:
+        x: `[N, D_in]`, rounded to the dtype in which the product is taken.
+        gradient: into the product's result, `[N, D_out]`, like x.
+
+    Returns:
+        float32 `[D_in, D_out]`.
+    """
+    if x.dtype == jnp.bfloat16:
+        return jax.lax.platform_dependent(x, gradient, cpu=_laid_out_product, default=_transposed_product)
+    return _transposed_product(x, gradient)
 
 
 def _product(left: jax.Array, right: jax.Array, left_axis: int, right_axis: int) -> jax.Array:
