@@ -115,6 +115,8 @@ class Experiment:
         steps = config.epochs * plan.steps
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
         step, progress = self._begin(rate)
+        trees = progress.state.params, progress.state.frozen
+        log.info("parameters: %s trained, %s frozen", *(f"{parameters.count(tree):,}" for tree in trees))
         if is_first() and not (initial := self.workdir.path / INITIAL).exists():
             self.encoders.save(initial, jax.device_get(progress.state.evaluated["towers"]))
         checkpoints = self._checkpoints()
@@ -255,7 +257,6 @@ class Experiment:
         config = self.config.train
         params = self.stage.init(jax.random.PRNGKey(config.seed), self.encoders.params)
         trained, frozen = parameters.split(params, config.frozen, "config.train.frozen")
-        log.info("parameters: %s trained, %s frozen", *(f"{parameters.count(tree):,}" for tree in (trained, frozen)))
         optimizer = adamw(
             trained,
             rate,
