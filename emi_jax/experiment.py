@@ -207,12 +207,12 @@ class Experiment:
             parameters.fingerprint(towers),
             self.encoders.preprocessing,
             self.dataset.fingerprint,
-            repr((self.transform.shape, self.transform.smallest_crop)),
+            repr(self.transform.shape),
             corruption.settings(),
         )
         cache = FeatureCache(folder, hashlib.sha256(" ".join(facts).encode()).hexdigest())
         transforms = hurt_on_purpose or {
-            name: self.transform if name == CLEAN else dataclasses.replace(self.transform, augment=True, corrupt=1.0)
+            name: self.transform if name == CLEAN else dataclasses.replace(self.transform, corrupt=1.0)
             for name in self._renditions(split)
         }
         missing = {seed: name for seed, name in enumerate(transforms) if not cache.has(split, name)}

@@ -15,13 +15,15 @@ SNR_DB = (0.0, 20.0)
 """Lowest and highest signal-to-noise ratio of the noise that is added to a voice."""
 COVERED = (0.5, 0.9)
 """Smallest and largest part of a face's height and width that an occluder covers."""
+SILENT_DB = 40.0
+"""How far below its loudest 20 ms a part of a voice counts as silent of itself."""
 SEGMENT = (0.25, 1.0)
 """Shortest and longest segment, as a part of the clip's valid steps."""
 
 
 def settings() -> str:
     """The numbers above, on which a kept rendition depends."""
-    return repr({"snr_db": SNR_DB, "covered": COVERED, "segment": SEGMENT})
+    return repr({"snr_db": SNR_DB, "covered": COVERED, "segment": SEGMENT, "silent_db": SILENT_DB})
 
 
 def segment(rng: np.random.Generator, mask: np.ndarray) -> slice:
@@ -126,11 +128,11 @@ def add_noise(rng: np.random.Generator, audio: np.ndarray, loudness: float) -> N
     audio[:] = np.clip(audio.astype(np.float32) + noise, -32768, 32767)
 
 
-def audible(audio: np.ndarray, mask: np.ndarray, below_db: float = 40.0) -> np.ndarray:
-    """Samples that are valid and not silent of themselves, bool [S]: at most `below_db` under the loudest 20 ms."""
+def audible(audio: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Samples that are valid and not silent of themselves, bool [S]: less than `SILENT_DB` under the loudest 20 ms."""
     signal = np.where(mask, audio, 0) / np.float32(32768)
     loudness = librosa.feature.rms(y=signal, frame_length=2 * FRAME, hop_length=FRAME)[0]
-    loud = loudness > loudness.max() * 10 ** (-below_db / 20)
+    loud = loudness > loudness.max() * 10 ** (-SILENT_DB / 20)
     return mask & np.repeat(loud, FRAME)[: len(audio)]
 
 

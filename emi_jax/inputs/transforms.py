@@ -63,10 +63,9 @@ class ClipTransform:
     Attributes:
         shape: the fixed shapes.
         tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
-        augment: training: random frames, crop, flip and stretch of audio. Otherwise the result depends on the
-            example alone.
+        augment: training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
-        corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`); needs `augment`.
+        corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`).
     """
 
     shape: InputShape
@@ -108,17 +107,17 @@ class ClipTransform:
             "transcript": b"",
             "labels": np.full(self.shape.num_labels, np.nan, np.float32),
         }
-        arrays = dataclasses.replace(self, augment=False)(empty, np.random.default_rng(0), -1)
+        arrays = dataclasses.replace(self, augment=False, corrupt=0.0)(empty, np.random.default_rng(0), -1)
         return arrays | {"valid": np.asarray(False)}
 
     def _hurts(self, rng: np.random.Generator, mask: np.ndarray) -> bool:
-        return bool(self.augment and mask.any() and rng.random() < self.corrupt)
+        return bool(mask.any() and rng.random() < self.corrupt)
 
     def _vision(self, example: Example, rng: np.random.Generator) -> Arrays:
         size, found = self.shape.image_size, np.asarray(example["face_found"])
         frames = np.zeros((self.shape.num_frames, size, size, 3), np.uint8)
         mask = np.zeros(self.shape.num_frames, bool)
-        picks = spread(len(found), self.shape.num_frames, rng if self.augment else None)
+        picks = pick_frames(found, self.shape.num_frames, rng if self.augment else None)
         mask[: len(picks)] = found[picks]
         crop, flip = (
             (_crop(rng, self.smallest_crop), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
@@ -137,9 +136,7 @@ class ClipTransform:
         taken = samples[start : start + length]
         audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
         audio[: len(taken)] = taken
-        clean, judged = np.ones(length, bool), mask
-        if self.augment and self.corrupt:
-            judged = corruption.audible(audio, mask)
+        clean, judged = np.ones(length, bool), corruption.audible(audio, mask)
         if self._hurts(rng, mask):
             audio, clean = corruption.hurt_voice(rng, audio, mask)
         return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_judged": judged}
@@ -205,6 +202,21 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
         prefix = mask.removesuffix("_mask")
         cut |= {name: array[:, :kept] for name, array in batch.items() if name.startswith(prefix)}
     return cut
+
+
+def pick_frames(found: np.ndarray, places: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Which of a clip's pictures are read: spread over all of them, or over those with a face where none was hit.
+
+    Args:
+        found: bool, one for each picture: a face was found in it.
+        places: how many are read at most.
+        rng: draws them; None takes the middles of equal parts.
+    """
+    picks = spread(len(found), places, rng)
+    if found[picks].any():
+        return picks
+    faces = np.flatnonzero(found)
+    return faces[spread(len(faces), places, rng)] if faces.size else picks
 
 
 def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emi_jax.inputs.transforms import spread
+from emi_jax.inputs.transforms import pick_frames
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import Prediction
 from emi_jax.report import page
@@ -113,7 +113,7 @@ def _voice(prediction: Prediction) -> np.ndarray:
 
 def _picks(prediction: Prediction) -> np.ndarray:
     """Which of the clip's pictures the model was given."""
-    return spread(len(prediction.example["face_found"]), len(prediction.arrays["frame_mask"]), None)
+    return pick_frames(np.asarray(prediction.example["face_found"]), len(prediction.arrays["frame_mask"]), None)
 
 
 def _times(prediction: Prediction) -> np.ndarray:

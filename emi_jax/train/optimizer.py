@@ -9,7 +9,7 @@ import optax
 from emi_jax.errors import UserError
 from emi_jax.train.parameters import first_match
 
-NOT_DECAYED = r"(bias|scale|logit_scale|embedding|embeddings|token|queries)$"
+NOT_DECAYED = r"(bias|scale|magnitude|embedding|positions|types|token|queries|hidden_step|missing)$"
 """Biases, norms, temperatures and learned tables keep their size."""
 
 

@@ -112,6 +112,39 @@ def test_frames_without_a_face_are_no_valid_steps(tokenizer):
     assert arrays["frames"][1].any()
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_face_between_the_frames_of_the_spread_is_read(augment, tokenizer):
+    found = np.isin(np.arange(40), (4, 6))  # the spread's middles are 5, 15, 25 and 35
+    example = make_example(np.random.default_rng(0), "x", frames=40) | {"face_found": found}
+    for seed in range(20):
+        arrays = ClipTransform(SHAPE, tokenizer, augment=augment)(example, np.random.default_rng(seed), 0)
+        assert arrays["present"][0]
+        assert arrays["frames"][arrays["frame_mask"]].any()
+
+
+def test_what_is_hurt_on_purpose_lies_where_the_clip_does(tokenizer):
+    """Without augmentation: the feature cache lays segments of hurt renditions into the clean one."""
+    example = make_example(np.random.default_rng(0), "x", samples=12000)
+    clean = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    touched = set()
+    for seed in range(10):
+        hurt = ClipTransform(SHAPE, tokenizer, corrupt=1.0)(example, np.random.default_rng(seed), 0)
+        for name, flags in (("frames", "frame_clean"), ("audio", "audio_clean"), ("tokens", "token_clean")):
+            if not hurt[flags].all():
+                touched.add(name)
+            np.testing.assert_array_equal(hurt[name][hurt[flags]], clean[name][hurt[flags]])
+    assert touched == {"frames", "audio", "tokens"}
+
+
+def test_silence_of_its_own_is_not_judged_in_a_clean_clip_either(tokenizer):
+    example = make_example(np.random.default_rng(0), "x", samples=8000)
+    example["audio"][4000:] = 0
+    arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
+    assert arrays["audio_mask"].all()
+    assert arrays["audio_judged"][:3000].all()
+    assert not arrays["audio_judged"][5000:].any()
+
+
 def test_one_crop_and_one_flip_for_all_frames_of_a_clip(tokenizer):
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     encoded = cv2.imencode(".png", picture)[1].tobytes()
