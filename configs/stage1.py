@@ -40,7 +40,7 @@ def demo(config: ConfigDict) -> None:
     config.loss.audio = 0.3  # the pairs share the text tower: at 0.5 the face learnt less than at 0.1
     config.train.batch_size = 16  # many small steps teach the face more than few large ones
     config.train.learning_rate = 5e-4
-    config.train.epochs = 20
+    config.train.epochs = 25
     config.train.evaluate_every = 5.0
     config.train.save_every = 5.0
 

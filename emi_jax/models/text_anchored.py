@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
 from emi_jax.models.decoder import Attention, sinusoids
 from emi_jax.models.dense import Dense
+from emi_jax.models.gelu import gelu
 from emi_jax.models.quality import masked_mean, unweighted, valid_steps
 from emi_jax.models.transformer import LayerNorm
 
@@ -64,7 +65,7 @@ class TextAnchored(nn.Module):
             answer = self._ask(name, x[TEXT], x[name], mask[name], deterministic)
             pooled.append(masked_mean(LayerNorm(name=f"{name}_norm")(answer), mask[TEXT]))
         hidden = Dense(self.width, dtype=self.dtype, name="hidden")(jnp.concatenate(pooled, axis=-1))
-        hidden = nn.Dropout(self.dropout, deterministic=deterministic)(jax.nn.gelu(hidden, approximate=False))
+        hidden = nn.Dropout(self.dropout, deterministic=deterministic)(gelu(hidden))
         logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
         return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
 
@@ -86,6 +87,6 @@ class TextAnchored(nn.Module):
             x = x + drop(Attention(self.num_heads, self.dtype, name=f"{prefix}_cross_attention")(y, memory, mask))
             y = LayerNorm(name=f"{prefix}_mlp_norm")(x)
             y = Dense(self.mlp_ratio * self.width, dtype=self.dtype, name=f"{prefix}_mlp_hidden")(y)
-            y = Dense(self.width, dtype=self.dtype, name=f"{prefix}_mlp_output")(jax.nn.gelu(y, approximate=False))
+            y = Dense(self.width, dtype=self.dtype, name=f"{prefix}_mlp_output")(gelu(y))
             x = x + drop(y)
         return x
