@@ -94,6 +94,8 @@ def run(config: ConfigDict) -> None:
     if INPUT.value:
         predict_clips(config, Path(INPUT.value))
         return
+    if PAGES.value:
+        raise UserError("--pages is for new clips: say which, with --mode=predict --input=CLIPS")
     dataset = open_data(config)
     split = chosen_split(config, dataset)
     if study := config.get("study"):
@@ -105,13 +107,15 @@ def run(config: ConfigDict) -> None:
         return
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
     if MODE.value == "extract":
-        for split in dataset.splits:
-            experiment.extract(split)
+        for name in [SPLIT.value] if SPLIT.value else dataset.splits:
+            experiment.extract(name)
         return
     if MODE.value == "train":
         experiment.train()
         if config.stage == "alignment":
             log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
+    else:
+        experiment.workdir.check_use(config.to_dict())
     if not is_first():  # it takes its part in what the first one computes and writes below
         experiment.evaluator(split).gather(experiment.best())
         return
@@ -148,6 +152,14 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     """Predicts new clips: a table, a CSV, a JSON file for each clip, and a page for each on request."""
     if MODE.value != "predict":
         raise UserError(f"--input={path} is for --mode=predict")
+    if SPLIT.value:
+        raise UserError(f"--split={SPLIT.value} and --input={path}: predict either a split or new clips")
+    overridden = config_flags.get_override_values(flags.FLAGS["config"])
+    if ignored := sorted(set(overridden) - {"root", "workdir"}):
+        raise UserError(
+            f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
+            "trained; leave it out, or train another run with it"
+        )
     sources = find_clips(path)
     began = time.perf_counter()
     workdir = Path(WORKDIR.value or config.workdir)

@@ -28,12 +28,12 @@ from emi_jax.models.heads import switch_head
 from emi_jax.report import studies, svg, tables
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train.seeds import evaluate_seeds, seed_scores, train_seeds
+from emi_jax.train.workdir import FREE
 
 FULL = "full"
 """The cell with which the others are compared."""
 SECTIONS = ("init_from", "data", "model", "train", "features", "loss")
 """What of a config decides a cell's result."""
-FREE = (("train", "seed"), ("train", "log_every"), ("train", "save_every"), ("train", "keep"))
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,19 @@ def cells(config: ConfigDict) -> list[Cell]:
     """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
 
     `{config.FIELD}` in a text stands for a field of the grid's config. A head of another name takes those of the fields
-    that it has.
+    that it has. A cell of modalities that the config does not use is left out.
 
     Raises:
-        UserError: a change names a section that is not there.
+        UserError: a change names a section that is not there; there is no feature cache.
     """
-    return [Cell(name, title, _changed(config, name, changes)) for name, title, changes in config.grid.cells]
+    if not config.features.dir:
+        raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
+    made = [Cell(name, title, _changed(config, name, changes)) for name, title, changes in config.grid.cells]
+    used = set(config.model.modalities)
+    fit = [cell for cell in made if set(cell.config.model.head.get("modalities", used)) <= used]
+    if left_out := [cell.title for cell in made if cell not in fit]:
+        log.info("left out, since only %s are in use: %s", ", ".join(sorted(used)), "; ".join(left_out))
+    return fit
 
 
 def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) -> ConfigDict:
@@ -207,7 +214,7 @@ def _goals(told: Mapping[str, Any]) -> np.ndarray:
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
     """A hash of all that decides a cell's result, encoders' files included."""
     config = json.loads(json.dumps(cell.config.to_dict()))
-    for section, field in FREE:
+    for section, field in (name.split(".") for name in (*FREE, "train.seed")):
         del config[section][field]
     named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]
     files = sorted(path for source in named if source for path in Path(source).glob("**/*.safetensors"))

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders import INITIAL, TRAINED, Encoders, open_encoders
 from emi_jax.errors import UserError
-from emi_jax.from_config import build_stage, build_transform, check_clips, check_shares, used_modalities
+from emi_jax.from_config import build_stage, build_transform, check_clips, check_shares, interval, used_modalities
 from emi_jax.inputs import corruption
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, rows
@@ -84,7 +84,6 @@ class Experiment:
         """
         mapping = Mapping(config.train.mapping, devices)
         folder = Workdir(workdir, writes=is_first())
-        check_shares(config.train.batch_size, mapping.num_devices, config.train.accumulation)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
@@ -107,12 +106,15 @@ class Experiment:
     def train(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
+        check_shares(config.batch_size, self.mapping.num_devices, config.accumulation)
         check_clips(self.dataset, self.config.stage, self.transform.shape.modalities)
         self.workdir.write_config(self.config.to_dict())
         self.workdir.write_json("dataset.json", self.dataset.description())
         examples, transform = self.inputs("train", augment=True)
         plan = Epochs(len(examples), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
+        log_every = interval(config, "log_every", 1)
+        evaluate_every, save_every = (interval(config, name, plan.steps) for name in ("evaluate_every", "save_every"))
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
         step, progress = self._begin(rate)
         trees = progress.state.params, progress.state.frozen
@@ -135,7 +137,7 @@ class Experiment:
         source, clock = to_device(host, self.mapping.put), Clock()
         rates = np.asarray(rate(np.arange(steps + 1)))  # at once: what is logged later costs the devices nothing
         hook_log = Log(
-            every=config.log_every,
+            every=log_every,
             steps=steps,
             first_step=first_step,
             batch_size=config.batch_size,
@@ -145,13 +147,12 @@ class Experiment:
             workdir=self.workdir,
             shows=is_first(),
         )
-        every = round(config.evaluate_every * plan.steps)
         valid, goal = self.evaluator("valid"), self.stage.goal
-        evaluate = Evaluate(every, steps, valid, goal, hook_log, checkpoints, rng, self.workdir)
-        profile = Profile(config.profile, first_step + 1, self.workdir.path / "trace")
+        evaluate = Evaluate(evaluate_every, steps, valid, goal, hook_log, checkpoints, rng, self.workdir)
+        profile = Profile(config.profile, first_step + 1, steps, self.workdir.path / "trace")
         try:
             with StopSignal() as stop:
-                save = Save(round(config.save_every * plan.steps), steps, hook_log, checkpoints, rng, stop)
+                save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
                 hooks: list[Hook] = [profile, hook_log, evaluate, save]
                 state = fit(step, state, source, rng, hooks, clock, first_step=first_step, steps=steps)
         finally:
@@ -176,7 +177,14 @@ class Experiment:
     def evaluator(self, split: str, function: Forward | None = None) -> Evaluator:
         """An evaluator of the stage, or of another function of (params, batch), on a split of the dataset."""
         examples, transform = self.inputs(split, augment=False)
-        return Evaluator(self.stage, self.mapping, examples, transform, self.config.train.batch_size, split, function)
+        return self._evaluator(split, examples, transform, function)
+
+    def _evaluator(
+        self, split: str, examples: RandomAccess, transform: Transform, function: Forward | None
+    ) -> Evaluator:
+        batch_size = self.config.train.batch_size
+        check_shares(batch_size, self.mapping.num_devices, 1)
+        return Evaluator(self.stage, self.mapping, examples, transform, batch_size, split, function)
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The names of clips by their rows in a split, padding left out."""
@@ -236,8 +244,7 @@ class Experiment:
             steps = cast(Intensity, self.stage).encode(towers, batch)
             return {k: v.astype(jnp.float16) if k.endswith("/features") else v for k, v in steps.items()}
 
-        batch_size, examples = self.config.train.batch_size, self.dataset.split(split)
-        return Evaluator(self.stage, self.mapping, examples, self.transform, batch_size, split, features)
+        return self._evaluator(split, self.dataset.split(split), self.transform, features)
 
     def _renditions(self, split: str) -> list[str]:
         return [CLEAN, *map(hurt, range(self.config.features.renditions if split == "train" else 0))]
@@ -248,6 +255,11 @@ class Experiment:
         if not self.config.get("features", {}).get("dir"):
             log.info("%s: clips, encoded in every step", split)
             return self.dataset.split(split), dataclasses.replace(self.transform, augment=augment, corrupt=corrupt)
+        if corrupt and not self.config.features.renditions:
+            raise UserError(
+                f"config.train.corrupt={corrupt} takes hurt steps from the feature cache, and there are none with "
+                "config.features.renditions=0; take 1 or more, or config.train.corrupt=0"
+            )
         cached = self.extract(split).read(split, self._renditions(split))
         log.info("%s: features from %s", split, self.config.features.dir)
         return cached, CachedTransform(self.transform.shape.modalities, cached[0].rendition(0), corrupt)

@@ -63,6 +63,22 @@ def check_shares(batch_size: int, devices: int, chunks: int) -> None:
         )
 
 
+def interval(train: ConfigDict, name: str, steps: int) -> int:
+    """How many steps lie between two events of a run: `train.<name>` times `steps`, and one at least.
+
+    Args:
+        train: the section `train`.
+        name: of a field that counts in units of `steps`.
+        steps: one unit; those of an epoch for a field in epochs.
+
+    Raises:
+        UserError: the field is not positive.
+    """
+    if not train[name] > 0:
+        raise UserError(f"config.train.{name}={train[name]:g} should be positive")
+    return max(1, round(train[name] * steps))
+
+
 def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None:
     """Holds the clips of a dataset against what a stage is trained on.
 
@@ -116,6 +132,8 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         return Alignment(pairs, example, config.loss.to_dict())
     modalities, fields = transform.shape.modalities, model.head.to_dict()
     given = {"modalities": modalities, "dtype": dtype, **fields}
+    if unused := set(given["modalities"]) - set(modalities):
+        raise UserError(f"config.model.head.modalities: {', '.join(sorted(unused))} is not in config.model.modalities")
     try:
         head = build_head(given.pop("name"), num_labels=len(label_names), **given)
     except ValueError as error:

@@ -115,6 +115,7 @@ class Predictor:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
         if config["stage"] == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
+        config["model"]["attention"] = "auto"  # what the run was trained with may not be had here
         experiment = Experiment.open(ConfigDict(config), Dataset.described(**told), folder, devices)
         return cls(experiment, experiment.best(), batch_size)
 

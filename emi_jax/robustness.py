@@ -26,13 +26,13 @@ from emi_jax.report import studies, svg, tables
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train.seeds import evaluate_seeds, seed_goals
 
-Hurt = Callable[[Arrays, np.random.Generator, float, int], Arrays]
+Hurt = Callable[[Arrays, np.random.Generator, float, ClipTransform], Arrays]
 SHOWN = ("pearson", "weight", "share", "reliability")
 
 log = logging.getLogger(__name__)
 
 
-def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, mask_token: int) -> Arrays:
+def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
     """Covers this share of the height and width of every face, at one place of the clip."""
     frames = arrays["frames"].copy()
     rows, columns = (round(side * severity) for side in frames.shape[1:3])
@@ -41,14 +41,14 @@ def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, mask_toke
     return arrays | {"frames": frames}
 
 
-def drop_frames(arrays: Arrays, rng: np.random.Generator, severity: float, mask_token: int) -> Arrays:
+def drop_frames(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
     """Takes this share of the frames away; one always stays."""
     mask, valid = arrays["frame_mask"].copy(), np.flatnonzero(arrays["frame_mask"])
     mask[rng.permutation(valid)[: min(round(severity * len(valid)), max(len(valid) - 1, 0))]] = False
     return arrays | {"frame_mask": mask, "frame_judged": mask}
 
 
-def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, mask_token: int) -> Arrays:
+def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
     """Adds white noise at this signal-to-noise ratio in dB over the whole clip."""
     mask = arrays["audio_mask"]
     signal = arrays["audio"].astype(np.float32)
@@ -58,13 +58,13 @@ def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, mask_to
     return arrays | {"audio": audio}
 
 
-def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, mask_token: int) -> Arrays:
+def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
     """Puts other words of the clip's own, or the mask token, in the place of this share of the words."""
     tokens, words = arrays["tokens"].copy(), np.flatnonzero(arrays["token_judged"])
     wrong = rng.permutation(words)[: round(severity * len(words))]
     if len(wrong):
         others = rng.choice(tokens[words], len(wrong))
-        tokens[wrong] = np.where(rng.random(len(wrong)) < 0.5, others, mask_token)
+        tokens[wrong] = np.where(rng.random(len(wrong)) < 0.5, others, clean.mask_token)
     return arrays | {"tokens": tokens}
 
 
@@ -76,7 +76,7 @@ class Defect:
         modality: the one that it hurts.
         unit: of the severities, for the axis.
         severities: from harmless to bad; None is the clean clip.
-        hurt: (arrays of a clip, rng, severity, mask token) -> hurt arrays; None hides the modality.
+        hurt: (arrays of a clip, rng, severity, the transform that made them) -> hurt arrays; None hides the modality.
     """
 
     modality: str
@@ -112,7 +112,7 @@ class HurtTransform:
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
         """The hurt arrays of one clip, without the batch axis."""
         arrays = self.clean(example, rng, index)
-        return self.hurt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean.mask_token)
+        return self.hurt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,6 +69,17 @@ def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
     assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
 
 
+def test_cells_of_modalities_that_are_not_in_use_are_left_out():
+    config = shipped.get_config()
+    config.model.modalities = ("vision", "text")
+    names = [cell.name for cell in ablation.cells(config)]
+    assert {"vision", "text", "vision-text"} < set(names)
+    assert not {"audio", "vision-audio", "audio-text"} & set(names)
+    config.features.dir = ""
+    with pytest.raises(UserError, match="a study reads cached features: name a folder"):
+        ablation.cells(config)
+
+
 def test_student_interval_is_scipys():
     values = np.array([0.61, 0.64, 0.66, 0.6, 0.63])
     mean, ends = ablation.t_interval(values)

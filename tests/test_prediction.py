@@ -140,6 +140,20 @@ def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
     assert all(name in printed[0] for name in NAMES)
 
 
+def test_a_run_predicts_on_devices_that_could_not_share_its_batch(trained):
+    experiment, folder = trained
+    devices = jax.devices()[:3]
+    assert experiment.config.train.batch_size % len(devices)
+    examples = [make_example(np.random.default_rng(0), name) for name in "abcd"]
+    one, three = (
+        {prediction.id: prediction.intensities for prediction in Predictor.load(folder, devices=used).predict(examples)}
+        for used in (devices[:1], devices)
+    )
+    assert one.keys() == three.keys() == set("abcd")
+    for name, intensities in one.items():
+        assert three[name] == pytest.approx(intensities, abs=1e-5)
+
+
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"no trained run in .*config.json is not there"):
         Predictor.load(tmp_path)

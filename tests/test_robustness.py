@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import jax
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from configs import robustness as shipped
 from emi_jax import robustness
+from emi_jax.inputs.transforms import ClipTransform, InputShape
 from tests.configs import shrink
-from tests.fakes import make_dataset
+from tests.fakes import make_dataset, make_example
 
 MASK = 4
 
@@ -31,7 +33,8 @@ def arrays():
 
 
 def hurt(name, arrays, severity, seed=0):
-    return robustness.DEFECTS[name].hurt(arrays, np.random.default_rng(seed), severity, MASK)
+    clean = types.SimpleNamespace(mask_token=MASK)
+    return robustness.DEFECTS[name].hurt(arrays, np.random.default_rng(seed), severity, clean)
 
 
 @pytest.mark.parametrize("name", [name for name, defect in robustness.DEFECTS.items() if defect.hurt])
@@ -74,6 +77,14 @@ def test_words_are_mistaken_and_special_tokens_are_not(arrays):
     np.testing.assert_array_equal(tokens[~words], arrays["tokens"][~words])
     assert (tokens[words] == MASK).any()
     assert set(tokens[words]) <= {MASK, *arrays["tokens"][words]}
+
+
+def test_a_voice_is_hurt_where_no_words_are_read():
+    shape = InputShape(6, ("audio",), num_frames=1, image_size=8, num_samples=8000, num_tokens=4)
+    clean = ClipTransform(shape, tokenizer=None)
+    example, rng = make_example(np.random.default_rng(0), "x"), np.random.default_rng(0)
+    arrays = robustness.HurtTransform(clean, robustness.DEFECTS["noisy voice"].hurt, 0.0)(example, rng, 0)
+    assert (arrays["audio"] != clean(example, rng, 0)["audio"]).any()
 
 
 def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):

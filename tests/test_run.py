@@ -27,6 +27,10 @@ ROOT = Path(__file__).parents[1]
         (("--config=configs/stage1.py", "--config.train.flavour=8"), "the config has no such field: 'flavour'"),
         (("--config=configs/stage1.py", "--config.train.batch_size=many"), "many"),
         (("--config=configs/stage1.py", "--mode=dance"), "dance"),
+        (
+            ("--config=configs/stage2.py", "--mode=predict", "--input=run.py", "--config.data.seconds=9"),
+            "--config.data.seconds does nothing with --input",
+        ),
         (("--config=configs/stage1.py", "train"), "unexpected argument 'train'"),
         (
             ("--config=configs/stage1.py", "--config.data.corpus=folder", "--config.data.dir={tmp}/none"),
@@ -47,6 +51,19 @@ def test_wrong_input_is_one_clear_line(arguments, expected, tmp_path):
 @pytest.fixture
 def parsed():
     run.flags.FLAGS(["run.py"])
+
+
+def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
+    config = stage2.get_config()
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    with flagsaver.flagsaver(pages=True), pytest.raises(UserError, match="--pages is for new clips"):
+        run.run(config)
+    with (
+        flagsaver.flagsaver(mode="predict", input=str(clip), split="test"),
+        pytest.raises(UserError, match="predict either a split or new clips"),
+    ):
+        run.run(config)
 
 
 def test_after_stage_1_the_next_command_takes_its_result_and_data():

@@ -35,7 +35,7 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     notes = (
         [] if transcripts else ["no transcripts: give them with --transcripts=FILE.csv, or all clips are without words"]
     )
-    texts = read_transcripts(transcripts) if transcripts else {}
+    texts = {_full(name): text for name, text in read_transcripts(transcripts).items()} if transcripts else {}
     subjects = _subjects(source / "subjects.csv")
 
     clips: list[ClipSource] = []
@@ -82,7 +82,7 @@ class _Files:
     def clip(
         self, name: str, split: str, labels: tuple[float, ...], texts: dict[str, str], subjects: dict[str, str]
     ) -> ClipSource:
-        name = name.zfill(5) if name.isdigit() else name  # spreadsheets drop the leading zeros
+        name = _full(name)
         there = name in self.names()
         return ClipSource(
             id=name,
@@ -96,7 +96,12 @@ class _Files:
         )
 
 
+def _full(name: str) -> str:
+    """A clip's name with the leading zeros that spreadsheets drop."""
+    return name.zfill(5) if name.isdigit() else name
+
+
 def _subjects(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    return {plain_name(row.name): row.cells["Subject"] for row in read_table(path, ["Subject"]).rows}
+    return {_full(plain_name(row.name)): row.cells["Subject"] for row in read_table(path, ["Subject"]).rows}

@@ -42,6 +42,6 @@ def is_first() -> bool:
 
 def _announced() -> bool:
     told = os.environ
-    several_tasks = int(told.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+    several_tasks = any(int(told.get(name, 1)) > 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
     several_workers = "," in told.get("TPU_WORKER_HOSTNAMES", "")
     return "JAX_COORDINATOR_ADDRESS" in told or several_tasks or several_workers

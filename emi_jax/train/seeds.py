@@ -15,7 +15,7 @@ import tqdm
 
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
-from emi_jax.from_config import check_clips
+from emi_jax.from_config import check_clips, check_shares, interval
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
@@ -47,6 +47,7 @@ def train_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
     config, stage, mapping = experiment.config.train, cast(Intensity, experiment.stage), experiment.mapping
     if stage.trained_towers:
         raise UserError("several seeds at once share their encoders: freeze them, --config.train.frozen='^towers/'")
+    check_shares(config.batch_size, mapping.num_devices, config.accumulation)
     check_clips(experiment.dataset, experiment.config.stage, experiment.transform.shape.modalities)
     examples, transform = experiment.inputs("train", augment=True)
     plans = [Epochs(len(examples), config.batch_size, seed) for seed in seeds]
@@ -70,7 +71,7 @@ def train_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
     rngs = mapping.replicate(jnp.stack([jax.random.PRNGKey(seed) for seed in seeds]))
 
     evaluator, best = evaluate_seeds(experiment, "valid"), Best(len(seeds))
-    every = round(config.evaluate_every * plans[0].steps)
+    every = interval(config, "evaluate_every", plans[0].steps)
     streams = [
         batches(examples, transform, plan, seed=seed, steps=steps) for plan, seed in zip(plans, seeds, strict=True)
     ]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile", "train.one_heap")
 """Fields that may change when a run goes on, since they do not touch the result."""
+
+BINDING = re.compile(
+    r"stage|train\.(frozen|ema)|data\.(?!dir|corpus|smallest_crop)|model\.(?!dtype|attention|remat|modality_dropout)"
+)
+"""Fields that must be the run's own when it is evaluated or predicts: they decide how clips are read and modelled."""
 
 
 class Workdir:
@@ -43,20 +48,35 @@ class Workdir:
         Raises:
             UserError: fields differ from those of the run that is in the folder.
         """
-        path = self.path / "config.json"
-        if path.exists():
-            before, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
-            differing = [
-                f"{field} was {before.get(field, 'absent')!r}, is {now.get(field, 'absent')!r}"
-                for field in sorted(before.keys() | now.keys())
-                if before.get(field) != now.get(field) and field not in FREE
-            ]
-            if differing:
-                raise UserError(
-                    f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. "
-                    "Take another --workdir, or delete this one to start anew"
-                )
+        self._compare(
+            config, lambda field: field not in FREE, "Take another --workdir, or delete this one to start anew"
+        )
         self.write_json("config.json", config)
+
+    def check_use(self, config: Mapping[str, Any]) -> None:
+        """Checks that a config with which a trained run is used reads and models clips as the run's own does.
+
+        Raises:
+            UserError: fields differ from those of the run that is in the folder.
+        """
+        self._compare(
+            config,
+            lambda field: bool(BINDING.match(field)),
+            "Use it with the config and preset with which it was trained",
+        )
+
+    def _compare(self, config: Mapping[str, Any], counts: Callable[[str], bool], advice: str) -> None:
+        path = self.path / "config.json"
+        if not path.exists():
+            return
+        before, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
+        differing = [
+            f"{field} was {before.get(field, 'absent')!r}, is {now.get(field, 'absent')!r}"
+            for field in sorted(before.keys() | now.keys())
+            if before.get(field) != now.get(field) and counts(field)
+        ]
+        if differing:
+            raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")
 
     def write_json(self, name: str, content: Any) -> Path:
         """Writes a JSON file in one piece."""

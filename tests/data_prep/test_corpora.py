@@ -20,7 +20,8 @@ def vidmimic2(tmp_path):
         (tmp_path / "test_data" / name).touch()
     write_table(tmp_path / "train_split.csv", ["Filename", *LABELS], ["00001", *[0.5] * 6], ["2", *[0] * 5, ""])
     write_table(tmp_path / "valid_split.csv", ["Filename", *LABELS], ["00003", *[1] * 6])
-    write_table(tmp_path / "words.csv", ["Filename", "Transcript"], ["00001", "hello"], ["00100", "bye"])
+    write_table(tmp_path / "words.csv", ["Filename", "Transcript"], ["1", "hello"], ["00100", "bye"])
+    write_table(tmp_path / "subjects.csv", ["Filename", "Subject"], ["1", "ann"], ["00003", "bob"])
     return tmp_path
 
 
@@ -38,6 +39,7 @@ def test_vidmimic2_is_joined_by_name(vidmimic2):
     assert (first.video, first.audio) == (vidmimic2 / "raw/00001.mp4", vidmimic2 / "audio/00001.mp3")
     assert (first.faces, first.transcript, first.labels) == (None, "hello", (0.5,) * 6)
     assert (second.video, second.faces) == (None, vidmimic2 / "face_images/00002")
+    assert [clip.subject for clip in corpus.clips] == ["ann", "", "bob", "", ""]  # 1 is 00001: spreadsheets drop zeros
     assert math.isnan(second.labels[5])
     assert (test.video, test.labels, test.transcript) == (vidmimic2 / "test_data/raw/00100.mp4", (), "bye")
     assert clips["valid", "00003"].video == vidmimic2 / "raw/00003.mp4"  # not there: reading it will say so

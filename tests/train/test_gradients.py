@@ -100,4 +100,4 @@ def test_an_accumulation_that_does_not_divide_the_batch_of_a_device_is_an_error(
     config = tiny_stage1()
     config.train.accumulation = 3
     with pytest.raises(UserError, match=r"accumulation=3 does not divide the 4 clips of a device.*take one of 1, 2, 4"):
-        Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:2])
+        Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:2]).train()

@@ -100,18 +100,20 @@ def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_go_
 def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypatch):
     joined = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: joined.append(options))
-    for name in ("JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS", "TPU_WORKER_HOSTNAMES"):
+    launchers = "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"
+    for name in ("JAX_COORDINATOR_ADDRESS", "TPU_WORKER_HOSTNAMES", *launchers):
         monkeypatch.delenv(name, raising=False)
     processes.join(asked=False)
-    assert not joined
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    processes.join(asked=False)
-    assert not joined
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
-    processes.join(asked=False)
-    assert len(joined) == 1
+    for number, name in enumerate(launchers):
+        monkeypatch.setenv(name, "1")
+        processes.join(asked=False)
+        assert len(joined) == number
+        monkeypatch.setenv(name, "8")
+        processes.join(asked=False)
+        assert len(joined) == number + 1
+        monkeypatch.delenv(name)
     processes.join(asked=True)
-    assert len(joined) == 2
+    assert len(joined) == 3
 
 
 def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):

@@ -7,12 +7,15 @@ import signal
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
+from emi_jax.from_config import interval
 from emi_jax.inputs import corruption
 from emi_jax.train.hooks import NonFiniteError, StoppedError
 from emi_jax.train.parameters import fingerprint
+from emi_jax.train.workdir import Workdir
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
@@ -124,11 +127,43 @@ def test_a_run_does_not_go_on_with_another_config(tmp_path):
         train(config, dataset, tmp_path)
 
 
+def test_a_trained_run_is_used_with_its_own_model_and_preprocessing(tmp_path):
+    config = tiny_stage2()
+    workdir = Workdir(tmp_path)
+    workdir.write_config(config.to_dict())
+    config.data.dir, config.model.dtype = "data/other", "bfloat16"
+    config.train.update(batch_size=2, epochs=7)
+    workdir.check_use(config.to_dict())
+    config.data.num_frames += 1
+    config.model.head.width *= 2
+    with pytest.raises(UserError, match=r"data.num_frames was .*model.head.width was .*with which it was trained"):
+        workdir.check_use(config.to_dict())
+
+
 def test_a_batch_that_the_devices_cannot_share_is_an_error(tmp_path):
     config = tiny_stage1()
     config.train.batch_size = 6
-    with pytest.raises(UserError, match="batch_size=6 cannot be shared by 4 devices"):
-        Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:4])
+    experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:4])
+    for use in (experiment.train, lambda: experiment.evaluator("valid")):
+        with pytest.raises(UserError, match="batch_size=6 cannot be shared by 4 devices"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every"])
+def test_an_interval_of_nothing_is_an_error_and_a_short_one_is_a_step(name, tmp_path):
+    config = tiny_stage1()
+    config.train[name] = 0
+    with pytest.raises(UserError, match=f"config.train.{name}=0 should be positive"):
+        train(config, make_dataset(), tmp_path)
+    assert interval(ConfigDict({name: 1e-3}), name, 10) == 1
+
+
+def test_corruption_without_a_hurt_rendition_is_an_error(tmp_path):
+    config = tiny_stage2()
+    config.features = {"dir": str(tmp_path / "features"), "renditions": 0}
+    config.train.corrupt = 0.3
+    with pytest.raises(UserError, match=r"corrupt=0.3 .*renditions=0; take 1 or more"):
+        train(config, make_dataset(), tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_clips(tmp_path):
