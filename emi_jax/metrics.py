@@ -4,7 +4,7 @@ Every function takes predictions [n, K], labels [n, K] and a mask, bool [n, K], 
 that are not NaN), and gives one number for each label, NaN where it has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,29 +45,6 @@ def ccc(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> Fl
 def mse(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> Floats:
     """Mean squared error over the known entries, NaN for an unknown label."""
     return _each_label(lambda p, y: float(np.square(p - y).mean()), pred, labels, mask)
-
-
-def mean_pearson(
-    pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None, names: Sequence[str] | None = None
-) -> tuple[float, list[str]]:
-    """The challenge's metric: the mean of `pearson` over the labels that have one.
-
-    Args:
-        pred: [n, K].
-        labels: [n, K].
-        mask: bool [n, K].
-        names: the K label names; their numbers by default.
-
-    Returns:
-        The mean (NaN when no label has a correlation) and the names of the labels left out.
-    """
-    rho = pearson(pred, labels, mask)
-    names = [str(k) for k in range(len(rho))] if names is None else names
-    if len(names) != len(rho):
-        raise ValueError(f"{len(names)} label names {list(names)} for {len(rho)} columns: give one name a column.")
-    defined = ~np.isnan(rho)
-    mean = float(rho[defined].mean()) if defined.any() else float("nan")
-    return mean, [name for name, kept in zip(names, defined, strict=True) if not kept]
 
 
 def _each_label(

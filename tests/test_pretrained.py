@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-import jax
+import chex
 import ml_dtypes
 import numpy as np
 import pytest
@@ -39,10 +39,6 @@ def folder(tmp_path):
     return copy
 
 
-def _params_equal(ours, theirs):
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
 @pytest.mark.parametrize("name", MADE)
 def test_equals_the_golden_files(name):
     inputs, expected = _golden(name)
@@ -59,7 +55,7 @@ def test_what_is_saved_opens_in_transformers_with_equal_outputs(name, tmp_path):
     result = run_torch(AutoModel.from_pretrained(tmp_path).eval(), **inputs)
     for key, value in expected.items():
         np.testing.assert_allclose(result[key], value, atol=1e-6)
-    _params_equal(load_encoder(tmp_path)[1], load_encoder(GOLDEN / name)[1])
+    chex.assert_trees_all_equal(load_encoder(tmp_path)[1], load_encoder(GOLDEN / name)[1])
 
 
 def _deleted(tensors):
@@ -138,7 +134,7 @@ def test_heads_and_prefixes_are_set_aside(name, prefix, heads, folder):
     def change(tensors):
         return {prefix + key: value for key, value in tensors.items()} | {key: np.zeros(3, np.float32) for key in heads}
 
-    _params_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
+    chex.assert_trees_all_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +155,7 @@ def test_older_names_are_known(name, older, folder):
         assert set(renamed) != set(tensors)
         return renamed
 
-    _params_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
+    chex.assert_trees_all_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])
@@ -198,7 +194,7 @@ def test_shards_are_joined_and_a_lost_one_is_named(folder):
         save_file({name: tensors[name] for name in part}, path / shard)
         halves.update(dict.fromkeys(part, shard))
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": halves}))
-    _params_equal(load_encoder(path)[1], load_encoder(GOLDEN / "bert")[1])
+    chex.assert_trees_all_equal(load_encoder(path)[1], load_encoder(GOLDEN / "bert")[1])
     (path / "model-2.safetensors").unlink()
     with pytest.raises(UserError, match=r"not there: model-2\.safetensors"):
         load_encoder(path)

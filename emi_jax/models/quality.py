@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from emi_jax.modalities import MODALITIES
 from emi_jax.models.dense import Dense
 from emi_jax.models.gelu import gelu
+from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import LayerNorm
 
 _VARIANCE_EPSILON = 1e-6
@@ -148,12 +149,6 @@ def of_all(columns: dict[str, Array]) -> Array:
     """{m: [B]} of the modalities in use -> [B, 3], zeros for the others."""
     zeros = jnp.zeros_like(next(iter(columns.values())))
     return jnp.stack([columns.get(name, zeros) for name in MODALITIES], axis=-1)
-
-
-def masked_mean(x: Array, mask: Array) -> Array:
-    """Mean of x [B, T, D] over the valid steps of mask, bool [B, T]: float32 [B, D], 0 where there are none."""
-    total = jnp.where(mask[..., None], x, 0).astype(jnp.float32).sum(1)
-    return total / jnp.maximum(mask.sum(1, keepdims=True), 1)
 
 
 def _log_softmax(scores: Array, present: Array) -> Array:

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from emi_jax.models.attention import Kernel
 from emi_jax.models.dense import Dense
+from emi_jax.models.pooling import masked_mean
 from emi_jax.models.spec_augment import span_mask
 from emi_jax.models.speech_config import Wav2Vec2Config
 from emi_jax.models.speech_features import FeatureExtractor, audio_step_mask
@@ -166,9 +167,3 @@ class Speech(nn.Module):
             )
             x = jnp.where(spans[:, None, :], 0.0, x)
         return x
-
-
-def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """The mean of x, float `[B, T, D]`, over the steps where mask, bool `[B, T]`, is True; zeros where none is."""
-    weight = mask[:, :, None].astype(x.dtype)
-    return (x * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1.0)

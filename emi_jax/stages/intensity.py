@@ -12,7 +12,7 @@ from jax import lax
 from emi_jax import losses, metrics
 from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
 from emi_jax.models.heads import Head, drop_modalities
-from emi_jax.models.quality import masked_mean
+from emi_jax.models.pooling import masked_mean
 from emi_jax.models.speech_features import audio_step_share
 from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,7 +87,7 @@ def test_what_is_padding_or_absent_has_no_influence(model, value):
     features, masks, present = clips()
     clean = apply(variables, features, masks, present, True)
     same = apply(variables, garbage(features, masks, present, value), masks, present, True)
-    jax.tree.map(np.testing.assert_array_equal, same, clean)
+    chex.assert_trees_all_equal(same, clean)
 
 
 @pytest.mark.parametrize("switches", ["attention_bias", "pooled", "bare", "text_alone"])

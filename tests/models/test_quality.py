@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import erf, expit, softmax
 
-from emi_jax.models.quality import EqualWeights, QualityAware, masked_mean
+from emi_jax.models.pooling import masked_mean
+from emi_jax.models.quality import EqualWeights, QualityAware
 
 B, D = 4, 6
 STEPS = {"vision": 5, "audio": 9, "text": 3}
