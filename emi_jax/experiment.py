@@ -106,8 +106,7 @@ class Experiment:
     def train(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
-        check_shares(config.batch_size, self.mapping.num_devices, config.accumulation)
-        check_clips(self.dataset, self.config.stage, self.transform.shape.modalities)
+        self.check_training()
         self.workdir.write_config(self.config.to_dict())
         self.workdir.write_json("dataset.json", self.dataset.description())
         examples, transform = self.inputs("train", augment=True)
@@ -158,6 +157,16 @@ class Experiment:
         finally:
             checkpoints.close()
         log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
+
+    def check_training(self) -> None:
+        """Holds batch and dataset against what training needs.
+
+        Raises:
+            UserError: the devices cannot share a batch evenly, or no clip has what the stage is trained on.
+        """
+        train = self.config.train
+        check_shares(train.batch_size, self.mapping.num_devices, train.accumulation)
+        check_clips(self.dataset, self.config.stage, self.transform.shape.modalities)
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""

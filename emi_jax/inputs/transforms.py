@@ -66,6 +66,7 @@ class ClipTransform:
         augment: training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
         corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`).
+        judge: tell apart samples that are silent of themselves, for the quality supervision of stage 2.
     """
 
     shape: InputShape
@@ -73,6 +74,7 @@ class ClipTransform:
     augment: bool = False
     smallest_crop: float = 0.8
     corrupt: float = 0.0
+    judge: bool = True
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis.
@@ -136,7 +138,7 @@ class ClipTransform:
         taken = samples[start : start + length]
         audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
         audio[: len(taken)] = taken
-        clean, judged = np.ones(length, bool), corruption.audible(audio, mask)
+        clean, judged = np.ones(length, bool), corruption.audible(audio, mask) if self.judge else mask
         if self._hurts(rng, mask):
             audio, clean = corruption.hurt_voice(rng, audio, mask)
         return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_judged": judged}

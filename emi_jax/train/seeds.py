@@ -15,7 +15,7 @@ import tqdm
 
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
-from emi_jax.from_config import check_clips, check_shares, interval
+from emi_jax.from_config import interval
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
@@ -47,8 +47,7 @@ def train_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
     config, stage, mapping = experiment.config.train, cast(Intensity, experiment.stage), experiment.mapping
     if stage.trained_towers:
         raise UserError("several seeds at once share their encoders: freeze them, --config.train.frozen='^towers/'")
-    check_shares(config.batch_size, mapping.num_devices, config.accumulation)
-    check_clips(experiment.dataset, experiment.config.stage, experiment.transform.shape.modalities)
+    experiment.check_training()
     examples, transform = experiment.inputs("train", augment=True)
     plans = [Epochs(len(examples), config.batch_size, seed) for seed in seeds]
     steps = config.epochs * plans[0].steps
