@@ -9,8 +9,8 @@ from jax.typing import DTypeLike
 
 from emi_jax.models.dense import Dense
 from emi_jax.models.gelu import gelu
+from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.transformer import LayerNorm
 
 _SMALL = nn.initializers.normal(0.02)
 

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
-from emi_jax.models.transformer import LayerNorm
+from emi_jax.models.norm import LayerNorm
 
 
 class TCN(nn.Module):

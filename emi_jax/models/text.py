@@ -11,7 +11,8 @@ from jax.typing import DTypeLike
 
 from emi_jax.models.attention import Kernel
 from emi_jax.models.config import read_config
-from emi_jax.models.transformer import ACTIVATIONS, Layer, LayerNorm, Transformer, key_mask
+from emi_jax.models.norm import LayerNorm
+from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
 
 # CLIP checkpoints older than transformers 4.31 carry this wrong id; their end token is the highest id of a row.
 LEGACY_CLIP_EOS = 2

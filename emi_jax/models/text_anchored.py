@@ -13,9 +13,9 @@ from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
 from emi_jax.models.decoder import Attention, sinusoids
 from emi_jax.models.dense import Dense
 from emi_jax.models.gelu import gelu
+from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.quality import unweighted, valid_steps
-from emi_jax.models.transformer import LayerNorm
 
 _SMALL = nn.initializers.normal(0.02)
 

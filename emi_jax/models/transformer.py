@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 from emi_jax.models.attention import Kernel, attend
 from emi_jax.models.dense import Dense
 from emi_jax.models.gelu import gelu
+from emi_jax.models.norm import LayerNorm
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
@@ -22,9 +23,6 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
 }
-
-# The two-pass variance: the one-pass form (mean of squares) loses digits where the mean is large.
-LayerNorm = functools.partial(nn.LayerNorm, dtype=jnp.float32, use_fast_variance=False)
 
 
 @dataclasses.dataclass(frozen=True)

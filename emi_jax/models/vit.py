@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 from emi_jax.models.attention import Kernel
 from emi_jax.models.config import read_config
 from emi_jax.models.dense import Dense
-from emi_jax.models.transformer import ACTIVATIONS, Layer, LayerNorm, Transformer
+from emi_jax.models.norm import LayerNorm
+from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
 
 Size = int | tuple[int, int]
 

@@ -11,7 +11,6 @@ from jax import Array
 
 from benchmarks import batches
 from benchmarks.shapes import Sizes
-from emi_jax.models import transformer
 
 TOLERANCE = 1e-4  # of each tensor's norm
 SIZES = Sizes(batch=6, num_frames=5, seconds=0.25, num_tokens=7, width=16, num_heads=2)
@@ -90,7 +89,6 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs emi_jax, which asks for float32 by name, in double precision."""
     with jax.enable_x64(True), monkeypatch.context() as patch:
         patch.setattr(jnp, "float32", jnp.float64)
-        patch.setitem(transformer.LayerNorm.keywords, "dtype", jnp.float64)
         patch.setattr(jax.nn, "dot_product_attention", _attention)
         yield
 
