@@ -59,7 +59,7 @@ def intensity(
 
 
 def draw(stage: Alignment | Intensity, seed: int = 0, std: float = 0.02) -> dict[str, np.ndarray]:
-    """Parameters for a stage by path, float32: norms around one, magnitudes as their directions, the rest normal."""
+    """Parameters for a stage by path: norms around one, magnitudes as their directions, the rest normal."""
     shapes = jax.eval_shape(lambda: stage.init(jax.random.key(0), {}))
     return draw_like(shapes, seed, std)
 
@@ -70,8 +70,9 @@ def draw_like(shapes: Any, seed: int = 0, std: float = 0.02) -> dict[str, np.nda
     flat = {}
     for path, leaf in traverse_util.flatten_dict(shapes, sep="/").items():
         values = std * rng.standard_normal(leaf.shape, np.float32)
-        flat[path] = values + (1 if path.endswith(("/scale", "magnitude", "logit_scale")) or path == "scale" else 0)
-    return {path: np.asarray(value, np.float32) for path, value in flat.items()}
+        values += 1 if path.endswith(("/scale", "magnitude", "logit_scale")) or path == "scale" else 0
+        flat[path] = np.asarray(values, np.float32).astype(leaf.dtype)
+    return flat
 
 
 def tree(flat: Mapping[str, Any]) -> dict:

@@ -87,7 +87,7 @@ class Experiment:
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
-        log.info("precision: parameters float32, products %s", config.model.dtype)
+        log.info("precision: trained parameters float32, products %s", config.model.dtype)
         modalities = used_modalities(config)
         encoders = open_encoders(
             config.model,

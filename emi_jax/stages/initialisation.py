@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import jax
+from flax import traverse_util
+from jax.typing import DTypeLike
 
 from emi_jax.modalities import MODALITIES
 from emi_jax.models.towers import Towers
@@ -28,3 +30,13 @@ def init_towers(
         return init(key, example)
 
     return {modality: loaded[modality] if modality in loaded else draw(modality) for modality in modalities}
+
+
+def round_kernels(params: dict, dtype: DTypeLike) -> dict:
+    """Parameters of a frozen tower with kernels as its products take them, so that no step rounds them again.
+
+    A product rounds its kernel to `dtype` in any case (`models/dense.py`): results are the same to the bit.
+    """
+    flat = traverse_util.flatten_dict(params)
+    rounded = {path: value.astype(dtype) if path[-1] == "kernel" else value for path, value in flat.items()}
+    return traverse_util.unflatten_dict(rounded)
