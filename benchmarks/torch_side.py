@@ -17,6 +17,8 @@ from benchmarks.twin.flops import operations
 from benchmarks.twin.fusion import TCN, GatedBiLSTM
 from benchmarks.twin.losses import info_nce
 from benchmarks.twin.optimizer import adamw, make_step, schedule
+from benchmarks.twin.stages import Intensity
+from benchmarks.twin.towers import round_kernels
 from benchmarks.work import Work
 
 
@@ -92,7 +94,14 @@ def _stage1(case: Case, settings: _Settings) -> Work:
 
 def _stage2(case: Case, settings: _Settings) -> Work:
     source = _clips(case) if case.kind == "stage2" else _features(case)
-    return _training(theirs.intensity(ENCODERS[case.preset], case.sizes), source, case.sizes.batch, settings)
+    return _training(_intensity(case, settings), source, case.sizes.batch, settings)
+
+
+def _intensity(case: Case, settings: _Settings) -> Intensity:
+    model = theirs.intensity(ENCODERS[case.preset], case.sizes)
+    if settings.dtype == "bfloat16":
+        round_kernels(model.towers, torch.bfloat16)
+    return model
 
 
 def _training(model: nn.Module, source: Iterable[Any], clips: int, settings: _Settings) -> Work:
@@ -116,7 +125,7 @@ def _training(model: nn.Module, source: Iterable[Any], clips: int, settings: _Se
 
 
 def _predict(case: Case, settings: _Settings) -> Work:
-    model = theirs.intensity(ENCODERS[case.preset], case.sizes).to(settings.device).eval()
+    model = _intensity(case, settings).to(settings.device).eval()
     source, forward, eager = _clips(case), settings.wrap(model.predict), _eager(model.predict, settings)
 
     @torch.inference_mode()

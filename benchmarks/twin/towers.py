@@ -111,6 +111,14 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
+def round_kernels(towers: nn.Module, dtype: torch.dtype) -> None:
+    """Holds the kernels of frozen layers in `dtype`, as ours does: autocast would round them anew in every step."""
+    for module in towers.modules():
+        kernel = getattr(module, "weight", None) if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) else None
+        if isinstance(kernel, nn.Parameter) and not kernel.requires_grad:  # under weight norm it is no parameter
+            kernel.data = kernel.data.to(dtype)
+
+
 INITIAL_LOGIT_SCALE, MAX_LOGIT_SCALE = math.log(1 / 0.07), math.log(100)
 
 
