@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +26,9 @@ from emi_jax.memory import restart_with_tuned_malloc
 from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
+from emi_jax.models.norm import layer_norm
 from emi_jax.models.speech_features import count_true, frame
-from emi_jax.train.optimizer import adamw
+from emi_jax.train.optimizer import adamw, clip
 
 Race = tuple[dict[str, Callable], tuple[Any, ...], str]
 """Forms by name, their arguments, and what came of it."""
@@ -134,6 +136,58 @@ def _norms() -> Race:
     return forms, (params, optimizer.init(params)), "kept: of gradients, that clipping needs"
 
 
+def _clipping() -> Race:
+    """Before the moments of an AdamW step of 57 million parameters."""
+    rng = np.random.default_rng(0)
+    gradients = {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
+    adam = optax.scale_by_adam()
+
+    def step(clipped: Callable[[Any], Any], gradients: Any, state: Any) -> Any:
+        return adam.update(clipped(gradients), state)
+
+    theirs = optax.clip_by_global_norm(1.0)
+    forms = {
+        "optax.clip_by_global_norm": partial(step, lambda tree: theirs.update(tree, optax.EmptyState())[0]),
+        "one factor for all": partial(step, lambda tree: clip(tree, 1.0)),
+    }
+    return forms, (gradients, adam.init(gradients)), "kept: one factor"
+
+
+def _layer_norms() -> Race:
+    """Of twelve pre-norm residual layers with products in bfloat16, as in ViT-B/16."""
+    rng, flax_norm = np.random.default_rng(0), nn.LayerNorm(use_fast_variance=False)
+    x = rng.standard_normal((8 * 197, 768), np.float32)
+    kernels = [rng.standard_normal((768, 768), np.float32) / 28 for _ in range(12)]
+    scale, bias = np.ones(768, np.float32), np.zeros(768, np.float32)
+
+    def stack(norm: Callable[..., Array], x: Array, kernels: list[Array], scale: Array, bias: Array) -> Array:
+        for kernel in kernels:
+            x = x + dot(norm(x, scale, bias), kernel, jnp.dtype("bfloat16"))
+        return x
+
+    forms = {
+        "JAX's gradient": partial(
+            stack, lambda x, scale, bias: flax_norm.apply({"params": {"scale": scale, "bias": bias}}, x)
+        ),
+        "a gradient of its own": partial(stack, partial(layer_norm, epsilon=1e-6)),
+    }
+    arguments = (x, kernels, scale, bias)
+    return {name: _backward(form, 4) for name, form in forms.items()}, arguments, "kept: its own gradient"
+
+
+def _frozen_kernels() -> Race:
+    """The hidden layers of twelve MLPs, forward, on the steps of four clips of two seconds."""
+    rng, half = np.random.default_rng(0), jnp.dtype("bfloat16")
+    x = rng.standard_normal((4 * 99, 768), np.float32)
+    kernels = [rng.standard_normal((768, 3072), np.float32) for _ in range(12)]
+    rounded = [jnp.asarray(kernel, half) for kernel in kernels]
+    forms = {
+        "rounded in every step": lambda x, kernels, _: [dot(x, kernel, half) for kernel in kernels],
+        "rounded once": lambda x, _, kernels: [dot(x, kernel, half) for kernel in kernels],
+    }
+    return forms, (x, kernels, rounded), "kept: once"
+
+
 def _info_nce() -> Race:
     left, right, transcript, valid = batches.embeddings(np.random.default_rng(0), 1024, 256)
     scale = jnp.float32(20.0)
@@ -231,6 +285,9 @@ RACES: dict[str, Callable[[], Race]] = {
     "attention": _attention,
     "attention with dropout": _dropped_attention,
     "norms in a step": _norms,
+    "clipping": _clipping,
+    "layer norms (bfloat16)": _layer_norms,
+    "frozen kernels (bfloat16)": _frozen_kernels,
     "info_nce": _info_nce,
     "linear layer (bfloat16)": _linear,
     "tcn convolution (float32)": partial(_dilated, "float32", "no difference: a product over windows"),
