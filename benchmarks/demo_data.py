@@ -30,20 +30,13 @@ def loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], dict[st
 def torch_loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], dict[str, Any]]:
     """The same from `torch.utils.data.DataLoader` with worker processes, batches shuffled."""
     import torch
-    from torch.utils.data import DataLoader, Dataset
+    from torch.utils.data import DataLoader
 
     split, transform, encoders = _open(case, encoders)
 
-    class Clips(Dataset):
-        def __len__(self) -> int:
-            return len(split)
-
-        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-            return transform(split[index], np.random.default_rng(index), index)
-
     def endless() -> Iterator[Any]:
         clips: Any = DataLoader(
-            Clips(),
+            _Clips(split, transform),
             case.sizes.batch,
             shuffle=True,
             drop_last=True,
@@ -51,11 +44,25 @@ def torch_loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], d
             persistent_workers=True,
             prefetch_factor=2,
             generator=torch.Generator().manual_seed(0),
+            multiprocessing_context="spawn",  # what reads the records has threads, which do not survive a fork
         )
         while True:
             yield from clips
 
     return endless(), encoders
+
+
+class _Clips:
+    """A map-style dataset, as `DataLoader` takes it."""
+
+    def __init__(self, split: Any, transform: Any):
+        self._split, self._transform = split, transform
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self._transform(self._split[index], np.random.default_rng(index), index)
 
 
 def _open(case: Case, encoders: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

@@ -162,7 +162,8 @@ def _gradients(
         settings.wait()
         return gradients
 
-    return Work(lambda: inputs, step, clips, lambda: operations(lambda: torch.autograd.grad(eager(*inputs), wanted)))
+    # Counted by `backward`: the counter's hooks do not go with `autograd.grad`.
+    return Work(lambda: inputs, step, clips, lambda: operations(lambda: eager(*inputs).backward()))
 
 
 def _part(module: nn.Module, case: Case, settings: _Settings) -> Work:

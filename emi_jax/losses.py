@@ -51,15 +51,19 @@ def info_nce(
         # A TF32 product would be off by a tenth at scale 100.
         return scale * jnp.matmul(x, everywhere(others).T, precision=lax.Precision.HIGHEST)
 
-    def cross_entropy(logits: Array) -> Array:
-        normaliser = jax.nn.logsumexp(jnp.where(columns[None, :], logits, jnp.finfo(jnp.float32).min), axis=1)
-        return normaliser - (targets * logits).sum(1)
+    def normaliser(logits: Array, axis: int) -> Array:
+        seen = jnp.expand_dims(columns, 1 - axis)
+        return jax.nn.logsumexp(jnp.where(seen, logits, jnp.finfo(jnp.float32).min), axis=axis)
 
     there = similar(left, right)
-    # Where one device holds the whole batch, the way back reads the same products in the other direction.
-    back = there.T if columns.shape == valid.shape else similar(right, left)
-    rows = (cross_entropy(there) + cross_entropy(back)) / 2
-    return jnp.where(valid, rows, 0).sum(), valid.sum().astype(jnp.float32)
+    if columns.shape == valid.shape:
+        # One device holds the whole batch: the way back reads the same products down the columns. Positives of each
+        # other have equally many, so that over them both ways sum up to the same.
+        rows = normaliser(there, 1) + normaliser(there, 0) - 2 * (targets * there).sum(1)
+    else:
+        back = similar(right, left)
+        rows = normaliser(there, 1) + normaliser(back, 1) - (targets * (there + back)).sum(1)
+    return jnp.where(valid, rows / 2, 0).sum(), valid.sum().astype(jnp.float32)
 
 
 def squared_error(pred: Array, labels: Array, mask: Array) -> tuple[Array, Array]:
