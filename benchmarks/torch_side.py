@@ -134,8 +134,7 @@ def _predict(case: Case, settings: _Settings) -> Work:
         settings.wait()
         return predictions
 
-    @torch.no_grad()
-    def once() -> Any:
+    def once() -> Any:  # with gradients on, without which the counter's hooks fail
         return eager(settings.put(next(_clips(case))))
 
     return Work(lambda: settings.put(next(source)), step, 1, lambda: operations(once))

@@ -27,7 +27,7 @@ from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import layer_norm
-from emi_jax.models.speech_features import count_true, frame
+from emi_jax.models.speech_features import NORM_EPSILON, MaskedGroupNorm, count_true, frame
 from emi_jax.train.optimizer import adamw, clip
 
 Race = tuple[dict[str, Callable], tuple[Any, ...], str]
@@ -253,6 +253,21 @@ def _dilated(dtype: str, verdict: str) -> Race:
     return {name: _backward(form, 2) for name, form in forms.items()}, (x, kernel), verdict
 
 
+def _group_norm() -> Race:
+    """Over the steps of one clip of ten seconds, forward."""
+    x, mask = np.random.default_rng(0).standard_normal((1, 31999, 512), np.float32), np.ones((1, 31999), bool)
+    params = {"scale": np.ones(512, np.float32), "bias": np.zeros(512, np.float32)}
+
+    def sums(x: Array, mask: Array) -> Array:
+        weight = mask[:, :, None].astype(jnp.float32)
+        count = weight.sum(axis=1, keepdims=True)
+        x = x - (x * weight).sum(axis=1, keepdims=True) / count
+        return x * lax.rsqrt((jnp.square(x) * weight).sum(axis=1, keepdims=True) / count + NORM_EPSILON)
+
+    forms = {"sums": sums, "products": lambda x, mask: MaskedGroupNorm().apply({"params": params}, x, mask)}
+    return forms, (x, mask), "kept: products"
+
+
 def _windows() -> Race:
     rng, width, stride = np.random.default_rng(0), 40, 20
     audio, kernel = rng.standard_normal((16, 48_000, 1), np.float32), rng.standard_normal((width, 32), np.float32)
@@ -292,6 +307,7 @@ RACES: dict[str, Callable[[], Race]] = {
     "linear layer (bfloat16)": _linear,
     "tcn convolution (float32)": partial(_dilated, "float32", "no difference: a product over windows"),
     "tcn convolution (bfloat16)": partial(_dilated, "bfloat16", "kept: a product over windows"),
+    "group norm over time": _group_norm,
     "windows of samples": _windows,
     "counting valid samples": _counting,
 }
