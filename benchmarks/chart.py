@@ -15,7 +15,7 @@ def draw(results: Sequence[Row], path: Path) -> None:
 
     rows = [row for row in results if "ratio" in row]
     groups = list(dict.fromkeys((row["case"], row["dtype"]) for row in rows))
-    figure = Figure(figsize=(8, 1.5 + 0.55 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(8, 1.5 + 0.4 * len(groups)), layout="constrained")
     axes = figure.subplots()
     for offset, side in enumerate(SIDES):
         places, values = [], []
@@ -27,6 +27,7 @@ def draw(results: Sequence[Row], path: Path) -> None:
         axes.barh(places, values, 0.25, color=COLOURS[side], label=side)
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(groups)), [f"{case}\n{dtype}" for case, dtype in groups])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("speed over that of emi_jax (more is faster)")
     axes.legend(loc="lower right")

@@ -90,8 +90,8 @@ class MaskedGroupNorm(nn.Module):
     """`torch.nn.GroupNorm` with one group a channel, its statistics taken over valid steps only.
 
     Unpadded it equals PyTorch's; with padding PyTorch's depends on how much of it follows, this does not. Means are
-    products with the weights of the steps: a sum over the many steps of a single clip XLA on the CPU takes at a
-    fifteenth of the speed (docs/performance.md). That of the squares goes by blocks, which keeps float32's digits.
+    products with the weights of the steps: XLA on the CPU sums over the many steps of a single clip many times slower
+    (docs/performance.md). That of the squares goes by blocks, which keeps float32's digits.
     """
 
     @nn.compact
