@@ -119,10 +119,9 @@ class Experiment:
         trees = progress.state.params, progress.state.frozen
         log.info("parameters: %s trained, %s frozen", *(f"{parameters.count(tree):,}" for tree in trees))
         if is_first() and not (initial := self.workdir.path / INITIAL).exists():
-            towers = jax.device_get(progress.state.evaluated["towers"])
-            drawn = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), towers)
+            drawn = progress.state.evaluated["towers"]
             # As loaded, not as held: kernels of frozen towers are rounded.
-            self.encoders.save(initial, {name: self.encoders.params.get(name, tree) for name, tree in drawn.items()})
+            self.encoders.save(initial, jax.device_get(drawn | self.encoders.params))
         checkpoints = self._checkpoints()
         state, rng, first_step = checkpoints.restore_last(progress) or progress
         log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
