@@ -27,6 +27,7 @@ from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import layer_norm
+from emi_jax.models.speech import convolve, convolve_by_fourier
 from emi_jax.models.speech_features import NORM_EPSILON, MaskedGroupNorm, count_true, frame
 from emi_jax.train.optimizer import adamw, clip
 
@@ -268,6 +269,14 @@ def _group_norm() -> Race:
     return forms, (x, mask), "kept: products"
 
 
+def _wide_convolution() -> Race:
+    """The positional convolution of wav2vec2-base over one clip of ten seconds, forward."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.standard_normal((1, 499, 768), np.float32), rng.standard_normal((128, 48, 768), np.float32)
+    forms = {"by Fourier transform": convolve_by_fourier, "as it stands": convolve}
+    return {name: partial(form, groups=16) for name, form in forms.items()}, (x, kernel), "kept: as it stands"
+
+
 def _windows() -> Race:
     rng, width, stride = np.random.default_rng(0), 40, 20
     audio, kernel = rng.standard_normal((16, 48_000, 1), np.float32), rng.standard_normal((width, 32), np.float32)
@@ -308,6 +317,7 @@ RACES: dict[str, Callable[[], Race]] = {
     "tcn convolution (float32)": partial(_dilated, "float32", "no difference: a product over windows"),
     "tcn convolution (bfloat16)": partial(_dilated, "bfloat16", "kept: a product over windows"),
     "group norm over time": _group_norm,
+    "frozen wide convolution": _wide_convolution,
     "windows of samples": _windows,
     "counting valid samples": _counting,
 }
