@@ -94,8 +94,7 @@ def _gelu() -> Race:
 
 
 def _attention() -> Race:
-    rng = np.random.default_rng(0)
-    arrays = tuple(jnp.asarray(rng.standard_normal((8, 197, 12, 64), np.float32), jnp.bfloat16) for _ in range(3))
+    arrays = _query_key_value(np.random.default_rng(0))
     forms = {
         "jax.nn.dot_product_attention": jax.nn.dot_product_attention,
         "a gradient of its own": lambda query, key, value: attend(query, key, value, None, None),
@@ -103,9 +102,14 @@ def _attention() -> Race:
     return {name: _backward(form, 3) for name, form in forms.items()}, arrays, "kept: its own gradient"
 
 
+def _query_key_value(rng: np.random.Generator) -> tuple[Array, ...]:
+    """For twelve heads over the patches of eight images, bfloat16."""
+    return tuple(jnp.asarray(rng.standard_normal((8, 197, 12, 64), np.float32), jnp.bfloat16) for _ in range(3))
+
+
 def _dropped_attention() -> Race:
     rng = np.random.default_rng(0)
-    arrays = tuple(jnp.asarray(rng.standard_normal((8, 197, 12, 64), np.float32), jnp.bfloat16) for _ in range(3))
+    arrays = _query_key_value(rng)
     keep = jnp.asarray(rng.random((8, 12, 197, 197)) > 0.1)
 
     def derived(query: Array, key: Array, value: Array) -> Array:
@@ -122,9 +126,7 @@ def _dropped_attention() -> Race:
 
 def _norms() -> Race:
     """Of an AdamW step of 57 million parameters."""
-    rng = np.random.default_rng(0)
-    params = {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
-    params["bias"] = np.zeros(3072, np.float32)  # which is not decayed
+    params = _kernels() | {"bias": np.zeros(3072, np.float32)}  # which is not decayed
     optimizer = adamw(params, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=((".*", 1.0),))
 
     def step(all_norms: bool, params: Any, state: Any) -> Any:
@@ -139,9 +141,7 @@ def _norms() -> Race:
 
 def _clipping() -> Race:
     """Before the moments of an AdamW step of 57 million parameters."""
-    rng = np.random.default_rng(0)
-    gradients = {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
-    adam = optax.scale_by_adam()
+    gradients, adam = _kernels(), optax.scale_by_adam()
 
     def step(clipped: Callable[[Any], Any], gradients: Any, state: Any) -> Any:
         return adam.update(clipped(gradients), state)
@@ -152,6 +152,11 @@ def _clipping() -> Race:
         "one factor for all": partial(step, lambda tree: clip(tree, 1.0)),
     }
     return forms, (gradients, adam.init(gradients)), "kept: one factor"
+
+
+def _kernels() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {str(index): rng.standard_normal((768, 3072), np.float32) for index in range(24)}
 
 
 def _layer_norms() -> Race:
