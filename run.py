@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
-        start(CONFIG.value.train.one_heap)
+        start()
         run(CONFIG.value)
     except (UserError, CorpusError) as error:
         sys.exit(fail(error))

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emi_jax.memory import restart_with_tuned_malloc, share_one_heap
+from emi_jax.memory import restart_with_tuned_malloc
 
 SIDES = ("jax", "torch", "torch.compile")
 MIN_STEPS, MAX_STEPS = 3, 200
@@ -54,8 +54,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
     try:
         if options.side == "jax":
-            if case.preset == "base" and case.kind in ("stage1", "stage2", "cached"):
-                share_one_heap()  # as in `configs/`; PyTorch is slower with it
             os.environ["JAX_PLATFORMS"] = options.device
             from benchmarks import jax_side
 

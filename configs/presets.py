@@ -141,7 +141,6 @@ def train() -> ConfigDict:
             "save_every": 5.0,
             "keep": 2,
             "profile": 0,  # steps of which a trace is written to WORKDIR/trace
-            "one_heap": False,  # for all threads on the CPU: faster where a step's memory is large, else slower
         }
     )
 
@@ -164,4 +163,4 @@ def paper_scale(config: ConfigDict) -> None:
     model.dtype = "bfloat16"
     model.remat = True
     config.train.update(batch_size=32, epochs=30, learning_rate=1e-4, final_rate=1e-6, warmup_epochs=1.0)
-    config.train.update(evaluate_every=1.0, save_every=1.0, one_heap=True)
+    config.train.update(evaluate_every=1.0, save_every=1.0)

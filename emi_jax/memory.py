@@ -1,6 +1,5 @@
 """The memory of a process on the CPU: in huge pages, and what a step freed stays for the next one."""
 
-import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -12,9 +11,6 @@ TUNABLES = {
     "glibc.malloc.mmap_max": "0",  # no block is mapped apart where a heap can hold it
 }
 """Of the GNU C library, which reads them from `GLIBC_TUNABLES` as a program starts; other libraries ignore them."""
-
-
-_M_ARENA_MAX = -8  # of mallopt(3)
 
 
 def with_tuned_malloc(environment: Mapping[str, str]) -> dict[str, str]:
@@ -35,19 +31,3 @@ def restart_with_tuned_malloc() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-
-
-def share_one_heap() -> bool:
-    """Has all threads that begin from now on take their memory from one heap, where the C library can be told.
-
-    A heap of a thread's own holds 64 MiB: larger blocks, as steps of large models have them, are mapped and cleared
-    anew each time. In one heap they stay, but threads wait for each other, which small steps feel.
-
-    Returns:
-        Whether the C library has taken it.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    return bool(mallopt(_M_ARENA_MAX, 1))

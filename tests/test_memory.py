@@ -16,9 +16,6 @@ import os, sys
 print(os.getpid(), flush=True)
 from emi_jax.memory import restart_with_tuned_malloc
 restart_with_tuned_malloc()
-if sys.argv[2:]:
-    from emi_jax.memory import share_one_heap
-    assert share_one_heap()
 
 import resource, threading
 import numpy as np
@@ -47,12 +44,12 @@ def huge_pages() -> bool:
         return False
 
 
-def faults(folder, size, *options):
+def faults(folder, size):
     """How often 20 arrays of so many bytes, one after the other in a second thread, ask the system for a page."""
     program = folder / "program.py"
     program.write_text(PROGRAM)
     plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"PYTHONPATH": "."}
-    command = [sys.executable, program, str(size), *options]
+    command = [sys.executable, program, str(size)]
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     first, second, counted = map(int, done.stdout.split())
@@ -71,12 +68,6 @@ def test_freed_memory_is_used_again_without_asking_the_system(tmp_path):
 def test_a_block_larger_than_a_heap_is_mapped_in_huge_pages(tmp_path):
     size = 2**27
     assert faults(tmp_path, size) < 20 * size / os.sysconf("SC_PAGESIZE") / 10
-
-
-@GLIBC
-def test_one_heap_keeps_blocks_larger_than_a_heap_of_a_thread(tmp_path):
-    size = 2**27
-    assert faults(tmp_path, size, "one heap") < size / os.sysconf("SC_PAGESIZE") / 100
 
 
 def test_settings_of_the_user_stand():

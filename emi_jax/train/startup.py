@@ -1,4 +1,4 @@
-"""Once, before anything else: memory, plain log lines, a compilation cache in the user's cache folder."""
+"""Once, before anything else: plain log lines, a compilation cache in the user's cache folder."""
 
 import logging
 import os
@@ -9,20 +9,15 @@ import absl.logging
 import jax
 
 from emi_jax.errors import UserError
-from emi_jax.memory import share_one_heap
 from emi_jax.train.processes import is_first
 
 
-def start(one_heap: bool) -> None:
-    """Sets up memory, logging and the compilation cache: `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
-
-    Args:
-        one_heap: all threads share one heap on the CPU, `train.one_heap`.
+def start() -> None:
+    """Sets up logging and the compilation cache: `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
 
     Raises:
         UserError: others can write to the cache.
     """
-    without_heap = one_heap and not share_one_heap()  # before there are devices: threads keep the heap they began with
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
     handler = logging.StreamHandler(sys.stdout)
@@ -30,8 +25,6 @@ def start(one_heap: bool) -> None:
     root = logging.getLogger("emi_jax")
     root.handlers, root.propagate = [handler], False
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
-    if without_heap:
-        root.warning("train.one_heap has no effect: the C library is not glibc")
 
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the advice is to install torch
     cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache())

@@ -11,7 +11,7 @@ from emi_jax.errors import UserError
 if TYPE_CHECKING:
     import tensorboardX
 
-FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile", "train.one_heap")
+FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile")
 """Fields that may change when a run goes on, since they do not touch the result."""
 
 BINDING = re.compile(

@@ -19,10 +19,10 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
 
 def asked_to(monkeypatch, what):
     """run.main() on a config whose work is `what`."""
-    asked = {"CONFIG": ConfigDict({"train": {"one_heap": False}}), "DISTRIBUTED": False}
+    asked = {"CONFIG": ConfigDict(), "DISTRIBUTED": False}
     for name, value in asked.items():
         monkeypatch.setattr(run, name, types.SimpleNamespace(value=value))
-    monkeypatch.setattr(run, "start", lambda one_heap: None)
+    monkeypatch.setattr(run, "start", lambda: None)
     monkeypatch.setattr(run, "run", what)
     run.main(["run.py"])
 

@@ -7,7 +7,6 @@ import jax
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.train import startup
 from emi_jax.train.startup import start
 
 
@@ -24,7 +23,7 @@ def _restored():
 def test_the_cache_is_made_in_the_users_cache_folder_for_the_user_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    start(one_heap=False)
+    start()
     folder = tmp_path / "emi_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -37,19 +36,11 @@ def test_a_cache_that_others_can_write_is_refused(mode, tmp_path, monkeypatch):
     folder.chmod(mode)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
     with pytest.raises(UserError, match=rf"shared can be written by others \(mode {mode:o}, .*chmod 700"):
-        start(one_heap=False)
+        start()
 
 
 def test_without_a_place_for_a_cache_a_run_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    start(one_heap=False)
+    start()
     assert "no compilation cache" in capsys.readouterr().out
-
-
-def test_one_heap_that_cannot_be_had_is_told(monkeypatch, capsys):
-    monkeypatch.setattr(startup, "share_one_heap", lambda: False)
-    start(one_heap=False)
-    assert "one_heap" not in capsys.readouterr().out
-    start(one_heap=True)
-    assert "train.one_heap has no effect: the C library is not glibc" in capsys.readouterr().out

@@ -40,7 +40,7 @@ def die_after(checkpoint: Path) -> None:
 if __name__ == "__main__":
     workdir, *checkpoint = sys.argv[1:]
     join(asked=False)
-    start(one_heap=False)
+    start()
     if checkpoint:
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
         threading.Thread(target=die_after, args=(path,), daemon=True).start()
