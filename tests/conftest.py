@@ -4,8 +4,9 @@ import atexit
 import os
 import tempfile
 
-# Most of a test's time is compilation: level 0 takes half of it, and tests time nothing.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0")
+from tests.flags import quick
+
+os.environ.setdefault("XLA_FLAGS", quick(devices=8))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test, or one worker, has compiled serves the others

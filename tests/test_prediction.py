@@ -19,6 +19,7 @@ from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.data_prep.conftest import tone, write_table, write_video
 from tests.fakes import NAMES, make_dataset, make_example
+from tests.flags import quick
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,7 +105,7 @@ def clips(tmp_path_factory):
 
 
 def on_one_device(command, folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": quick(devices=1)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     return run

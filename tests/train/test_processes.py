@@ -16,6 +16,7 @@ import pytest
 from emi_jax.errors import UserError
 from emi_jax.experiment import Experiment
 from emi_jax.train import processes
+from tests.flags import quick
 from tests.train import worker
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,6 @@ def start():
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
-        flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
         pair = []
         for number in range(2):
             arguments = [str(killed_at)] if killed_at and number == 1 else []
@@ -39,7 +39,7 @@ def start():
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.train.worker", str(workdir), *arguments],
                     cwd=ROOT,
-                    env=os.environ | told | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+                    env=os.environ | told | {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
