@@ -1,10 +1,10 @@
-"""Compiled training, studied: mappings, scan over layers, rematerialisation, donation, precision, unrolling, malloc.
+"""Compiled training, studied: mappings, scan over layers, rematerialisation, donation, precision, unrolling, memory.
 
 python -m benchmarks.compiled --json=compiled.json
 
 Each variant is compiled and run in a process of its own. Columns: seconds to trace and compile, milliseconds of a step,
 processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
-results that share memory. Malloc is tuned as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
+results that share memory. Memory is handled as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
 """
 
 import argparse
@@ -24,6 +24,9 @@ TIMEOUT = 1200
 DEVICES = (1, 2, 4, 8)
 STACK: dict[str, Any] = {"work": "stack", "scan": False, "remat": "none", "donate": True, "dtype": "float32"}
 """An AdamW step of a transformer of 12 layers; what a variant does not say."""
+AS_IT_COMES, AS_RUN = "as it comes", "as in run.py"
+ONE_HEAP, ASYNCHRONOUS = "as in run.py, one heap", "as in run.py, asynchronous"
+"""Malloc untuned and work in JAX's threads; as `run.py` has it; all threads share a heap; work in JAX's threads."""
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mapping": [
@@ -40,10 +43,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *(STACK | {"scan": True, "unroll": unroll} for unroll in (1, 2, 4, 12)),
         *({"work": "bilstm", "unroll": unroll} for unroll in (1, 2, 4, 8)),
     ],
-    "malloc": [
-        work | {"malloc": malloc}
+    "memory": [
+        work | {"memory": memory}
         for work in ({"work": "stage1", "mapping": "pmap", "devices": 1}, STACK)
-        for malloc in ("as it comes", "tuned", "tuned, one heap")
+        for memory in (AS_IT_COMES, AS_RUN, ONE_HEAP, ASYNCHRONOUS)
     ],
 }
 
@@ -73,13 +76,20 @@ def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
     }
-    if variant.get("malloc") != "as it comes":
+    memory = variant.get("memory", AS_RUN)
+    if memory != AS_IT_COMES:
         environment = with_tuned_malloc(environment)
-    if variant.get("malloc") == "tuned, one heap":
+    if memory == ONE_HEAP:
         environment["GLIBC_TUNABLES"] += ":glibc.malloc.arena_max=1"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        task = {**variant, "threads": options.threads, "seconds": options.seconds, "width": options.width}
+        task = {
+            **variant,
+            "asynchronous": memory in (AS_IT_COMES, ASYNCHRONOUS),
+            "threads": options.threads,
+            "seconds": options.seconds,
+            "width": options.width,
+        }
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.compiled_worker", json.dumps(task), str(out)],

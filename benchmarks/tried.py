@@ -22,7 +22,7 @@ from jax import Array, lax
 from benchmarks import batches, machine
 from benchmarks.worker import hold_threads
 from emi_jax.losses import info_nce
-from emi_jax.memory import restart_with_tuned_malloc
+from emi_jax.memory import compute_where_called, restart_with_tuned_malloc
 from emi_jax.models.attention import attend
 from emi_jax.models.dense import dot
 from emi_jax.models.gelu import gelu
@@ -38,6 +38,7 @@ Race = tuple[dict[str, Callable], tuple[Any, ...], str]
 def main() -> None:
     """Runs the races, prints and keeps them."""
     restart_with_tuned_malloc()
+    compute_where_called()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", default=",".join(RACES), help=f"of: {','.join(RACES)}")
     parser.add_argument("--rounds", type=int, default=15)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emi_jax.memory import restart_with_tuned_malloc
+from emi_jax.memory import compute_where_called, restart_with_tuned_malloc
 
 SIDES = ("jax", "torch", "torch.compile")
 MIN_STEPS, MAX_STEPS = 3, 200
@@ -57,6 +57,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             os.environ["JAX_PLATFORMS"] = options.device
             from benchmarks import jax_side
 
+            compute_where_called()
             work = jax_side.prepare(case, options.dtype)
         else:
             from benchmarks import torch_side

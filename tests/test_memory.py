@@ -14,23 +14,41 @@ GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C 
 PROGRAM = """
 import os, sys
 print(os.getpid(), flush=True)
-from emi_jax.memory import restart_with_tuned_malloc
+from emi_jax.memory import compute_where_called, restart_with_tuned_malloc
 restart_with_tuned_malloc()
 
 import resource, threading
-import numpy as np
 
-def faults():
+def faults(function):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        np.ones(int(sys.argv[1]) // 8)
+        function()
     counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
-counted = []
+counted, elements = [], int(sys.argv[1]) // 4
+"""
+IN_A_THREAD = """
+import numpy as np
+
 for _ in range(2):
-    thread = threading.Thread(target=faults)
+    thread = threading.Thread(target=faults, args=(lambda: np.ones(elements, np.float32),))
     thread.start()
     thread.join()
+"""
+BY_JAX = """
+import jax, jax.numpy as jnp
+compute_where_called()
+
+@jax.jit
+def step(x):
+    hidden = jnp.tanh(x)
+    return hidden @ hidden[0]
+
+x = jnp.ones((8, elements // 8))
+for _ in range(2):
+    faults(lambda: jax.block_until_ready(step(x)))
+"""
+END = """
 print(counted[1])
 sys.exit(3)
 """
@@ -44,10 +62,10 @@ def huge_pages() -> bool:
         return False
 
 
-def faults(folder, size):
-    """How often 20 arrays of so many bytes, one after the other in a second thread, ask the system for a page."""
+def faults(folder, size, work=IN_A_THREAD):
+    """How often 20 arrays of so many bytes, one after the other, ask the system for a page."""
     program = folder / "program.py"
-    program.write_text(PROGRAM)
+    program.write_text(PROGRAM + work + END)
     plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"PYTHONPATH": "."}
     command = [sys.executable, program, str(size)]
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=False)
@@ -68,6 +86,12 @@ def test_freed_memory_is_used_again_without_asking_the_system(tmp_path):
 def test_a_block_larger_than_a_heap_is_mapped_in_huge_pages(tmp_path):
     size = 2**27
     assert faults(tmp_path, size) < 20 * size / os.sysconf("SC_PAGESIZE") / 10
+
+
+@GLIBC
+def test_the_temporary_memory_of_a_step_stays_for_the_next_one(tmp_path):
+    size = 2**27  # larger than the heap of any thread but the main one
+    assert faults(tmp_path, size, BY_JAX) < 20 * 5  # mapped anew it would be 64 huge pages each time
 
 
 def test_settings_of_the_user_stand():
