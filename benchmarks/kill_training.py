@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ASKED_TO_STOP = 75  # of the exit codes that docs/engine.md names
 CLIPS = "24,8,8"
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # compiles fast
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""XLA's flags with which it compiles fast: LLVM at level 0, fusions not by way of MLIR."""
 STEPS_PER_EPOCH = 3
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 CONFIG = {
@@ -55,7 +56,7 @@ class Training:
         self._command = [sys.executable, "run.py", "--config=configs/stage1.py", f"--workdir={self.workdir}"]
         self._command += [f"--config.{field}={value}" for field, value in fields.items()]
         cache = {"JAX_COMPILATION_CACHE_DIR": str(root / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        quick = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": FLAGS}
+        quick = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
         self._environment = os.environ | cache | quick
 
     def start(self) -> subprocess.Popen:

@@ -21,17 +21,6 @@ def with_tuned_malloc(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "GLIBC_TUNABLES": ":".join([told, *added] if told else added)}
 
 
-def compute_where_called() -> None:
-    """Has JAX compute on the CPU in the thread that calls, before it is asked for its devices.
-
-    The main thread's heap grows to any size. To other threads, those that JAX would take, glibc maps each block of more
-    than 64 MiB apart, and unmaps it: the temporary memory of a step would be handed out and cleared anew each time.
-    """
-    import jax  # late: it is slow, and a program may be started anew before
-
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-
-
 def restart_with_tuned_malloc() -> None:
     """Starts this program anew with `TUNABLES`, in the same process, unless it has them: before slow imports.
 
@@ -42,3 +31,14 @@ def restart_with_tuned_malloc() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def compute_where_called() -> None:
+    """Has JAX compute on the CPU in the thread that calls, before it is asked for its devices.
+
+    The main thread's heap grows to any size. To other threads, those that JAX would take, glibc maps each block of more
+    than 64 MiB apart, and unmaps it: the temporary memory of a step would be handed out and cleared anew each time.
+    """
+    import jax  # late: it is slow, and a program may be started anew before
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)

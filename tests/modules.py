@@ -1,6 +1,5 @@
 """Random parameters for Linen modules and their compiled runs, with as little compiling as can be."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -9,11 +8,6 @@ import numpy as np
 
 # A generator that compiles fast.
 DROPOUT = {"dropout": jax.random.key(1, impl="unsafe_rbg")}
-
-
-def compiled(function: Callable) -> Callable:
-    """`jax.jit` without the optimisations of the backend: tests run what they compile once."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def random_params(module: nn.Module, *arguments: Any, seed: int = 0) -> Any:
@@ -29,5 +23,5 @@ def random_params(module: nn.Module, *arguments: Any, seed: int = 0) -> Any:
 
 def run(module: nn.Module, params: Any, *arguments: Any, **options: Any) -> Any:
     """The module's results as NumPy arrays; options are those of `apply`."""
-    results = compiled(lambda p, a: module.apply({"params": p}, *a, **options))(params, arguments)
+    results = jax.jit(lambda p, a: module.apply({"params": p}, *a, **options))(params, arguments)
     return jax.tree.map(np.asarray, results)

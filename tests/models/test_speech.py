@@ -16,7 +16,7 @@ from emi_jax.models.speech_config import Wav2Vec2Config
 from emi_jax.models.speech_features import audio_step_mask, audio_step_share, receptive_field
 from tests.golden.compare import assert_agrees, assert_close
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
-from tests.modules import DROPOUT, compiled, random_params, run
+from tests.modules import DROPOUT, random_params, run
 
 SMALL = {
     "model_type": "wav2vec2",
@@ -88,7 +88,7 @@ def test_a_silent_and_an_absent_clip_have_finite_values_and_gradients(config, dt
         sequence, pooled = encoder.apply({"params": p}, waveform, mask, deterministic=False, rngs=DROPOUT)
         return jnp.square(sequence).mean() + jnp.square(pooled).mean()
 
-    value, gradient = compiled(jax.value_and_grad(loss))(params)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
     chex.assert_tree_all_finite((value, gradient))
 
 
@@ -139,7 +139,7 @@ def test_the_positional_convolution_has_its_gradient():
 def test_spans_have_the_counts_the_lengths_and_the_places_of_spec_augment():
     lengths = np.array([60, 40, 12, 3, 0])
     mask = np.arange(60)[None] < lengths[:, None]
-    draw = compiled(lambda rng: span_mask(rng, mask, rate=0.5, span=5, min_spans=2))
+    draw = jax.jit(lambda rng: span_mask(rng, mask, rate=0.5, span=5, min_spans=2))
     spans = np.stack([draw(jax.random.key(seed)) for seed in range(200)])
     assert not spans[:, ~mask].any()
     assert not spans[:, 3:].any()  # no room for a span

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from emi_jax.models import build_encoder
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
-from tests.modules import DROPOUT, compiled, random_params, run
+from tests.modules import DROPOUT, random_params, run
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "patch_size": 8}
 VIT = {"model_type": "vit", **SMALL, "image_size": 16}
@@ -60,7 +60,7 @@ def test_bfloat16_is_close_to_float32(config, pixels):
 
     def loss(dtype):
         module = build_encoder(config, dtype=dtype)
-        return compiled(jax.value_and_grad(lambda p: jnp.square(module.apply({"params": p}, pixels)[1]).mean()))(params)
+        return jax.jit(jax.value_and_grad(lambda p: jnp.square(module.apply({"params": p}, pixels)[1]).mean()))(params)
 
     (value, gradient), (half, half_gradient) = loss(jnp.float32), loss(jnp.bfloat16)
     np.testing.assert_allclose(half, value, rtol=2e-2)
@@ -80,7 +80,7 @@ def test_remat_changes_no_gradient(pixels):
             )
             return jnp.square(sequence).mean()
 
-        return compiled(jax.grad(loss))(params)
+        return jax.jit(jax.grad(loss))(params)
 
     for plain, again in zip(jax.tree.leaves(gradient(False)), jax.tree.leaves(gradient(True)), strict=True):
         np.testing.assert_allclose(plain, again, rtol=1e-5, atol=1e-7)

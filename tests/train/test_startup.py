@@ -1,4 +1,4 @@
-"""The compilation cache is the user's own, and never one that others can fill; memory as the config asks."""
+"""The compilation cache is the user's own, and never one that others can fill."""
 
 import logging
 import stat
