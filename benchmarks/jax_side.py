@@ -1,7 +1,7 @@
 """The JAX side of each case, on the road that training takes: `make_step` mapped by `Mapping`, the state donated."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -44,15 +44,15 @@ def prepare(case: Case, dtype: str, mapping: Kind = "pmap") -> Work:
 
 def _stage1(case: Case, dtype: Any, mapping: Kind) -> Work:
     encoders = ENCODERS[case.preset]
+    source, send = _clips(case), _when_asked
     if case.kind == "fed":
         from benchmarks.demo_data import loader
+        from emi_jax.inputs.loader import to_device
 
-        source, encoders = loader(case, encoders)
-    else:
-        source = _clips(case)
+        (source, encoders), send = loader(case, encoders), to_device
     first = next(source)
     stage = ours.alignment(encoders, case.sizes, PAIR_WEIGHTS[case.preset], _one(first), dtype)
-    return _training(stage, itertools.chain([first], source), case.sizes.batch, (), mapping)
+    return _training(stage, itertools.chain([first], source), case.sizes.batch, (), mapping, send)
 
 
 def _stage2(case: Case, dtype: Any, mapping: Kind) -> Work:
@@ -77,8 +77,18 @@ def _intensity(case: Case, dtype: Any) -> Intensity:
     return ours.intensity(ENCODERS[case.preset], case.sizes, example, dtype)
 
 
+def _when_asked(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[Any]:
+    """Sends a batch when the step asks for it."""
+    return map(put, source)
+
+
 def _training(
-    stage: Alignment | Intensity, source: Iterable[Any], clips: int, frozen: tuple[str, ...], kind: Kind
+    stage: Alignment | Intensity,
+    source: Iterator[Any],
+    clips: int,
+    frozen: tuple[str, ...],
+    kind: Kind,
+    send: Callable[[Iterator[Any], Callable[[Any], Any]], Iterator[Any]] = _when_asked,
 ) -> Work:
     trained, held = parameters.split(ours.tree(ours.draw(stage)), frozen, "frozen")
     optimizer = adamw(
@@ -90,9 +100,8 @@ def _training(
     state = mapping.replicate(create_state(trained, held, optimizer, 0.0))
     rng = mapping.replicate(jax.random.PRNGKey(0))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, rng))
-    source = iter(source)
     first = next(source)
-    source = itertools.chain([first], source)
+    on_devices = send(itertools.chain([first], source), mapping.put)
 
     def step(batch: Any) -> Any:
         nonlocal state
@@ -103,7 +112,7 @@ def _training(
         traced = Mapping("shard_map", jax.devices()[:1]).map(function, (REPLICATED, SHARDED, REPLICATED))
         return flops.count(traced, shapes[0], first, shapes[1])
 
-    return Work(lambda: mapping.put(next(source)), step, clips, operations)
+    return Work(lambda: next(on_devices), step, clips, operations)
 
 
 def _gradients(loss: Callable, params: Any, inputs: tuple[Any, ...], clips: int) -> Work:

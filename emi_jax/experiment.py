@@ -116,14 +116,15 @@ class Experiment:
         evaluate_every, save_every = (interval(config, name, plan.steps) for name in ("evaluate_every", "save_every"))
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
         step, progress = self._begin(rate)
-        trees = progress.state.params, progress.state.frozen
-        log.info("parameters: %s trained, %s frozen", *(f"{parameters.count(tree):,}" for tree in trees))
+        counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
+        log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
         if is_first() and not (initial := self.workdir.path / INITIAL).exists():
             drawn = progress.state.evaluated["towers"]
             # As loaded, not as held: kernels of frozen towers are rounded.
             self.encoders.save(initial, jax.device_get(drawn | self.encoders.params))
         checkpoints = self._checkpoints()
         state, rng, first_step = checkpoints.restore_last(progress) or progress
+        del progress  # or a run that goes on would hold its first state to the end
         log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
 
         host = batches(

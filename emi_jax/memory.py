@@ -1,5 +1,6 @@
 """The memory of a process on the CPU: in huge pages, and what a step freed stays for the next one."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -42,3 +43,12 @@ def compute_where_called() -> None:
     import jax  # late: it is slow, and a program may be started anew before
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def give_back_freed() -> None:
+    """Gives the system what is free, where the C library is GNU's: once what is freed is not what a step takes again.
+
+    With `TUNABLES` all that setting up and compilation have freed would otherwise stay with the process.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(ctypes.c_size_t(0))

@@ -48,9 +48,21 @@ x = jnp.ones((8, elements // 8))
 for _ in range(2):
     faults(lambda: jax.block_until_ready(step(x)))
 """
-END = """
-print(counted[1])
-sys.exit(3)
+GIVEN_BACK = """
+import numpy as np
+from emi_jax.memory import give_back_freed
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+before = resident()
+blocks = [np.ones(2**18, np.float32) for _ in range(elements // 2**18)]
+last = np.ones(2**18, np.float32)  # what lies above the freed blocks stays
+del blocks
+freed = resident()
+give_back_freed()
+print(before, freed, resident())
 """
 
 
@@ -62,17 +74,22 @@ def huge_pages() -> bool:
         return False
 
 
-def faults(folder, size, work=IN_A_THREAD):
-    """How often 20 arrays of so many bytes, one after the other, ask the system for a page."""
+def tell(folder, size, work):
+    """What a program with tuned malloc prints of so many bytes."""
     program = folder / "program.py"
-    program.write_text(PROGRAM + work + END)
+    program.write_text(PROGRAM + work + "sys.exit(3)\n")
     plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"PYTHONPATH": "."}
     command = [sys.executable, program, str(size)]
     done = subprocess.run(command, env=plain, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
-    first, second, counted = map(int, done.stdout.split())
+    first, second, *told = map(int, done.stdout.split())
     assert first == second  # started anew, once, in the same process
-    return counted
+    return told
+
+
+def faults(folder, size, work=IN_A_THREAD):
+    """How often 20 arrays of so many bytes, one after the other, ask the system for a page."""
+    return tell(folder, size, work + "print(counted[1])\n")[0]
 
 
 @GLIBC
@@ -92,6 +109,14 @@ def test_a_block_larger_than_a_heap_is_mapped_in_huge_pages(tmp_path):
 def test_the_temporary_memory_of_a_step_stays_for_the_next_one(tmp_path):
     size = 2**27  # larger than the heap of any thread but the main one
     assert faults(tmp_path, size, BY_JAX) < 20 * 5  # mapped anew it would be 64 huge pages each time
+
+
+@GLIBC
+def test_what_is_free_is_given_back(tmp_path):
+    size = 2**28
+    before, freed, after = tell(tmp_path, size, GIVEN_BACK)
+    assert freed - before > 0.9 * size  # kept, though nothing holds it
+    assert after - before < 0.1 * size
 
 
 def test_settings_of_the_user_stand():

@@ -1,8 +1,8 @@
 """Batches: clips are read and transformed by threads ahead of the step, in an order that depends on the seed alone."""
 
-import collections
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import grain
@@ -84,9 +84,15 @@ def batches(
     return iter(source.slice(slice(first_step, stop)).to_iter_dataset(ahead))
 
 
-def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any], ahead: int = 2) -> Iterator[Any]:
-    """Starts the transfer of the next batches while the step works on this one; order and number are kept."""
-    queue = collections.deque(map(put, itertools.islice(host_batches, ahead)))
-    while queue:
-        yield queue.popleft()
-        queue.extend(map(put, itertools.islice(host_batches, 1)))
+def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> Iterator[Any]:
+    """Sends the next batch, in a thread, while the step works on this one; order and number are kept."""
+    with ThreadPoolExecutor(1, "to-device") as thread:
+        sent = thread.submit(_send_next, host_batches, put)
+        while batch := sent.result():
+            sent = thread.submit(_send_next, host_batches, put)
+            yield from batch
+
+
+def _send_next(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> tuple[Any, ...]:
+    """The next batch on the devices; nothing after the last one."""
+    return tuple(map(put, itertools.islice(host_batches, 1)))

@@ -75,9 +75,14 @@ class Mapping:
         return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batch)
 
     def replicate(self, tree: Any) -> Any:
-        """Copies a tree of host or device arrays to every device."""
+        """Copies a tree of host or device arrays to every device, into memory that a mapped function can take over."""
         sharding = NamedSharding(self._mesh, self._spec(REPLICATED))
-        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+
+        def on_devices(leaf: Any) -> jax.Array:
+            return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+
+        # The CPU's arrays share NumPy's memory, which no step can take over.
+        return jax.device_put(jax.tree.map(on_devices, tree), sharding, may_alias=False)
 
     def fetch(self, outputs: Any) -> Any:
         """The sharded outputs of all processes as NumPy arrays [B, ...], in the order of the global batch."""

@@ -1,11 +1,14 @@
 """Batches: fixed shapes, exact resumption, shares of processes, and what a clip's arrays say."""
 
 import dataclasses
+import queue
+import threading
 
 import cv2
 import numpy as np
 import pytest
 
+from emi_jax.errors import UserError
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
@@ -191,12 +194,32 @@ def test_modalities_that_are_off_are_not_read(tokenizer):
     assert arrays["present"].tolist() == [False, False, True]
 
 
-def test_transfer_ahead_keeps_order_and_number():
-    sent = []
-    taken = to_device(iter([{"x": index} for index in range(5)]), lambda batch: sent.append(batch["x"]) or batch)
+def test_the_next_batch_is_sent_in_a_thread_and_order_and_number_are_kept():
+    sent, threads = queue.Queue(), set()
+
+    def put(batch):
+        threads.add(threading.current_thread())
+        sent.put(batch["x"])
+        return batch
+
+    taken = to_device(iter([{"x": index} for index in range(5)]), put)
     assert next(taken) == {"x": 0}
-    assert sent == [0, 1]  # the next one is on its way, no more
+    assert [sent.get(timeout=10), sent.get(timeout=10)] == [0, 1]
+    with pytest.raises(queue.Empty):  # the next one is on its way, no more
+        sent.get(timeout=0.1)
     assert [batch["x"] for batch in taken] == [1, 2, 3, 4]
+    assert threading.current_thread() not in threads
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_in_its_place():
+    def broken():
+        yield {"x": 0}
+        raise UserError("clip 7 is gone")
+
+    taken = to_device(broken(), lambda batch: batch)
+    assert next(taken) == {"x": 0}
+    with pytest.raises(UserError, match="clip 7"):
+        next(taken)
 
 
 def test_a_tokenizer_survives_its_folder_and_training_repeats(tokenizer, tmp_path):

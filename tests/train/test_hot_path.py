@@ -4,6 +4,8 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from jax._src.array import ArrayImpl
@@ -76,6 +78,24 @@ def test_metrics_are_fetched_once_an_interval_and_nothing_else_is(kind, tmp_path
     names = set(json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0]))
     scalars = names - {"step", "learning_rate", "clips_per_second", *(n for n in names if "seconds_per_step" in n)}
     assert fetches == [1] * STEPS * len(scalars)
+
+
+@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+@pytest.mark.parametrize("copy", [np.asarray, jnp.asarray])
+def test_the_first_step_takes_over_the_memory_of_what_was_replicated(kind, copy):
+    mapping = Mapping(kind, jax.devices()[:2])
+    step = mapping.map(lambda state, batch: state + batch.sum(), (REPLICATED, SHARDED), donate=(0,))
+
+    def places(array):
+        return [shard.data.unsafe_buffer_pointer() for shard in array.addressable_shards]
+
+    given = copy(np.arange(4096, dtype=np.float32))
+    state = mapping.replicate(given)
+    before = places(state)
+    after = step(state, mapping.put(np.ones(2, np.float32)))
+    assert places(after) == before
+    np.testing.assert_array_equal(given, np.arange(4096))  # its own, and whole
+    np.testing.assert_array_equal(after, given + 1)  # each device has one of the two clips
 
 
 def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(tmp_path, caplog):

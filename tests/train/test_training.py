@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import weakref
 
 import jax
 import numpy as np
@@ -65,6 +66,27 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(tmp_path):
     parts = train(config, dataset, tmp_path / "parts")
     assert losses(parts) == losses(whole)
     assert fingerprint(jax.device_get(parts.best())) == fingerprint(jax.device_get(whole.best()))
+
+
+def test_a_run_that_goes_on_does_not_hold_its_first_state(tmp_path, monkeypatch):
+    config, dataset, held = tiny_stage1(), make_dataset(), []
+    train(config, dataset, tmp_path)
+    begin = Experiment._begin
+
+    def beginning(self, rate):
+        step, progress = begin(self, rate)
+        first_states.extend(map(weakref.ref, jax.tree.leaves(progress.state.params)))
+        return step, progress
+
+    def fitting(step, state, *args, **kwargs):
+        held.extend(first() is not None for first in first_states)
+        return state
+
+    first_states = []
+    monkeypatch.setattr(Experiment, "_begin", beginning)
+    monkeypatch.setattr("emi_jax.experiment.fit", fitting)
+    train(config, dataset, tmp_path)
+    assert held and not any(held)
 
 
 def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
