@@ -107,14 +107,15 @@ class Experiment:
         """Trains from the last checkpoint, or from the start, to the end."""
         config = self.config.train
         self.check_training()
-        self.workdir.write_config(self.config.to_dict())
-        self.workdir.write_json("dataset.json", self.dataset.description())
-        examples, transform = self.inputs("train", augment=True)
-        plan = Epochs(len(examples), config.batch_size, config.seed)
+        plan = Epochs(len(self.dataset.split("train")), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         log_every = interval(config, "log_every", 1)
         evaluate_every, save_every = (interval(config, name, plan.steps) for name in ("evaluate_every", "save_every"))
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
+        # A config that cannot be trained does not take the folder.
+        self.workdir.write_config(self.config.to_dict())
+        self.workdir.write_json("dataset.json", self.dataset.description())
+        examples, transform = self.inputs("train", augment=True)
         step, progress = self._begin(rate)
         counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
         log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))

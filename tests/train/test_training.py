@@ -181,6 +181,14 @@ def test_an_interval_of_nothing_is_an_error_and_a_short_one_is_a_step(name, tmp_
     assert interval(ConfigDict({name: 1e-3}), name, 10) == 1
 
 
+def test_a_config_that_cannot_be_trained_does_not_take_the_folder(tmp_path):
+    config = tiny_stage1()
+    config.train.warmup_epochs = config.train.epochs
+    with pytest.raises(UserError, match="warm-up steps leave nothing"):
+        train(config, make_dataset(), tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_corruption_without_a_hurt_rendition_is_an_error(tmp_path):
     config = tiny_stage2()
     config.features = {"dir": str(tmp_path / "features"), "renditions": 0}
