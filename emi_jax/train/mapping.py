@@ -79,10 +79,11 @@ class Mapping:
         sharding = NamedSharding(self._mesh, self._spec(REPLICATED))
 
         def on_devices(leaf: Any) -> jax.Array:
-            return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+            array = jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+            # On the CPU it shares memory with NumPy, which no step can take over. By leaves: a GPU holds one of them twice.
+            return jax.device_put(array, sharding, may_alias=False)
 
-        # The CPU's arrays share NumPy's memory, which no step can take over.
-        return jax.device_put(jax.tree.map(on_devices, tree), sharding, may_alias=False)
+        return jax.tree.map(on_devices, tree)
 
     def fetch(self, outputs: Any) -> Any:
         """The sharded outputs of all processes as NumPy arrays [B, ...], in the order of the global batch."""
