@@ -80,7 +80,7 @@ class Mapping:
 
         def on_devices(leaf: Any) -> jax.Array:
             array = jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
-            # On the CPU it shares memory with NumPy, which no step can take over. By leaves: a GPU holds one of them twice.
+            # On the CPU NumPy holds its memory, which no step can take over. By leaves: a GPU holds one of them twice.
             return jax.device_put(array, sharding, may_alias=False)
 
         return jax.tree.map(on_devices, tree)
