@@ -26,16 +26,17 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from data_prep.clip import duration
+from data_prep.build.prepare import prepare
+from data_prep.clips.clip import duration
+from data_prep.clips.options import ClipOptions
+from data_prep.corpora.new_clips import find_clips, read_clips
 from data_prep.errors import CorpusError
-from data_prep.inputs import find_clips, read_clips
-from data_prep.options import ClipOptions
-from data_prep.prepare import prepare
-from emi_jax import ablation, results, robustness
 from emi_jax.errors import UserError
-from emi_jax.experiment import Experiment
 from emi_jax.inputs.dataset import Dataset, open_dataset
-from emi_jax.prediction import Predictor
+from emi_jax.runs import results
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.predictor import Predictor
+from emi_jax.studies import ablation, robustness
 from emi_jax.train.hooks import StoppedError
 from emi_jax.train.processes import is_first, join
 from emi_jax.train.startup import start

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, summary
-from benchmarks.cases import CASES, Case
-from benchmarks.worker import SIDES
+from benchmarks import machine
+from benchmarks.comparison import summary
+from benchmarks.comparison.cases import CASES, Case
+from benchmarks.comparison.worker import SIDES
 
 TIMEOUT = 1800
 
@@ -34,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="emi_jax_compare_") as folder:
         for dtype in options.dtype:
             report["peaks"][dtype] = {
-                side: _run(Path(folder), ["benchmarks.peak", f"--side={side}", f"--dtype={dtype}"], options)
+                side: _run(Path(folder), ["benchmarks.comparison.peak", f"--side={side}", f"--dtype={dtype}"], options)
                 for side in ("jax", "torch")
             }
         for case in cases:
@@ -45,7 +46,7 @@ def main() -> None:
                 if options.json:  # after each case: a run that is stopped leaves what it has
                     options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.png:
-        from benchmarks.chart import draw
+        from benchmarks.comparison.chart import draw
 
         draw(report["results"], options.png)
 
@@ -95,7 +96,7 @@ def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -
     for number in range(options.repeats):
         for side in options.sides:
             arguments = [
-                "benchmarks.worker",
+                "benchmarks.comparison.worker",
                 f"--side={side}",
                 f"--case={case.name}",
                 f"--dtype={dtype}",

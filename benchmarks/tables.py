@@ -13,8 +13,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compiled, summary, tried
-from benchmarks.chart import draw
+from benchmarks.comparison import summary
+from benchmarks.comparison.chart import draw
+from benchmarks.compiled import study as compiled
+from benchmarks.compiled import tried
 
 DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
 PICTURE = Path("docs/performance.png")
@@ -25,8 +27,8 @@ def main() -> None:
     """Parses the options and rewrites the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
-    parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled --json` wrote")
-    parser.add_argument("--tried", type=Path, help="what `benchmarks.tried --json` wrote")
+    parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
+    parser.add_argument("--tried", type=Path, help="what `benchmarks.compiled.tried --json` wrote")
     parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
+from data_prep.build.prepare import prepare_here
 from data_prep.command import clip_options, parser, request_of, tell
-from data_prep.prepare import prepare_here
 
 FAULTS = 1
 """Exit code: a checked dataset has faults."""
@@ -23,7 +23,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from data_prep.check import check_dataset  # TFDS is not needed for --help
+    from data_prep.build.check import check_dataset  # TFDS is not needed for --help
 
     faults = check_dataset(arguments.check, request_of(arguments) if arguments.source else None)
     print("\n".join(faults) or f"{arguments.check}: no faults found")

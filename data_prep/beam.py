@@ -18,12 +18,12 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_prep.clip import ClipSource
+from data_prep.build.prepare import Outcomes, Work, build
+from data_prep.build.report import Report
+from data_prep.build.staging import Staged
+from data_prep.clips.clip import ClipSource
 from data_prep.command import clip_options, parser, request_of, tell
 from data_prep.errors import ClipError
-from data_prep.prepare import Outcomes, Work, build
-from data_prep.report import Report
-from data_prep.staging import Staged
 from data_prep.workers import map_clips
 
 BATCH = 64
@@ -80,7 +80,7 @@ def prepare_with_beam(arguments: Sequence[str]) -> Report:
     """Prepares a corpus as `arguments` say: those of `python -m data_prep`, `--` and Beam's own.
 
     Raises:
-        CorpusError: as `data_prep.prepare.prepare`.
+        CorpusError: as `data_prep.build.prepare.prepare`.
     """
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     told, own = parser().parse_args(arguments[:cut]), arguments[cut + 1 :]

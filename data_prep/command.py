@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from data_prep.build.prepare import default_options
+from data_prep.clips.detectors import HAAR
+from data_prep.clips.options import ClipOptions
 from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
-from data_prep.detectors import HAAR
 from data_prep.errors import CorpusError
-from data_prep.options import ClipOptions
-from data_prep.prepare import default_options
 from data_prep.workers import TIME_LIMIT
 
 CANNOT_GO_ON, STOPPED = 2, 130

@@ -1,30 +1,12 @@
-"""Intensities of new clips from a trained run: what a user of the model calls.
-
-predictor = Predictor.load("runs/demo/stage2")
-for prediction in predictor.predict(examples):
-    print(prediction.id, prediction.intensities)
-"""
+"""What the model says of one clip."""
 
 import dataclasses
-import itertools
-import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from emi_jax.errors import UserError
-from emi_jax.experiment import Experiment
-from emi_jax.inputs.dataset import Dataset, Example, clip_id
-from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
-from emi_jax.modalities import MODALITIES
-from emi_jax.stages.intensity import Intensity
-from emi_jax.submission import in_units
-from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.inputs.dataset import Example
+from emi_jax.inputs.transforms import Arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,124 +40,3 @@ class Prediction:
         trust = {name: [round(float(r), 4) for r in steps] for name, steps in self.reliability.items()}
         names = ("id", "intensities", "weights", "share", "informed")
         return {name: getattr(self, name) for name in names} | {"reliability": trust}
-
-
-class Predictor:
-    """A trained run of stage 2, ready for clips.
-
-    Attributes:
-        label_names: K names.
-        label_range: lowest and highest label in the users' units.
-        clip_options: how clips should be read for it, the fields of `data_prep.options.ClipOptions`.
-        compile_seconds: spent on compiling so far; a batch of another length than those before adds to them.
-    """
-
-    def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
-        """Prepares the forward pass.
-
-        Args:
-            experiment: of stage 2.
-            params: all parameters, on its devices.
-            batch_size: as in `load`.
-        """
-        self.label_names = experiment.dataset.label_names
-        self.label_range = experiment.dataset.label_range
-        self.clip_options = experiment.dataset.clip_options
-        self._transform: ClipTransform = experiment.transform
-        self._mapping: Mapping = experiment.mapping
-        devices = self._mapping.devices
-        wanted = batch_size or (1 if devices[0].platform == "cpu" else 8 * len(devices))
-        self._batch_size = -(-wanted // len(devices)) * len(devices)
-        self._params = params
-        self._min_samples = experiment.encoders.min_samples
-        explain = cast(Intensity, experiment.stage).explain
-        self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
-        self._compiled: dict[tuple, Callable] = {}
-        self.compile_seconds = 0.0
-
-    @classmethod
-    def load(
-        cls, workdir: str | Path, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None
-    ) -> "Predictor":
-        """Opens a run by its folder alone: its dataset need not be there.
-
-        Args:
-            workdir: of a run of stage 2 that has been trained.
-            batch_size: clips at a time, rounded up to a multiple of the devices; the longest decides what all cost. By
-                default 8 for each device, on the CPU one, since more at a time are no faster there.
-            devices: all of them by default.
-
-        Raises:
-            UserError: the folder holds no such run, or one of stage 1.
-        """
-        folder = Path(workdir)
-        try:
-            config, told = (json.loads((folder / name).read_text()) for name in ("config.json", "dataset.json"))
-        except OSError as error:
-            raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
-        if config["stage"] == "alignment":
-            raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
-        config["model"]["attention"] = "auto"  # what the run was trained with may not be had here
-        experiment = Experiment.open(ConfigDict(config), Dataset.described(**told), folder, devices)
-        return cls(experiment, experiment.best(), batch_size)
-
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """Predicts clips as they come, a batch at a time.
-
-        Args:
-            examples: as `data_prep.clip.read_clip` gives them, or from a dataset; labels may be missing.
-        """
-        for batch in _batched(examples, self._batch_size):
-            yield from self._predict(batch)
-
-    def _predict(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        unknown = np.full(len(self.label_names), np.nan, np.float32)
-        clips = []
-        for place, example in enumerate(examples):
-            labels = np.asarray(example["labels"], np.float32)
-            told = example if len(labels) else {**example, "labels": unknown}
-            clips.append(self._transform(told, np.random.default_rng(0), place))
-        outputs = self._run(clips)
-        for place, (example, arrays) in enumerate(zip(examples, clips, strict=True)):
-            yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
-
-    def _run(self, clips: list[Arrays]) -> Arrays:
-        """The model's outputs of a batch that is filled up with padding, [batch_size, ...]."""
-        padding = self._transform.padding
-        padded = clips + [padding] * (self._batch_size - len(clips))
-        batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
-        batch = without_common_padding(batch, self._min_samples)
-        on_devices = self._mapping.put(batch)
-        shapes = tuple(array.shape for array in batch.values())
-        if shapes not in self._compiled:
-            began = time.perf_counter()
-            self._compiled[shapes] = self._explain.lower(self._params, on_devices).compile()
-            self.compile_seconds += time.perf_counter() - began
-        return self._mapping.fetch(self._compiled[shapes](self._params, on_devices))
-
-    def _prediction(self, example: Example, arrays: Arrays, outputs: Arrays) -> Prediction:
-        values = in_units(outputs["predictions"], self.label_range)
-        used = [name for name in MODALITIES if f"{name}/mask" in outputs]
-        return Prediction(
-            id=clip_id(example),
-            intensities={name: float(value) for name, value in zip(self.label_names, values, strict=True)},
-            weights={name: float(outputs["weights"][MODALITIES.index(name)]) for name in used},
-            share={name: float(outputs["share"][MODALITIES.index(name)]) for name in used},
-            reliability={name: outputs[f"{name}/reliability"][outputs[f"{name}/mask"]] for name in used},
-            tokens=self._tokens(arrays),
-            informed=bool(outputs["informed"]),
-            arrays=arrays,
-            example=example,
-        )
-
-    def _tokens(self, arrays: Arrays) -> list[str]:
-        if "tokens" not in arrays:
-            return []
-        return self._transform.tokenizer.convert_ids_to_tokens(arrays["tokens"][arrays["token_mask"]].tolist())
-
-
-def _batched(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    """Lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from data_prep.options import ClipOptions
+from data_prep.clips.options import ClipOptions
 from emi_jax.inputs.dataset import Dataset
 
 NAMES = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")

@@ -1,6 +1,6 @@
 """XLA's flags for tests. Most of their time is compilation, and they time nothing."""
 
-from benchmarks.kill_training import QUICK
+from benchmarks.proofs.kill_training import QUICK
 
 
 def quick(devices: int) -> str:

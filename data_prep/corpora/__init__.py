@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_prep.clip import ClipSource
+from data_prep.clips.clip import ClipSource
 
 SPLITS = ("train", "valid", "test")
 MEDIA_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wav", ".mp3", ".flac", ".m4a", ".ogg")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.clip import ClipSource
+from data_prep.clips.clip import ClipSource
 from data_prep.corpora import SPLITS, Corpus, find_media
+from data_prep.corpora.tables import FILENAME, Row, read_table
+from data_prep.corpora.transcripts import plain_name, read_transcripts
 from data_prep.errors import CorpusError
-from data_prep.tables import FILENAME, Row, read_table
-from data_prep.transcripts import plain_name, read_transcripts
 
 TOLD = (FILENAME, "Split", "Subject", "Transcript")  # every other column is a label
 ALIASES = {"val": "valid", "validation": "valid", "dev": "valid"}

@@ -7,11 +7,11 @@ never opened.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_prep.clip import ClipSource
+from data_prep.clips.clip import ClipSource
 from data_prep.corpora import Corpus, find_media
+from data_prep.corpora.tables import read_table
+from data_prep.corpora.transcripts import plain_name, read_transcripts
 from data_prep.errors import CorpusError
-from data_prep.tables import read_table
-from data_prep.transcripts import plain_name, read_transcripts
 
 LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 TABLES = {"train": "train_split.csv", "valid": "valid_split.csv", "test": "test_split.csv"}

@@ -16,7 +16,7 @@ Example = Mapping[str, Any]
 
 
 class Examples(Protocol):
-    """Random access to the examples of a split; one example is documented in `data_prep.dataset`."""
+    """Random access to the examples of a split; one example is documented in `data_prep.build.dataset`."""
 
     def __len__(self) -> int: ...
 
@@ -31,8 +31,8 @@ class Dataset:
         directory: the folder that was given to `data_prep` as `--out`.
         label_names: the K names, in the order of every `[.., K]` array.
         label_range: lowest and highest value of the labels in the users' own units; stored labels lie in [0, 1].
-        clip_options: how its clips were read, the fields of `data_prep.options.ClipOptions`: new clips for a model
-            of it are read in the same way.
+        clip_options: how its clips were read, the fields of `data_prep.clips.options.ClipOptions`; new clips for a
+            model trained on it are read in the same way.
         available: how many clips of each split have "vision", "audio", "text", "labels"; empty where unknown.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
         fingerprint: a hash of the content.

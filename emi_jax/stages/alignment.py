@@ -11,9 +11,9 @@ import numpy as np
 from jax import lax
 
 from emi_jax.losses import info_nce
+from emi_jax.metrics.retrieval import retrieval
 from emi_jax.modalities import MODALITIES, TEXT
 from emi_jax.models.contrastive import ContrastiveModel, ContrastivePairs
-from emi_jax.retrieval import retrieval
 from emi_jax.stages.initialisation import init_towers
 from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS

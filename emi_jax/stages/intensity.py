@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from emi_jax import losses, metrics
+from emi_jax import losses
+from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
 from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean

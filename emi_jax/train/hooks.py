@@ -15,7 +15,9 @@ from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.evaluation import Evaluator
 from emi_jax.train.step import Metrics, TrainState
-from emi_jax.train.workdir import Workdir
+
+Record = Callable[[int, dict[str, float]], None]
+"""Keeps metrics by name, of a step by its number."""
 
 
 class Hook(Protocol):
@@ -43,7 +45,7 @@ class Log:
         clips: steps -> the ids of the clips in a step's batch, for the message about a loss that is not finite.
         schedule: steps -> learning rate, computed on the host.
         clock: of the loop.
-        workdir: where metrics go.
+        record: keeps the metrics of a step.
         shows: a progress bar, which moves with what the devices have finished.
     """
 
@@ -54,7 +56,7 @@ class Log:
     clips: Callable[[int], list[str]]
     schedule: Callable[[int], float]
     clock: Clock
-    workdir: Workdir
+    record: Record
     shows: bool = True
 
     def __post_init__(self) -> None:
@@ -97,7 +99,7 @@ class Log:
         training = self.batch_size * len(steps) / (spent[DATA] + spent[STEP])
         timing = {f"seconds_per_step/{part}": seconds / len(steps) for part, seconds in spent.items()}
         timing |= {"clips_per_second": training}
-        self.workdir.record(steps[-1], mean | {"learning_rate": self.schedule(steps[-1])} | timing)
+        self.record(steps[-1], mean | {"learning_rate": self.schedule(steps[-1])} | timing)
         shares = " ".join(f"{part} {seconds / sum(spent.values()):.0%}" for part, seconds in spent.items())
         self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)
         self._bar.update(len(steps))
@@ -114,7 +116,7 @@ class Evaluate:
     log: Log
     checkpoints: Checkpoints
     rng: jax.Array
-    workdir: Workdir
+    record: Record
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Evaluates at the end of an interval and of the run."""
@@ -122,7 +124,7 @@ class Evaluate:
             return
         self.log.flush()
         scores, _ = self.evaluator.run(state.evaluated)
-        self.workdir.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
+        self.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
         self.checkpoints.save_best(Progress(state, self.rng, step), scores[self.goal])
 
 

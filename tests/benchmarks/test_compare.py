@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from benchmarks import compare, summary, tables
-from benchmarks.cases import CASES, Case
-from benchmarks.shapes import DEMO, STAGE1, STAGE2, Sizes, audio_steps
+from benchmarks import compare, tables
+from benchmarks.comparison import summary
+from benchmarks.comparison.cases import CASES, Case
+from benchmarks.comparison.shapes import DEMO, STAGE1, STAGE2, Sizes, audio_steps
 
 
 def rounds(*steps_s, clips=4):
@@ -124,7 +125,7 @@ def test_the_model_cases_need_jax_flax_optax_torch_and_transformers_alone():
 @pytest.mark.parametrize("kind", ["bilstm", "tcn", "attention", "contrastive"])
 def test_both_sides_of_a_part_run_and_are_counted(kind):
     pytest.importorskip("torch")
-    from benchmarks import jax_side, torch_side
+    from benchmarks.comparison import jax_side, torch_side
 
     case = Case("small", kind, 2, "base", Sizes(2, 0, 0.0, 0, 16, 2), 6)
     for work in (jax_side.prepare(case, "float32"), torch_side.prepare(case, "float32", compiled=False)):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from benchmarks import flops
+from benchmarks.comparison import flops
 
 
 def test_products_are_counted_as_often_as_a_loop_runs():
@@ -35,8 +35,8 @@ def test_the_dearer_branch_counts():
 
 def test_pytorch_counts_the_same_for_a_transformer_layer_of_products():
     torch = pytest.importorskip("torch")
-    from benchmarks.twin.decoder import Attention
-    from benchmarks.twin.flops import operations
+    from benchmarks.comparison.twin.decoder import Attention
+    from benchmarks.comparison.twin.flops import operations
 
     module, x = Attention(8, 2), torch.ones(2, 5, 8)
     with torch.no_grad():

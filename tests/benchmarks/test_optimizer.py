@@ -10,9 +10,9 @@ from flax import traverse_util
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import batches, ours, theirs  # noqa: E402
-from benchmarks.twin import weights  # noqa: E402
-from benchmarks.twin.optimizer import adamw, make_step, schedule  # noqa: E402
+from benchmarks.comparison import batches, ours, theirs  # noqa: E402
+from benchmarks.comparison.twin import weights  # noqa: E402
+from benchmarks.comparison.twin.optimizer import adamw, make_step, schedule  # noqa: E402
 from emi_jax.train import optimizer as our_optimizer  # noqa: E402
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping  # noqa: E402
 from emi_jax.train.parameters import split  # noqa: E402

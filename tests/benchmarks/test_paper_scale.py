@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import paper_scale
+from benchmarks.compiled import paper_scale
 from configs import stage1
 from emi_jax.train.mapping import Mapping
 from emi_jax.train.parameters import count

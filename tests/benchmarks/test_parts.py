@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import batches, ours  # noqa: E402
-from benchmarks.twin import fusion, losses, towers, weights  # noqa: E402
+from benchmarks.comparison import batches, ours  # noqa: E402
+from benchmarks.comparison.twin import fusion, losses, towers, weights  # noqa: E402
 from emi_jax import losses as our_losses  # noqa: E402
 from emi_jax.models.bilstm import GatedBiLSTM  # noqa: E402
 from emi_jax.models.contrastive import ContrastivePair  # noqa: E402

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import ours, theirs  # noqa: E402
-from benchmarks.batches import clips, features  # noqa: E402
-from benchmarks.twin import weights  # noqa: E402
+from benchmarks.comparison import ours, theirs  # noqa: E402
+from benchmarks.comparison.batches import clips, features  # noqa: E402
+from benchmarks.comparison.twin import weights  # noqa: E402
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping  # noqa: E402
 from tests.benchmarks import tiny  # noqa: E402
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax import Array
 
-from benchmarks import batches
-from benchmarks.shapes import Sizes
+from benchmarks.comparison import batches
+from benchmarks.comparison.shapes import Sizes
 
 TOLERANCE = 1e-4  # of each tensor's norm
 SIZES = Sizes(batch=6, num_frames=5, seconds=0.25, num_tokens=7, width=16, num_heads=2)

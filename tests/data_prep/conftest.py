@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep.build.prepare import prepare
+from data_prep.clips.options import ClipOptions
 from data_prep.corpora.synthetic import write_synthetic
-from data_prep.options import ClipOptions
-from data_prep.prepare import prepare
 
 COUNTS = {"train": 4, "valid": 2, "test": 3}
 OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0)

@@ -10,9 +10,9 @@ pytest.importorskip("apache_beam")
 
 from data_prep import beam
 from data_prep.beam import prepare_with_beam
-from data_prep.dataset import open_dataset
+from data_prep.build.dataset import open_dataset
 
-from .conftest import COUNTS, write_table, write_video
+from tests.data_prep.conftest import COUNTS, write_table, write_video
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emi_jax.attention_kernel import choose_attention
+from emi_jax.encoders.attention_choice import choose_attention
 from emi_jax.errors import UserError
 from emi_jax.models import attention
 from emi_jax.models.transformer import Attention, Layer

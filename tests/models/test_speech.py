@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from emi_jax.models import build_encoder
+from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.spec_augment import span_mask
 from emi_jax.models.speech import convolve
 from emi_jax.models.speech_config import Wav2Vec2Config

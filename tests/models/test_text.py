@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emi_jax.models import build_encoder
+from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.text import end_position
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, make_inputs, make_model, run_torch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import Wav2Vec2FeatureExtractor
 
-from emi_jax.models import build_encoder
+from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower, normalize_waveform
 from emi_jax.stages.initialisation import round_kernels
 from tests.modules import DROPOUT, random_params, run

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from emi_jax.models import build_encoder
+from emi_jax.encoders.registry import build_encoder
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
 from tests.modules import DROPOUT, random_params, run

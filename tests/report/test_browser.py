@@ -15,7 +15,7 @@ from emi_jax.prediction import Prediction
 from emi_jax.report import figures, studies, svg
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
-from emi_jax.results import measure, results_table
+from emi_jax.runs.results import measure, results_table
 from tests.fakes import NAMES, make_example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 
 from emi_jax.report import tables
-from emi_jax.results import retrieval_table
-from emi_jax.submission import write_predictions
+from emi_jax.runs.results import retrieval_table
+from emi_jax.runs.submission import write_predictions
 
 NAMES = ("Joy", "Empathic Pain")
 ROWS = [["a_b & c", 0.25, "[0.1, 0.4]"], ["mean", float("nan"), "-"]]

@@ -6,7 +6,7 @@ import optax
 import pytest
 from jax import export
 
-from emi_jax.experiment import Experiment
+from emi_jax.runs.experiment import Experiment
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.parameters import split
 from emi_jax.train.step import create_state, make_step

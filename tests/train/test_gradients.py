@@ -9,7 +9,7 @@ import pytest
 from flax import traverse_util
 
 from emi_jax.errors import UserError
-from emi_jax.experiment import Experiment
+from emi_jax.runs.experiment import Experiment
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.step import make_step

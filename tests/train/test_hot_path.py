@@ -10,14 +10,14 @@ import optax
 import pytest
 from jax._src.array import ArrayImpl
 
-from emi_jax.experiment import Experiment
 from emi_jax.inputs.loader import to_device
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.workdir import Workdir
 from emi_jax.train.clock import DATA, REST, STEP, Clock
 from emi_jax.train.hooks import Log
 from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.step import make_step
-from emi_jax.train.workdir import Workdir
 from tests.configs import tiny_stage1
 from tests.fakes import make_dataset
 from tests.train.stages import CLIPS, begin, make_batch, tiny_alignment
@@ -52,7 +52,7 @@ def run(tmp_path, mapping, log_every):
         clips=lambda step: [],
         schedule=lambda step: 0.0,
         clock=clock,
-        workdir=Workdir(tmp_path),
+        record=Workdir(tmp_path).record,
         shows=False,
     )
     source = to_device(iter([make_batch(number) for number in range(STEPS)]), mapping.put)

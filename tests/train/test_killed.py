@@ -1,10 +1,10 @@
-"""A training that is stopped goes on to the same parameters; `benchmarks.kill_training` does it more often."""
+"""A training that is stopped goes on to the same parameters; `benchmarks.proofs.kill_training` does it more often."""
 
 import signal
 
 import pytest
 
-from benchmarks.kill_training import Training, make_data, stop
+from benchmarks.proofs.kill_training import Training, make_data, stop
 
 EPOCHS = 8
 

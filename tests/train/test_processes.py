@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.experiment import Experiment
+from emi_jax.runs.experiment import Experiment
 from emi_jax.train import processes
 from tests.flags import quick
 from tests.train import worker

@@ -11,12 +11,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
-from emi_jax.experiment import Experiment
-from emi_jax.from_config import interval
 from emi_jax.inputs import corruption
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.from_config import interval
+from emi_jax.runs.workdir import Workdir
 from emi_jax.train.hooks import NonFiniteError, StoppedError
 from emi_jax.train.parameters import fingerprint
-from emi_jax.train.workdir import Workdir
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
@@ -84,7 +84,7 @@ def test_a_run_that_goes_on_does_not_hold_its_first_state(tmp_path, monkeypatch)
 
     first_states = []
     monkeypatch.setattr(Experiment, "_begin", beginning)
-    monkeypatch.setattr("emi_jax.experiment.fit", fitting)
+    monkeypatch.setattr("emi_jax.runs.experiment.fit", fitting)
     train(config, dataset, tmp_path)
     assert held
     assert not any(held)

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from emi_jax.experiment import Experiment
+from emi_jax.runs.experiment import Experiment
 from emi_jax.train.hooks import StoppedError
 from emi_jax.train.processes import join
 from emi_jax.train.startup import start

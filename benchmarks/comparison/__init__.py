@@ -1,0 +1,1 @@
+"""The comparison with PyTorch: the twin, both sides, and the cases."""

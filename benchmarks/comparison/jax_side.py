@@ -1,0 +1,187 @@
+"""The JAX side of each case, on the road that training takes: `make_step` mapped by `Mapping`, the state donated."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from benchmarks.comparison import batches, flops, ours
+from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP, Case
+from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS
+from benchmarks.comparison.work import Work
+from emi_jax.losses import info_nce
+from emi_jax.models.bilstm import GatedBiLSTM
+from emi_jax.models.tcn import TCN
+from emi_jax.models.transformer import Attention, Layer
+from emi_jax.stages.alignment import Alignment
+from emi_jax.stages.intensity import Intensity
+from emi_jax.train import parameters
+from emi_jax.train.mapping import REPLICATED, SHARDED, Kind, Mapping
+from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.step import create_state, make_step
+
+
+def prepare(case: Case, dtype: str, mapping: Kind = "pmap") -> Work:
+    """Builds a case; `mapping` as in `config.train.mapping`."""
+    builders = {
+        "stage1": _stage1,
+        "stage2": _stage2,
+        "cached": _stage2,
+        "fed": _stage1,
+        "predict": _predict,
+        "bilstm": _bilstm,
+        "tcn": _tcn,
+        "attention": _attention,
+        "contrastive": _contrastive,
+        "input": _input,
+    }
+    return builders[case.kind](case, jnp.dtype(dtype), mapping)
+
+
+def _stage1(case: Case, dtype: Any, mapping: Kind) -> Work:
+    encoders = ENCODERS[case.preset]
+    source, send = _clips(case), _when_asked
+    if case.kind == "fed":
+        from benchmarks.comparison.demo_data import loader
+        from emi_jax.inputs.loader import to_device
+
+        (source, encoders), send = loader(case, encoders), to_device
+    first = next(source)
+    stage = ours.alignment(encoders, case.sizes, PAIR_WEIGHTS[case.preset], _one(first), dtype)
+    return _training(stage, itertools.chain([first], source), case.sizes.batch, (), mapping, send)
+
+
+def _stage2(case: Case, dtype: Any, mapping: Kind) -> Work:
+    source = _clips(case) if case.kind == "stage2" else _features(case)
+    stage = _intensity(case, dtype)
+    return _training(stage, source, case.sizes.batch, ("^towers/",), mapping)
+
+
+def _predict(case: Case, dtype: Any, mapping: Kind) -> Work:
+    stage, source = _intensity(case, dtype), _clips(case)
+    params = jax.device_put(ours.tree(ours.draw(stage)))
+    forward = jax.jit(stage.forward)
+
+    def step(batch: Any) -> Any:
+        return jax.block_until_ready(forward(params, batch))
+
+    return Work(lambda: jax.device_put(next(source)), step, 1, lambda: flops.count(forward, params, next(_clips(case))))
+
+
+def _intensity(case: Case, dtype: Any) -> Intensity:
+    example = _one(next(_clips(case)))
+    return ours.intensity(ENCODERS[case.preset], case.sizes, example, dtype)
+
+
+def _when_asked(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[Any]:
+    """Sends a batch when the step asks for it."""
+    return map(put, source)
+
+
+def _training(
+    stage: Alignment | Intensity,
+    source: Iterator[Any],
+    clips: int,
+    frozen: tuple[str, ...],
+    kind: Kind,
+    send: Callable[[Iterator[Any], Callable[[Any], Any]], Iterator[Any]] = _when_asked,
+) -> Work:
+    trained, held = parameters.split(ours.tree(ours.draw(stage)), frozen, "frozen")
+    optimizer = adamw(
+        trained, schedule(RATE, 0.0, WARMUP, STEPS), weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),)
+    )
+    mapping = Mapping(kind, jax.devices()[:1])
+    function = make_step(stage, optimizer, 0.0)
+    take = mapping.map(function, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    state = mapping.replicate(create_state(trained, held, optimizer, 0.0))
+    rng = mapping.replicate(jax.random.PRNGKey(0))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, rng))
+    first = next(source)
+    on_devices = send(itertools.chain([first], source), mapping.put)
+
+    def step(batch: Any) -> Any:
+        nonlocal state
+        state, metrics = take(state, batch, rng)
+        return jax.block_until_ready(metrics["loss"])
+
+    def operations() -> float:
+        traced = Mapping("shard_map", jax.devices()[:1]).map(function, (REPLICATED, SHARDED, REPLICATED))
+        return flops.count(traced, shapes[0], first, shapes[1])
+
+    return Work(lambda: next(on_devices), step, clips, operations)
+
+
+def _gradients(loss: Callable, params: Any, inputs: tuple[Any, ...], clips: int) -> Work:
+    """The gradients of a scalar by parameters and first input."""
+    take = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    params, inputs = jax.device_put((params, inputs))
+
+    def step(batch: Any) -> Any:
+        return jax.block_until_ready(take(params, *batch))
+
+    return Work(lambda: inputs, step, clips, lambda: flops.count(take, params, *inputs))
+
+
+def _part(module: Any, case: Case) -> Work:
+    x, mask, gradient = batches.sequences(np.random.default_rng(0), case.sizes, case.length)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x, mask)["params"]
+    params = ours.tree(ours.draw_like(shapes))
+
+    def loss(params: Any, x: Array, mask: Array, gradient: Array) -> Array:
+        return (module.apply({"params": params}, x, mask) * gradient).sum()
+
+    return _gradients(loss, params, (x, mask, gradient), case.sizes.batch)
+
+
+def _bilstm(case: Case, dtype: Any, mapping: Kind) -> Work:
+    return _part(GatedBiLSTM(case.sizes.width, dtype=dtype), case)
+
+
+def _tcn(case: Case, dtype: Any, mapping: Kind) -> Work:
+    return _part(TCN(dtype=dtype), case)
+
+
+def _attention(case: Case, dtype: Any, mapping: Kind) -> Work:
+    module = Attention(Layer(case.sizes.num_heads, 4 * case.sizes.width, dtype=dtype))
+    x, _, gradient = batches.sequences(np.random.default_rng(0), case.sizes, case.length)
+    shapes = jax.eval_shape(lambda key: module.init(key, x, None, True), jax.random.key(0))["params"]
+
+    def loss(params: Any, x: Array, gradient: Array) -> Array:
+        return (module.apply({"params": params}, x, None, True) * gradient).sum()
+
+    return _gradients(loss, ours.tree(ours.draw_like(shapes)), (x, gradient), case.sizes.batch)
+
+
+def _contrastive(case: Case, dtype: Any, mapping: Kind) -> Work:
+    left, right, transcript, valid = batches.embeddings(np.random.default_rng(0), case.length, case.sizes.width)
+
+    def loss(left: Array, right: Array, transcript: Array, valid: Array) -> Array:
+        total, number = info_nce(left, right, transcript, valid, jnp.asarray(20.0))
+        return total / number
+
+    return _gradients(loss, left, (right, transcript, valid), case.length)
+
+
+def _input(case: Case, dtype: Any, mapping: Kind) -> Work:
+    from benchmarks.comparison.demo_data import loader
+
+    source, _ = loader(case, ENCODERS[case.preset])
+    return Work(lambda: jax.device_put(next(source)), jax.block_until_ready, case.sizes.batch, lambda: 0.0)
+
+
+def _clips(case: Case) -> Any:
+    rng, encoders = np.random.default_rng(0), ENCODERS[case.preset]
+    return itertools.cycle([batches.clips(rng, case.sizes, encoders) for _ in range(2)])
+
+
+def _features(case: Case) -> Any:
+    rng, encoders = np.random.default_rng(0), ENCODERS[case.preset]
+    return itertools.cycle([batches.features(rng, case.sizes, encoders) for _ in range(4)])
+
+
+def _one(batch: batches.Batch) -> batches.Batch:
+    return {name: array[:1] for name, array in batch.items()}

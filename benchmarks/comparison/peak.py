@@ -1,0 +1,67 @@
+"""Measures how fast this machine multiplies matrices: `benchmarks.compare` starts it.
+
+python -m benchmarks.comparison.peak --side=torch --dtype=float32 --out=FILE
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparison.worker import hold_threads
+
+SIZE = {"cpu": 2048, "cuda": 8192}
+REPEATS = 7
+
+
+def main() -> None:
+    """Parses the options, measures, writes operations per second."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", choices=("jax", "torch"), required=True)
+    parser.add_argument("--dtype", required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    if options.threads:
+        hold_threads(options.threads)
+    size = SIZE[options.device]
+    multiply = {"jax": _jax, "torch": _torch}[options.side](size, options.dtype, options.device)
+    for _ in range(2):
+        multiply()
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        multiply()
+        seconds.append(time.perf_counter() - start)
+    options.out.write_text(json.dumps({"flops_per_second": 2 * size**3 / statistics.median(seconds)}))
+
+
+def _jax(size: int, dtype: str, device: str) -> Callable[[], Any]:
+    import jax
+    import jax.numpy as jnp
+
+    x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
+    # With a result in bfloat16 XLA would multiply in float32 on the CPU.
+    multiply = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
+    return lambda: jax.block_until_ready(multiply(x))
+
+
+def _torch(size: int, dtype: str, device: str) -> Callable[[], Any]:
+    import torch
+
+    x = torch.randn(size, size, device=device).to(getattr(torch, dtype))
+
+    def multiply() -> None:
+        torch.mm(x, x)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return multiply
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Measures one case on one side in this process and writes what it found as JSON: `benchmarks.compare` starts it.
+
+python -m benchmarks.comparison.worker --side=jax --case=tcn --dtype=float32 --out=FILE
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+from emi_jax.memory import compute_where_called, give_back_freed, restart_with_tuned_malloc
+
+SIDES = ("jax", "torch", "torch.compile")
+MIN_STEPS, MAX_STEPS = 3, 200
+
+
+def main() -> None:
+    """Parses the options, measures, writes."""
+    restart_with_tuned_malloc()  # on both sides
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", choices=SIDES, required=True)
+    parser.add_argument("--case", required=True)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--audio-seconds", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--count", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    if options.threads:
+        hold_threads(options.threads)
+    options.out.write_text(json.dumps(measure(options)))
+
+
+def hold_threads(threads: int) -> None:
+    """Gives this process that many cores; both libraries then start as many threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each step, memory, and what else one process can tell of a case."""
+    from benchmarks.comparison.cases import CASES
+    from benchmarks.comparison.work import UnavailableError
+
+    case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
+    try:
+        if options.side == "jax":
+            os.environ["JAX_PLATFORMS"] = options.device
+            from benchmarks.comparison import jax_side
+
+            compute_where_called()
+            work = jax_side.prepare(case, options.dtype)
+        else:
+            from benchmarks.comparison import torch_side
+
+            compiled = options.side == "torch.compile"
+            work = torch_side.prepare(case, options.dtype, compiled=compiled, device=options.device)
+    except UnavailableError as error:
+        return {"unavailable": str(error)}
+
+    give_back_freed()  # on both sides, as the training loop does
+    batch = work.feed()
+    start = time.perf_counter()
+    work.step(batch)
+    first = time.perf_counter() - start
+    give_back_freed()
+    work.step(work.feed())
+    reset_peak()
+    steps, waits, cpu = [], [], []
+    begun = time.perf_counter()
+    while len(steps) < MIN_STEPS or (time.perf_counter() - begun < options.seconds and len(steps) < MAX_STEPS):
+        start, used = time.perf_counter(), time.process_time()
+        batch = work.feed()
+        fed = time.perf_counter()
+        work.step(batch)
+        steps.append(time.perf_counter() - start)
+        waits.append(fed - start)
+        cpu.append(time.process_time() - used)
+    return {
+        "clips": work.clips,
+        "first_s": first,
+        "steps_s": steps,
+        "waits_s": waits,
+        "cpu_s": cpu,
+        "peak_mib": peak_mib(options),
+        "flops": work.count() if options.count else None,
+    }
+
+
+def reset_peak() -> None:
+    """Starts the kernel's record of this process' largest memory anew, so that compilation is not in it."""
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: the record then holds compilation too
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib(options: argparse.Namespace) -> float:
+    """The largest memory so far: of the GPU where there is one, else of the process."""
+    if options.device == "cuda" and options.side == "jax":
+        import jax
+
+        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20
+    if options.device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Studies of compiled training and of throughput."""

@@ -1,0 +1,203 @@
+"""The training step of stage 1 at the scale of the paper: compile time, memory, FLOPs, and steps without NaN.
+
+python -m benchmarks.compiled.paper_scale
+python -m benchmarks.compiled.paper_scale --steps=20
+
+ViT-B/16 on 16 frames of 224 pixels, wav2vec2-base on 12 s, BERT-base on 128 tokens (the preset `vidmimic2`), with
+random weights: loss, gradients and AdamW on one device. Without `--steps` the step is lowered and compiled, not run.
+"""
+
+import argparse
+import dataclasses
+import math
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emi_jax.encoders.registry import build_encoder
+from emi_jax.memory import compute_where_called, give_back_freed, restart_with_tuned_malloc
+from emi_jax.modalities import SAMPLE_RATE
+from emi_jax.models.contrastive import ContrastiveModel
+from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
+from emi_jax.stages.alignment import Alignment
+from emi_jax.train import parameters
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.optimizer import adamw
+from emi_jax.train.step import Batch, TrainState, create_state, make_step
+
+HALF = (0.5, 0.5, 0.5)
+FROZEN = ("^towers/audio/encoder/features/",)
+RATE_FACTORS = (("^towers/", 0.1), (".*", 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What a clip brings, and the fields in which the encoders differ from Hugging Face's defaults, the base sizes."""
+
+    batch_size: int = 2
+    num_frames: int = 16
+    image_size: int = 224
+    seconds: float = 12.0
+    num_tokens: int = 128
+    width: int = 256
+    vision: dict[str, Any] = dataclasses.field(default_factory=dict)
+    audio: dict[str, Any] = dataclasses.field(default_factory=dict)
+    text: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def make_batch(sizes: Sizes, seed: int = 0) -> Batch:
+    """Random clips, all modalities whole, with different transcripts."""
+    rng = np.random.default_rng(seed)
+    B, N, L, S = sizes.batch_size, sizes.num_frames, sizes.num_tokens, round(sizes.seconds * SAMPLE_RATE)
+    return {
+        "frames": rng.integers(0, 256, (B, N, sizes.image_size, sizes.image_size, 3), np.uint8),
+        "frame_mask": np.ones((B, N), bool),
+        "audio": rng.integers(-9000, 9000, (B, S)).astype(np.int16),
+        "audio_mask": np.ones((B, S), bool),
+        "tokens": rng.integers(0, sizes.text.get("vocab_size", 30522), (B, L)).astype(np.int32),
+        "token_mask": np.ones((B, L), bool),
+        "present": np.ones((B, 3), bool),
+        "valid": np.ones(B, bool),
+        "transcript": np.arange(B, dtype=np.int32),
+    }
+
+
+def make_stage(sizes: Sizes, dtype: str, remat: bool) -> Alignment:
+    """Stage 1 as the preset describes it, its encoders from scratch."""
+    options: dict[str, Any] = {"dtype": jnp.dtype(dtype), "remat": remat}
+    vision = build_encoder({"model_type": "vit", "image_size": sizes.image_size, **sizes.vision}, **options)
+    audio: Any = build_encoder({"model_type": "wav2vec2", **sizes.audio}, **options)
+    text = build_encoder({"model_type": "bert", **sizes.text}, **options)
+    towers = Towers(VisionTower(vision, HALF, HALF), AudioTower(audio, True), TextTower(text))
+    model = ContrastiveModel(towers, width=sizes.width, dtype=jnp.dtype(dtype))
+    return Alignment(model, make_batch(sizes), {"vision": 1.0, "audio": 1.0})
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A stage ready to be trained.
+
+    Attributes:
+        stage: the stage.
+        params: shapes of all parameters.
+        step: the mapped step.
+        begin: from all parameters to the state before the first step.
+    """
+
+    stage: Alignment
+    params: Any
+    step: Any
+    begin: Callable[[Any], TrainState]
+
+
+def make_training(stage: Alignment, mapping: Mapping) -> Training:
+    """Freezes and optimises as the preset does."""
+    params = jax.eval_shape(lambda rng: stage.init(rng, {}), jax.random.PRNGKey(0))
+    trained, _ = parameters.split(params, FROZEN, "FROZEN")
+    optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=RATE_FACTORS)
+    step = mapping.map(make_step(stage, optimizer, 0.0), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+
+    def begin(full: Any) -> TrainState:
+        return create_state(*parameters.split(full, FROZEN, "FROZEN"), optimizer, 0.0)
+
+    return Training(stage, params, step, begin)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What compiling the step took and what it will take.
+
+    Attributes:
+        lowering: seconds of tracing and lowering.
+        compiling: seconds of XLA.
+        peak_bytes: state, batch and all that lives in the step at its peak, from XLA's plan of the buffers.
+        flops: of one step, counted by XLA in the program before its optimisations.
+        step: the compiled step.
+    """
+
+    lowering: float
+    compiling: float
+    peak_bytes: int
+    flops: float
+    step: Any
+
+
+def compile_step(sizes: Sizes, training: Training, mapping: Mapping) -> Compiled:
+    """Lowers and compiles the step for one device; runs nothing."""
+    state, batch = jax.eval_shape(training.begin, training.params), mapping.put(make_batch(sizes))
+    begun = time.perf_counter()
+    lowered = training.step.lower(state, batch, jax.random.PRNGKey(0))
+    lowered_at = time.perf_counter()
+    compiled = lowered.compile()
+    compiled_at = time.perf_counter()
+    memory = compiled.memory_analysis()
+    # Donated arguments are the outputs: counted once.
+    peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    peak += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Compiled(
+        lowering=lowered_at - begun,
+        compiling=compiled_at - lowered_at,
+        peak_bytes=peak,
+        flops=lowered.cost_analysis()["flops"],
+        step=compiled,
+    )
+
+
+def run_steps(sizes: Sizes, training: Training, mapping: Mapping, step: Any, count: int) -> list[float]:
+    """The losses of `count` steps, each on new random clips.
+
+    Raises:
+        FloatingPointError: a loss or a norm is not finite.
+    """
+    state = mapping.replicate(training.begin(training.stage.init(jax.random.PRNGKey(0), {})))
+    key = mapping.replicate(jax.random.PRNGKey(0))
+    losses: list[float] = []
+    for number in range(count):
+        state, metrics = step(state, mapping.put(make_batch(sizes, number)), key)
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if not all(map(math.isfinite, values.values())):
+            raise FloatingPointError(f"step {number + 1}: {values}")
+        losses.append(values["loss"])
+        print(f"step {number + 1} of {count}: loss {values['loss']:.4f}", flush=True)
+    return losses
+
+
+def main() -> None:
+    """Prints a line of the table for each form of the step."""
+    restart_with_tuned_malloc()
+    compute_where_called()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--mapping", choices=("pmap", "shard_map"), default="pmap")
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=("bfloat16", "float32"))
+    parser.add_argument("--remat", nargs="+", type=int, default=[1], choices=(0, 1))
+    parser.add_argument("--steps", type=int, default=0, help="how many steps to run, each on new random clips")
+    options = parser.parse_args()
+    sizes, mapping = Sizes(batch_size=options.batch_size), Mapping(options.mapping, jax.devices()[:1])
+    print(f"{jax.devices()[0].device_kind}, batch {sizes.batch_size}, {options.mapping}")
+    print("| products | remat | parameters | lower | compile | peak memory | FLOPs a step |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for dtype in options.dtypes:
+        for remat in map(bool, options.remat):
+            training = make_training(make_stage(sizes, dtype, remat), mapping)
+            compiled = compile_step(sizes, training, mapping)
+            form = f"{dtype} | {'yes' if remat else 'no'} | {parameters.count(training.params):,}"
+            times = f"{compiled.lowering:.0f} s | {compiled.compiling:.0f} s"
+            needs = f"{compiled.peak_bytes / 2**30:.1f} GiB | {compiled.flops / 1e12:.2f} T"
+            print(f"| {form} | {times} | {needs} |", flush=True)
+            if options.steps:
+                give_back_freed()  # by compilation
+                begun = time.perf_counter()
+                run_steps(sizes, training, mapping, compiled.step, options.steps)
+                seconds = (time.perf_counter() - begun) / options.steps
+                resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+                print(f"{options.steps} steps, all finite, {seconds:.1f} s each, at most {resident:.1f} GiB resident")
+
+
+if __name__ == "__main__":
+    main()

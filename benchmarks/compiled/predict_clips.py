@@ -1,0 +1,84 @@
+"""How much faster than real time base-size encoders predict clips: decoding and face search included.
+
+python -m benchmarks.compiled.predict_clips CLIP_OR_FOLDER
+python -m benchmarks.compiled.predict_clips CLIP_OR_FOLDER --dtype=bfloat16
+
+The preset `vidmimic2` of stage 2 (ViT-B/16, wav2vec2-base, BERT-base and the fusion of the paper) with random weights,
+and clips that are read as for it. What is measured is what `run.py --mode=predict` does; compilation stands apart.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from configs import stage2
+from data_prep.clips.clip import duration
+from data_prep.clips.options import ClipOptions
+from data_prep.corpora.new_clips import find_clips, read_clips
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.memory import compute_where_called, restart_with_tuned_malloc
+from emi_jax.modalities import MODALITIES
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.predictor import Predictor
+
+LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
+
+
+class Sentences(Dataset):
+    """No clips; words on which a tokenizer can be trained."""
+
+    def split(self, name: str) -> Sequence[dict[str, Any]]:  # noqa: D102
+        return [{"transcript": "that was wonderful and it makes me happy"}]
+
+
+def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor:
+    """A model of base size with random weights."""
+    config = stage2.get_config("vidmimic2")
+    config.init_from = config.features.dir = ""
+    config.model.dtype = dtype
+    for modality in MODALITIES:
+        config.model[modality].pretrained = ""
+    described = Dataset.described(LABELS, (0.0, 1.0), {})
+    words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
+    experiment = Experiment.open(config, words, folder)
+    params = experiment.stage.init(jax.random.PRNGKey(0), {})
+    return Predictor(experiment, experiment.mapping.replicate(params), batch_size)
+
+
+def main() -> None:
+    """Prints the seconds of each part and the factor."""
+    restart_with_tuned_malloc()
+    compute_where_called()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, help="in place of the one that prediction takes")
+    options = parser.parse_args()
+    sources, left_out = find_clips(options.clips), list[Exception]()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        predictor = open_predictor(folder, options.dtype, options.batch_size)
+    print(f"{jax.devices()[0].device_kind}, {options.dtype}; built in {time.perf_counter() - begun:.0f} s")
+    print("| clips | seconds of clips | compiled, s | read, s | predicted, s | times real time |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for _ in range(options.repeats):
+        begun, before = time.perf_counter(), predictor.compile_seconds
+        examples = list(read_clips(sources, ClipOptions(), left_out))
+        read = time.perf_counter()
+        list(predictor.predict(examples))
+        compiled = predictor.compile_seconds - before
+        done = time.perf_counter() - compiled
+        seconds = sum(map(duration, examples))
+        times = f"{compiled:.1f} | {read - begun:.2f} | {done - read:.2f} | {seconds / (done - begun):.1f}"
+        print(f"| {len(examples)} | {seconds:.1f} | {times} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scripts that prove a promise: nothing lost when killed, nothing broken by damaged files, parity, memory."""

@@ -1,0 +1,63 @@
+"""Temporary memory of the contrastive loss and its gradients by the embeddings, from XLA's own plan of its buffers.
+
+python -m benchmarks.proofs.contrastive_memory [--devices=2,4,8] [--batches=256,4096] [--width=256]
+
+A device that holds b of B clips compares b rows with B columns, so that its memory grows with b x B and not with B x B.
+Nothing is run; devices are virtual ones of the CPU.
+"""
+
+import argparse
+import os
+
+WIDEST = 8
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={WIDEST}"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+
+from emi_jax.modalities import MODALITIES, VISION  # noqa: E402
+from emi_jax.models.contrastive import ContrastiveModel  # noqa: E402
+from emi_jax.models.towers import Towers  # noqa: E402
+from emi_jax.stages.alignment import Alignment  # noqa: E402
+from emi_jax.train.mapping import SHARDED, Mapping  # noqa: E402
+
+MIB = 2**20
+
+
+def temporary_bytes(devices: int, batch: int, width: int) -> int:
+    """Of one device, for the loss of one pair over a global batch and its gradients by embeddings and scale."""
+    stage = Alignment(ContrastiveModel(Towers(), (VISION,), width), {}, {VISION: 1.0})
+    embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
+    outputs = {VISION: (embedding, embedding, jax.ShapeDtypeStruct((batch,), jnp.float32))}
+    clips = {
+        "valid": jax.ShapeDtypeStruct((batch,), jnp.bool_),
+        "present": jax.ShapeDtypeStruct((batch, len(MODALITIES)), jnp.bool_),
+        "transcript": jax.ShapeDtypeStruct((batch,), jnp.int32),
+    }
+
+    def gradients(outputs: dict, clips: dict) -> dict:
+        return jax.grad(lambda found: stage.loss(found, clips)[0])(outputs)
+
+    mapped = Mapping("shard_map", jax.devices()[:devices]).map(gradients, (SHARDED, SHARDED), output=SHARDED)
+    return mapped.lower(outputs, clips).compile().memory_analysis().temp_size_in_bytes
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", default="2,4,8")
+    parser.add_argument("--batches", default="256,4096")
+    parser.add_argument("--width", type=int, default=256)
+    options = parser.parse_args()
+    print("| B | devices | b | temporary MiB of a device | b x B float32, MiB | temporary / (b x B) | B x B, MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for batch in map(int, options.batches.split(",")):
+        for devices in map(int, options.devices.split(",")):
+            share, found = batch // devices, temporary_bytes(devices, batch, options.width) / MIB
+            rows, square = share * batch * 4 / MIB, batch**2 * 4 / MIB
+            print(f"| {batch} | {devices} | {share} | {found:.2f} | {rows:.2f} | {found / rows:.1f} | {square:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

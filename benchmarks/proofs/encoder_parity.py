@@ -1,0 +1,119 @@
+"""Encoders of base size against transformers' PyTorch classes, with random weights that PyTorch has drawn.
+
+python -m benchmarks.proofs.encoder_parity
+
+For each family a model of the default size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
+the same inputs in float32, padding among them where PyTorch's model can be told of it. Prints the largest difference,
+as a part of the largest magnitude, over the states of all layers and over the pooled vector.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from emi_jax.encoders.pretrained import load_encoder
+from emi_jax.models.speech_features import audio_step_mask
+from tests.golden.make import Case, make_model, run_torch
+
+TOLERANCE = 1e-4
+NOISE = 0.01
+"""Added to every weight, so that none, biases and norms included, is at its initial value."""
+
+FAMILIES = {
+    "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
+    "CLIP ViT-B/32, vision": Case("vision", "CLIPVisionModel", "CLIPVisionConfig", {"image_size": 224}),
+    "CLIP ViT-B/32, text": Case("text", "CLIPTextModel", "CLIPTextConfig", {"eos_token_id": 49407}),
+    "BERT-base": Case("text", "BertModel", "BertConfig", {}),
+    "wav2vec2-base": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", {}, padded=False),
+    "HuBERT-base": Case("audio", "HubertModel", "HubertConfig", {}, padded=False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How far two encoders are apart, as a part of the largest magnitude.
+
+    Attributes:
+        parameters: scalars in the encoder.
+        states: over the states of all layers, on valid steps; each state by its own magnitude.
+        pooled: over the pooled vectors; None where PyTorch's class has none.
+    """
+
+    parameters: int
+    states: float
+    pooled: float | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all is within `TOLERANCE`."""
+        return max(self.states, self.pooled or 0.0) <= TOLERANCE
+
+
+def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
+    """Two images, two texts (one padded), or three seconds of one voice (two voices, one padded)."""
+    rng = np.random.default_rng(seed)
+    if case.role == "vision":
+        size = case.fields["image_size"]
+        return {"inputs": rng.normal(size=(2, size, size, 3)).astype(np.float32)}
+    if case.role == "text":
+        mask = np.arange(64)[None] < np.array([64, 23])[:, None]
+        tokens = np.where(mask, rng.integers(1000, 30000, mask.shape), 0)
+        tokens[np.arange(2), mask.sum(1) - 1] = case.fields.get("eos_token_id", 102)
+        return {"inputs": tokens, "mask": mask}
+    if case.padded:
+        mask = np.arange(48_000)[None] < np.array([48_000, 20_000])[:, None]
+        return {"inputs": rng.normal(size=mask.shape).astype(np.float32) * mask, "mask": mask}
+    return {"inputs": rng.normal(size=(1, 48_000)).astype(np.float32)}
+
+
+def compare(case: Case, folder: Path) -> Parity:
+    """Makes the case's model, keeps it in a folder and compares what both compute."""
+    model, arrays = make_model(case, noise=NOISE), make_inputs(case)
+    model.save_pretrained(folder)
+    theirs = run_torch(model, **arrays)
+    encoder: Any
+    encoder, params = load_encoder(folder, case.role)
+    run = jax.jit(lambda p, inputs, mask: encoder.apply({"params": p}, inputs, mask, output_hidden_states=True))
+    _, pooled, states = run(params, arrays["inputs"], mask := arrays.get("mask"))
+    valid = np.ones(theirs["states"].shape[1:3], bool)
+    if mask is not None:
+        valid = np.asarray(audio_step_mask(mask, encoder.config)) if case.role == "audio" else mask
+    return Parity(
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        states=max(_difference(a[valid], b[valid]) for a, b in zip(states, theirs["states"], strict=True)),
+        pooled=_difference(pooled, theirs["pooled"]) if "pooled" in theirs else None,
+    )
+
+
+def _difference(ours: jax.Array, theirs: np.ndarray) -> float:
+    return float(np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max())
+
+
+def main() -> None:
+    """Prints the table; fails where a family does not agree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
+    options = parser.parse_args()
+    jax.config.update("jax_default_matmul_precision", "highest")  # GPUs would round the operands of float32 products
+    print("| encoder | parameters | states | pooled | seconds |\n| --- | --- | --- | --- | --- |")
+    failed = []
+    for name in options.families:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            parity = compare(FAMILIES[name], Path(folder))
+        pooled = "-" if parity.pooled is None else f"{parity.pooled:.1e}"
+        seconds = time.perf_counter() - begun
+        print(f"| {name} | {parity.parameters:,} | {parity.states:.1e} | {pooled} | {seconds:.0f} |", flush=True)
+        failed += [] if parity.agrees else [name]
+    if failed:
+        raise SystemExit(f"more than {TOLERANCE:g} of the largest magnitude apart: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

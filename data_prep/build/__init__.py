@@ -1,0 +1,1 @@
+"""Many clips: the dataset, its report and its checks."""

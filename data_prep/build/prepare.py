@@ -1,0 +1,234 @@
+"""The one entry: a corpus on disk becomes the TFDS dataset `emi`, in parallel and in steps that can be stopped.
+
+First each clip is read into a staging folder by worker processes, then all are written as ArrayRecord files in one
+go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is there already does nothing.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data_prep.build.report import Report, make_report
+from data_prep.build.staging import Staged, load_staged, signature, stage_clip, staged_path
+from data_prep.clips.clip import ClipSource
+from data_prep.clips.detectors import load_detector
+from data_prep.clips.options import ClipOptions
+from data_prep.clips.speech import check_recogniser
+from data_prep.corpora import SPLITS, Corpus
+from data_prep.corpora.reading import Request, read_corpus
+from data_prep.corpora.synthetic import COUNTS, SEED
+from data_prep.errors import ClipError, CorpusError
+from data_prep.files import sole_writer
+from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+
+DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
+SAMPLES = 24  # clips on the report's contact sheet
+
+Work = Callable[[ClipSource], Staged]
+Outcomes = Iterable[tuple[ClipSource, Staged | Exception]]
+
+
+def default_options(corpus: str) -> ClipOptions:
+    """How the clips of a corpus are read unless told otherwise."""
+    return DEMO_OPTIONS if corpus == "synthetic" else ClipOptions()
+
+
+def prepare(
+    corpus: str,
+    out: str | Path,
+    *,
+    source: str | Path | None = None,
+    labels: str | Path | None = None,
+    label_range: tuple[float, float] = (0.0, 1.0),
+    transcripts: str | Path | None = None,
+    counts: Mapping[str, int] = COUNTS,
+    seed: int = SEED,
+    options: ClipOptions | None = None,
+    processes: int | None = None,
+    time_limit: float | None = TIME_LIMIT,
+    progress: bool = True,
+) -> Report:
+    """Prepares a corpus.
+
+    Args:
+        corpus: synthetic, vidmimic2 or folder.
+        out: the data folder; the dataset comes to lie in `out/emi/1.1.0`, with report.json and report.html in `out`.
+        source: folder of the raw corpus; the synthetic one is written there first, by default to `out/raw_corpus`.
+        labels: the CSV of a `folder` corpus; `labels.csv` in the source by default.
+        label_range: lowest and highest label of a `folder` corpus.
+        transcripts: CSV or JSON with the clips' words.
+        counts: clips per split of the synthetic corpus.
+        seed: of the synthetic corpus' content.
+        options: how clips are read; None takes the corpus' own.
+        processes: worker processes; None takes one per CPU.
+        time_limit: seconds after which a clip is given up and left out; None waits for ever.
+        progress: whether to show progress bars.
+
+    Returns:
+        What was done, as saved in `out/report.json`.
+
+    Raises:
+        CorpusError: the corpus cannot be used as it is, or another process is writing to `out`.
+    """
+    options = options or default_options(corpus)
+    folder, table, words = (Path(path) if path else None for path in (source, labels, transcripts))
+    request = Request(corpus, folder, table, label_range, words, counts, seed)
+    return prepare_here(request, Path(out), options, processes, time_limit, progress)
+
+
+def prepare_here(
+    request: Request,
+    out: Path,
+    options: ClipOptions,
+    processes: int | None = None,
+    time_limit: float | None = TIME_LIMIT,
+    progress: bool = True,
+) -> Report:
+    """Prepares a corpus with the processes of this machine; for arguments and errors see `prepare`."""
+    processes = processes or count_cpus()
+    bar = functools.partial(_bar, shown=progress)
+
+    def run(work: Work, clips: Sequence[ClipSource]) -> Outcomes:
+        return bar(map_clips(work, clips, processes, time_limit), len(clips), "reading clips")
+
+    return build(request, out, options, run, processes, bar)
+
+
+def build(
+    request: Request,
+    out: Path,
+    options: ClipOptions,
+    run: Callable[[Work, Sequence[ClipSource]], Outcomes],
+    processes: int = 1,
+    bar: Any = None,
+) -> Report:
+    """Prepares a corpus, whoever runs the work on each clip.
+
+    Args:
+        request: the corpus.
+        out: the data folder.
+        options: how clips are read.
+        run: calls a function on every clip, anywhere and in any order, and gives (clip, result or error).
+        processes: that write the synthetic corpus, with `bar` as its progress.
+        bar: wraps results as they come, given their number and a title.
+
+    Raises:
+        CorpusError: as `prepare`.
+    """
+    # Imported here: worker processes import this module and need neither TFDS nor matplotlib.
+    from data_prep.build.dataset import clear_leftovers, dataset_path, write_dataset
+    from data_prep.build.report_page import write_page
+
+    started = time.monotonic()
+    if request.corpus == "synthetic" and request.source is None:
+        request = dataclasses.replace(request, source=out / "raw_corpus")
+    load_detector(options.detector)
+    if options.asr:
+        check_recogniser(options.asr)
+    with sole_writer(out):
+        corpus = read_corpus(request, processes, bar)
+        recipe = _recipe(corpus, options)
+        staging = out / "staging"
+        clear_leftovers(out)
+        if _finished_recipe(dataset_path(out)) == recipe:
+            shutil.rmtree(staging, ignore_errors=True)  # a call was stopped after its last step but this
+            return Report.load(out)
+        staging.mkdir(exist_ok=True)
+
+        work = functools.partial(stage_clip, folder=staging, options=options, asr_cache=out / "asr")
+        staged, failed = _sort(run(work, corpus.clips))
+        if not staged:
+            first = f"; the first: {failed[0][1]}" if failed else ""
+            raise CorpusError(f"corpus {corpus.name}: found no clip that can be read, expected at least one{first}")
+
+        fingerprint = _fingerprint(corpus, staged)
+        metadata = {
+            "corpus": corpus.name,
+            "label_names": list(corpus.label_names),
+            "label_range": list(corpus.label_range),
+            "clip_options": dataclasses.asdict(options),
+            "fingerprint": fingerprint,
+            "available": _available(staged),
+            "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
+            "recipe": recipe,
+        }
+
+        def examples(split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+            for clip, _ in staged:
+                if clip.split == split:
+                    yield clip.id, load_staged(staged_path(clip, staging, options), len(corpus.label_names))
+
+        splits = {
+            split: functools.partial(examples, split) for split in SPLITS if any(c.split == split for c, _ in staged)
+        }
+        seconds = time.monotonic() - started
+        report = make_report(corpus, staged, failed, dataset_path(out), fingerprint, seconds)
+        seen = [clip for clip, row in staged if row.frames]
+        shown = seen[:: math.ceil(len(seen) / SAMPLES) or 1]
+        write_page(report, (load_staged(staged_path(clip, staging, options), 0) for clip in shown), out)
+        report.save(out)
+        write_dataset(out, splits, metadata)
+        shutil.rmtree(staging)
+        return report
+
+
+def _sort(
+    outcomes: Outcomes,
+) -> tuple[list[tuple[ClipSource, Staged]], list[tuple[ClipSource, ClipError]]]:
+    """Clips that were read, and those that were not, in an order that does not depend on how they came."""
+    staged: list[tuple[ClipSource, Staged]] = []
+    failed: list[tuple[ClipSource, ClipError]] = []
+    for clip, outcome in outcomes:
+        if isinstance(outcome, ClipError):
+            failed.append((clip, outcome))
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            staged.append((clip, outcome))
+    staged.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
+    failed.sort(key=lambda pair: (SPLITS.index(pair[0].split), pair[0].id))
+    return staged, failed
+
+
+def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[str, int]]:
+    """How many clips of each split have what."""
+    counts: dict[str, collections.Counter[str]] = {}
+    for clip, row in staged:
+        has = {
+            "vision": int(row.faces > 0),
+            "audio": int(row.seconds > 0),
+            "text": int(row.words),
+            "labels": int(any(math.isfinite(label) for label in clip.labels)),
+        }
+        counts.setdefault(clip.split, collections.Counter()).update(has)
+    return {split: dict(count) for split, count in counts.items()}
+
+
+def _recipe(corpus: Corpus, options: ClipOptions) -> str:
+    """A hash of all that the dataset is made from, known before any clip is read."""
+    told = [corpus.name, corpus.label_names, corpus.label_range, [signature(clip, options) for clip in corpus.clips]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _finished_recipe(dataset: Path) -> str | None:
+    path = dataset / "metadata.json"
+    return json.loads(path.read_text()).get("recipe") if path.is_file() else None
+
+
+def _fingerprint(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]) -> str:
+    content = [corpus.label_names, corpus.label_range, [(clip.split, clip.id, row.digest) for clip, row in staged]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _bar(results: Iterable, total: int, title: str, *, shown: bool) -> Iterable:
+    return tqdm(results, total=total, desc=title, unit="clip", disable=not shown)

@@ -1,0 +1,147 @@
+"""What preparation did, for people and for machines: report.json and a summary; `report_page` draws it."""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.build.staging import Staged
+from data_prep.clips.clip import ClipSource
+from data_prep.clips.remarks import CENTRED, NO_FACE
+from data_prep.corpora import SPLITS, Corpus
+from data_prep.errors import ClipError
+from data_prep.files import write_whole
+
+FILE = "report.json"
+SHOWN = 5  # lines printed of each kind of problem; the file holds them all
+BINS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The outcome of a preparation.
+
+    Attributes:
+        corpus: its name.
+        dataset: the folder of the finished dataset.
+        fingerprint: hash of the content.
+        clips: clips read, per split.
+        left_out: {id, split, path, why} of each clip that could not be read.
+        faces_found: share of the kept pictures in which a face was found.
+        missing: number of clips without vision, audio, text.
+        no_face: number of clips with pictures but no face in any, whether vision is absent or their middle is used.
+        labels: per label its mean, standard deviation, share above zero and how many clips know it.
+        histograms: "seconds" (of the clips' length) and each label -> counts in BINS equal bins and their edges.
+        remarks: kind of oddity -> {id, split, detail} of each clip that was read in spite of it.
+        notes: remarks on the corpus as a whole.
+        seconds: how long it took.
+    """
+
+    corpus: str
+    dataset: str
+    fingerprint: str
+    clips: dict[str, int]
+    left_out: list[dict[str, str]]
+    faces_found: float
+    missing: dict[str, int]
+    no_face: int
+    labels: dict[str, dict[str, float]]
+    histograms: dict[str, dict[str, list[float]]]
+    remarks: dict[str, list[dict[str, str]]]
+    notes: list[str]
+    seconds: float
+
+    def save(self, out: Path) -> None:
+        """Writes report.json into the folder."""
+        write_whole(out / FILE, (json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n").encode())
+
+    @classmethod
+    def load(cls, out: Path) -> "Report":
+        """Reads what `save` wrote."""
+        return cls(**json.loads((out / FILE).read_text()))
+
+    def summary(self) -> str:
+        """A dozen lines to print."""
+        read = ", ".join(f"{count} {split}" for split, count in self.clips.items())
+        lines = [
+            f"corpus {self.corpus}: {sum(self.clips.values())} clips read ({read}) in {self.seconds:.0f} s",
+            f"faces found in {self.faces_found:.1%} of the pictures",
+            "clips without " + ", ".join(f"{name}: {count}" for name, count in self.missing.items()),
+            *(
+                f"{name}: mean {row['mean']:.3f}, sd {row['sd']:.3f}, above zero {row['above_zero']:.0%}"
+                for name, row in self.labels.items()
+            ),
+            f"clips left out: {len(self.left_out)}",
+            *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
+            *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
+            *_some([f"note: {note}" for note in self.notes]),
+            f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
+        ]
+        return "\n".join(lines)
+
+
+def make_report(
+    corpus: Corpus,
+    staged: Sequence[tuple[ClipSource, Staged]],
+    failed: Sequence[tuple[ClipSource, ClipError]],
+    dataset: Path,
+    fingerprint: str,
+    seconds: float,
+) -> Report:
+    """Sums up the clips that were read and those that were not."""
+    counts = collections.Counter(clip.split for clip, _ in staged)
+    frames = sum(row.frames for _, row in staged)
+    known = np.array([clip.labels for clip, _ in staged if clip.labels], np.float64).reshape(
+        -1, len(corpus.label_names)
+    )
+    remarks: dict[str, list[dict[str, str]]] = {}
+    for clip, row in staged:
+        for kind, detail in row.remarks:
+            remarks.setdefault(kind, []).append({"id": clip.id, "split": clip.split, "detail": detail})
+    columns = {name: known[:, k][~np.isnan(known[:, k])] for k, name in enumerate(corpus.label_names)}
+    columns = {name: values for name, values in columns.items() if len(values)}
+    return Report(
+        corpus=corpus.name,
+        dataset=str(dataset),
+        fingerprint=fingerprint,
+        clips={split: counts[split] for split in SPLITS if counts[split]},
+        left_out=[{"id": clip.id, "split": clip.split, "path": e.path, "why": e.why} for clip, e in failed],
+        faces_found=sum(row.faces for _, row in staged) / max(frames, 1),
+        missing={
+            "vision": sum(row.faces == 0 for _, row in staged),
+            "audio": sum(row.seconds == 0 for _, row in staged),
+            "text": sum(not row.words for _, row in staged),
+        },
+        no_face=sum(len(remarks.get(kind, ())) for kind in (NO_FACE, CENTRED)),
+        labels={name: _statistics(values) for name, values in columns.items()},
+        histograms={
+            "seconds": _histogram([row.length for _, row in staged], None),
+            **{name: _histogram(values, (0.0, 1.0)) for name, values in columns.items()},
+        },
+        remarks=dict(sorted(remarks.items())),
+        notes=list(corpus.notes),
+        seconds=round(seconds, 1),
+    )
+
+
+def _statistics(values: np.ndarray) -> dict[str, float]:
+    stats = {"mean": values.mean(), "sd": values.std(), "above_zero": (values > 0).mean(), "known": len(values)}
+    return {name: round(float(value), 4) for name, value in stats.items()}
+
+
+def _histogram(values: Iterable[float], span: tuple[float, float] | None) -> dict[str, list[float]]:
+    counts, edges = np.histogram(np.fromiter(values, np.float64), BINS, span)
+    return {"counts": counts.tolist(), "edges": edges.round(4).tolist()}
+
+
+def _first(clips: Sequence[dict[str, str]]) -> str:
+    detail = f" ({clips[0]['detail']})" if clips[0]["detail"] else ""
+    return f"{clips[0]['split']} {clips[0]['id']}{detail} the first"
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = [f"  and {len(lines) - SHOWN} more, see {FILE}"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more

@@ -1,0 +1,1 @@
+"""One clip: from its files to one example."""

@@ -1,0 +1,66 @@
+"""Where the faces are in a single picture.
+
+A detector is any function (picture, at_least) -> boxes. `--detector=MODULE:FUNCTION` names a function that is called
+once in each worker process and returns one, so that it can load its model; `haar` is the default.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from data_prep.clips.faces import Box
+from data_prep.clips.plugins import load_function
+
+HAAR = "data_prep.clips.detectors:haar"
+CASCADES = Path(cv2.__file__).parent / "data"
+DETECTION_SIDE = 320  # detection runs on a copy with at most this many pixels on its longer side
+SMALLEST = 1 / 6  # of the picture's shorter side: smaller faces are taken for background
+
+
+class Detector(Protocol):
+    """Finds all faces in a picture."""
+
+    def __call__(self, picture: np.ndarray, at_least: float = 0.0, /) -> Sequence[Box]:
+        """Boxes around the faces, in any order.
+
+        Args:
+            picture: uint8 [height, width, 3] RGB.
+            at_least: side in pixels below which a face need not be found: small ones may take the most time.
+        """
+
+
+@functools.cache
+def load_detector(name: str) -> Detector:
+    """The detector of this process that `MODULE:FUNCTION` makes.
+
+    Raises:
+        CorpusError: there is no such function.
+    """
+    return load_function(name, "--detector")()
+
+
+def haar() -> Detector:
+    """OpenCV's Haar cascades, which ship with the package: frontal faces first, profiles where there are none."""
+    names = ("frontalface_alt2", "frontalface_default", "profileface")
+    frontal, fallback, profile = (cv2.CascadeClassifier(f"{CASCADES}/haarcascade_{name}.xml") for name in names)
+
+    def find(picture: np.ndarray, at_least: float = 0.0, /) -> list[Box]:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        scale = min(1.0, DETECTION_SIDE / max(grey.shape))
+        if scale < 1:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        least = max(24, round(SMALLEST * min(grey.shape)), round(at_least * scale))
+        for cascade in (frontal, fallback, profile):
+            if len(boxes := cascade.detectMultiScale(grey, 1.1, 4, minSize=(least, least))):
+                return [Box(x / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(boxes).tolist()]
+        flipped = profile.detectMultiScale(cv2.flip(grey, 1), 1.1, 4, minSize=(least, least))
+        width = grey.shape[1]
+        return [
+            Box((width - x - side) / scale, y / scale, side / scale) for x, y, side, _ in np.asarray(flipped).tolist()
+        ]
+
+    return find

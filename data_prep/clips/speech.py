@@ -1,0 +1,88 @@
+"""Transcripts by speech recognition, for clips that no table has words for: `--asr=MODEL`.
+
+A recogniser is any function from int16 [samples] at 16 kHz to text. MODEL is a folder with a Whisper model in
+CTranslate2's form, or its name on the hub (`small.en`, `Systran/faster-whisper-small`), which the package
+faster-whisper reads; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser.
+"""
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.clips.plugins import load_function
+from data_prep.errors import CorpusError
+from data_prep.files import write_whole
+
+Recogniser = Callable[[np.ndarray], str]
+FILES = ("config.json", "model.bin", "tokenizer.json")
+
+
+@functools.cache
+def load_recogniser(model: str) -> Recogniser:
+    """The recogniser of this process.
+
+    Raises:
+        CorpusError: see `check_recogniser`.
+    """
+    check_recogniser(model)
+    if ":" in model:
+        return load_function(model, "--asr")()
+    return _whisper(model)
+
+
+def transcribe(audio: np.ndarray, model: str, cache: Path | None) -> str:
+    """What is said in int16 [samples] at 16 kHz.
+
+    Args:
+        audio: the sound.
+        model: as `--asr` gives it.
+        cache: folder in which each clip's text is kept, by sound and model; None keeps none.
+    """
+    if cache is None:
+        return load_recogniser(model)(audio).strip()
+    kept = cache / f"{_key(audio, model)}.txt"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, load_recogniser(model)(audio).strip().encode())
+    return kept.read_bytes().decode()
+
+
+def _key(audio: np.ndarray, model: str) -> str:
+    weights = Path(model) / "model.bin"
+    version = f"{weights.stat().st_mtime_ns}" if weights.is_file() else ""
+    return hashlib.sha256(f"{model} {version} ".encode() + audio.tobytes()).hexdigest()
+
+
+def check_recogniser(model: str) -> None:
+    """Finds out what can be known of a model without loading it.
+
+    Raises:
+        CorpusError: the function, the package or a file of the model's folder is missing.
+    """
+    if ":" in model:
+        load_function(model, "--asr")
+        return
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise CorpusError(f"--asr={model}: needs the package faster-whisper: pip install -r requirements-asr.txt")
+    folder = Path(model)
+    if folder.is_dir() and (missing := [name for name in FILES if not (folder / name).is_file()]):
+        raise CorpusError(
+            f"--asr={model}: found no {missing[0]}, expected a Whisper model in CTranslate2's form "
+            f"({', '.join(FILES)}); ct2-transformers-converter makes it from a Hugging Face folder"
+        )
+
+
+def _whisper(model: str) -> Recogniser:
+    from faster_whisper import WhisperModel  # an optional extra
+
+    whisper = WhisperModel(model, device="auto", compute_type="default", cpu_threads=1)  # clips are read in parallel
+
+    def recognise(audio: np.ndarray) -> str:
+        segments, _ = whisper.transcribe(audio.astype(np.float32) / 32768, beam_size=5, vad_filter=False)
+        return " ".join(segment.text.strip() for segment in segments)
+
+    return recognise

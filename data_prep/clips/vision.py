@@ -1,0 +1,115 @@
+"""What is seen of a clip: the face crops of a video, or those given as a folder of images."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from data_prep.clips.claims import odd_claims, odd_picture_claims
+from data_prep.clips.detectors import load_detector
+from data_prep.clips.faces import SHRINKING, Box, crop, track
+from data_prep.clips.media import MOST_PIXELS, Damage, open_media, picture_stamps, read_pictures, seconds_of
+from data_prep.clips.options import ClipOptions
+from data_prep.clips.remarks import BAD_IMAGE, CENTRED, DAMAGED_PICTURES, MANY_IMAGES, NO_FACE, Remark
+
+IMAGES_PER_SECOND = 25.0  # of a folder of face images, which carries no times
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Vision(NamedTuple):
+    """Face crops [N] as JPEG, their times float64 [N] in seconds, and whether each counts as a face, bool [N]."""
+
+    faces: list[bytes]
+    times: np.ndarray
+    found: np.ndarray
+
+
+NOTHING = Vision([], np.zeros(0), np.zeros(0, bool))
+
+
+def read_video_faces(path: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
+    """Finds, follows and cuts out the face of a video, which is decoded twice and never held.
+
+    Raises:
+        ClipError: the file is missing or no media file.
+    """
+    with open_media(path) as container:
+        remarks += odd_claims(container, options.max_seconds)
+        stamps = picture_stamps(container, options.max_seconds)
+        seconds = seconds_of(container, stamps)
+        remarks += odd_picture_claims(container, seconds, options.max_seconds)
+    picks = pick_evenly(seconds, options.max_frames)
+    stamps, clock = stamps[picks], dict(zip(stamps[picks].tolist(), seconds[picks].tolist(), strict=True))
+
+    damage = Damage()
+    candidates: dict[int, list[Box]] = {}
+    side, find = 0.0, load_detector(options.detector)
+    for stamp, picture in read_pictures(path, stamps, damage):
+        candidates[stamp] = list(find(picture, SHRINKING * side))
+        side = max((box.side for box in candidates[stamp]), default=side)
+    boxes, found = track(list(candidates.values()))
+    places: Sequence[Box | None] = boxes or [None] * len(found)
+    pictures = read_pictures(path, np.array(list(candidates), np.int64), Damage())
+    crops = [
+        _jpeg(crop(picture, box, options.face_size, options.margin), options)
+        for (_, picture), box in zip(pictures, places, strict=True)
+    ]
+    if damage.packets:
+        remarks.append(Remark(DAMAGED_PICTURES, f"{damage.packets} packets"))
+    if crops and not found.any():
+        centred = options.no_face == "centre"
+        remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(crops)} pictures"))
+        found[:] = centred
+    return Vision(crops, np.array([clock[stamp] for stamp in candidates]), found)
+
+
+def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
+    """The images of `folder/<n>.jpg` in the order of their numbers."""
+    numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdigit()]
+    paths = sorted(numbered, key=lambda path: (int(path.stem), path.name))
+    seconds = np.arange(len(paths)) / IMAGES_PER_SECOND
+    picks = pick_evenly(seconds, options.max_frames)
+    if len(picks) < len(paths):
+        remarks.append(Remark(MANY_IMAGES, f"{len(paths)} given, {len(picks)} kept"))
+    faces, times = [], []
+    for index in picks:
+        image = _read_image(paths[index])
+        if image is None:
+            remarks.append(Remark(BAD_IMAGE, f"{folder.name}/{paths[index].name}"))
+            continue
+        faces.append(_jpeg(crop(image, None, options.face_size, 0.0), options))
+        times.append(seconds[index])
+    return Vision(faces, np.array(times), np.ones(len(faces), bool))
+
+
+def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
+    """Indices of at most `most` pictures spread evenly over TIME, for ascending times [N] in seconds."""
+    if len(seconds) <= most:
+        return np.arange(len(seconds))
+    targets = np.linspace(seconds[0], seconds[-1], most)
+    after = np.clip(np.searchsorted(seconds, targets), 1, len(seconds) - 1)
+    nearer_before = targets - seconds[after - 1] < seconds[after] - targets
+    return np.unique(after - nearer_before)
+
+
+def _read_image(path: Path) -> np.ndarray | None:
+    """uint8 [height, width, 3] RGB; None where it is no image, or claims to be larger than any face image is."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as header:  # reads no pixel
+            width, height = header.size
+        if width * height > MOST_PIXELS:
+            return None
+        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, cv2.error):
+        return None
+
+
+def _jpeg(picture: np.ndarray, options: ClipOptions) -> bytes:
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
+    )
+    return data.tobytes()

@@ -1,0 +1,128 @@
+"""Encoders from Hugging Face folders and back. Every tensor is accounted for."""
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from safetensors.numpy import save_file
+
+from emi_jax.encoders.folder import WEIGHTS, find_folder, read_json, read_tensors, tensor_files
+from emi_jax.encoders.names import FAMILIES, OPTIONAL
+from emi_jax.encoders.positions import resize_bicubic
+from emi_jax.encoders.preprocessing import load_preprocessing
+from emi_jax.encoders.registry import build_encoder
+from emi_jax.encoders.tensors import describe, match
+from emi_jax.errors import UserError
+from emi_jax.models.attention import Kernel
+from emi_jax.models.vit import height_width
+
+__all__ = ["load_encoder", "load_preprocessing", "save_encoder"]
+
+POSITIONS = "embedding/positions"
+
+logger = logging.getLogger(__name__)
+
+
+def load_encoder(
+    folder: str | Path,
+    role: str | None = None,
+    *,
+    image_size: int | None = None,
+    dtype: DTypeLike = jnp.float32,
+    remat: bool = False,
+    attention_implementation: Kernel | None = None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Loads an encoder from config.json and safetensors; nothing else in the folder is opened.
+
+    Args:
+        folder: a Hugging Face folder, or an id of the hub.
+        role: the modality it is for; chooses the part of a CLIP checkpoint and is checked with any other.
+        image_size: side of the images to come, if it is not the checkpoint's; position embeddings are interpolated.
+        dtype: as in `build_encoder`.
+        remat: as in `build_encoder`.
+        attention_implementation: as in `build_encoder`.
+
+    Returns:
+        The encoder and its parameters, float32 NumPy arrays.
+
+    Raises:
+        UserError: no such folder, an unsupported config, no safetensors, or tensors that are missing, unexpected or
+            misshapen, all of them named.
+    """
+    root = find_folder(folder)
+    files = tensor_files(root)
+    config = read_json(root / "config.json")
+    config["add_pooling_layer"] = any(re.fullmatch(r"(\w+\.)?pooler\..*", name) for name in files)
+    try:
+        encoder: Any = build_encoder(
+            config, role, dtype=dtype, remat=remat, attention_implementation=attention_implementation
+        )
+    except ValueError as error:
+        raise UserError(f"{root / 'config.json'}: {error}") from error
+    family = FAMILIES[encoder.config.model_type]
+    expected = describe(encoder)
+    places = match(root, family, expected, files)
+    loaded = read_tensors({place: files[place] for place in places.values()})
+    flat = {path: expected[path].read(loaded[place]) for path, place in places.items()}
+    if OPTIONAL in expected and OPTIONAL not in flat:
+        flat[OPTIONAL] = np.asarray(jax.random.uniform(jax.random.key(0), expected[OPTIONAL].ours))
+        logger.info("%s: has no %s; it starts at random", root, expected[OPTIONAL].name)
+    if image_size is not None:
+        encoder, flat = _resize(root, encoder, flat, image_size)
+    return encoder, flax.traverse_util.unflatten_dict(flat, sep="/")
+
+
+def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) -> None:
+    """Writes config.json and model.safetensors as `transformers.AutoModel` opens them.
+
+    Args:
+        folder: made if it is not there; files of these names are overwritten.
+        encoder: one of `build_encoder`'s.
+        params: its parameters, as `load_encoder` or `encoder.init` gives them.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    config = encoder.config
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    tensors = {
+        tensor.name: tensor.write(np.asarray(flat[path], np.float32)) for path, tensor in describe(encoder).items()
+    }
+    save_file(tensors, root / WEIGHTS, metadata={"format": "pt"})
+    content = {
+        "model_type": config.model_type,
+        "architectures": [FAMILIES[config.model_type].architecture],
+        "dtype": "float32",
+        **{name: value for name, value in dataclasses.asdict(config).items() if name != "add_pooling_layer"},
+    }
+    (root / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _resize(
+    root: Path, encoder: Any, flat: dict[str, np.ndarray], image_size: int
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Fits an image encoder to another size of images."""
+    config = encoder.config
+    if not hasattr(config, "image_size"):
+        raise UserError(f"{root}: image_size = {image_size} was asked for, {config.model_type} encodes no images")
+    h, w = height_width(config.patch_size)
+    old, (H, W) = height_width(config.image_size), height_width(image_size)
+    if old == (H, W):
+        return encoder, flat
+    if H // h == 0 or W // w == 0:
+        raise UserError(f"{root}: image_size = {image_size} is smaller than a patch of {h} x {w} pixels")
+    positions = flat[POSITIONS]
+    grid = positions[0, 1:].reshape(old[0] // h, old[1] // w, -1)
+    resized = resize_bicubic(grid, (H // h, W // w)).reshape(1, -1, positions.shape[-1])
+    logger.info("%s: position embeddings interpolated from images of %s to %s", root, old, (H, W))
+    encoder = encoder.clone(config=dataclasses.replace(config, image_size=image_size))
+    return encoder, {**flat, POSITIONS: np.concatenate([positions[:, :1], resized], axis=1)}

@@ -1,1 +1,0 @@
-"""Hugging Face folders: files, names, layouts, facts of preprocessing."""

@@ -1,0 +1,1 @@
+"""Metrics on the host: regression, retrieval, bootstrap intervals."""

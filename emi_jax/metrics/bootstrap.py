@@ -1,0 +1,94 @@
+"""Bootstrap intervals of a split's metrics: whole subjects are drawn where they are known, else single clips.
+
+Clips of one person resemble each other, so an interval from single clips would be too narrow for people never seen.
+Every metric here is a function of six sums over clips. A resample weighs each group's sums by how often it was drawn,
+so that all resamples are one product of matrices.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+METRICS = ("pearson", "ccc", "mse")
+# Variances this far below the split's are the rounding of a constant column.
+_ROUNDING = 1e-12
+
+
+def intervals(
+    pred: ArrayLike,
+    labels: ArrayLike,
+    mask: ArrayLike,
+    groups: Sequence[str] | NDArray | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Percentile intervals (Efron & Tibshirani 1993, 13.3) of each label's metrics and of their means over labels.
+
+    Args:
+        pred: [n, K].
+        labels: [n, K]; anything where the mask is False.
+        mask: bool [n, K], the known labels.
+        groups: [n], equal for clips that are drawn together; None draws each clip apart.
+        resamples: how often the split is drawn again.
+        level: share of the resamples inside an interval.
+        seed: of the draws.
+
+    Returns:
+        {metric: [K + 1, 2]}, lower and upper ends, the last row for the mean; NaN where a metric is never defined.
+    """
+    sums, shift = group_sums(pred, labels, mask, groups)
+    count = len(sums)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    tails = (1 - level) / 2, (1 + level) / 2
+    found = {}
+    for name, values in from_sums(np.tensordot(drawn, sums, 1), shift).items():
+        defined = ~np.isnan(values)
+        means = np.where(defined, values, 0).sum(1) / np.maximum(defined.sum(1), 1)
+        columns = np.column_stack([values, np.where(defined.any(1), means, np.nan)])
+        found[name] = np.array([_quantiles(column[~np.isnan(column)], tails) for column in columns.T])
+    return found
+
+
+def group_sums(
+    pred: ArrayLike, labels: ArrayLike, mask: ArrayLike, groups: Sequence[str] | NDArray | None
+) -> tuple[Floats, Floats]:
+    """Each group's sums of 1, p, y, p^2, y^2 and p y over its known entries, [G, 6, K], and the shift [K].
+
+    Both columns are centred first, so that no variance is lost to rounding; the shift is what that took from p - y.
+    """
+    known = np.asarray(mask, bool)
+    pred, labels = (np.where(known, np.asarray(x, np.float64), 0) for x in (pred, labels))
+    count = np.maximum(known.sum(0), 1)
+    means = [x.sum(0) / count for x in (pred, labels)]
+    p, y = (np.where(known, x - mean[None, :], 0) for x, mean in zip((pred, labels), means, strict=True))
+    terms = np.stack([known.astype(np.float64), p, y, p * p, y * y, p * y], axis=1)
+    if groups is None:
+        return terms, means[0] - means[1]
+    _, places = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.zeros((int(places.max()) + 1, *terms.shape[1:]))
+    np.add.at(sums, places, terms)
+    return sums, means[0] - means[1]
+
+
+def from_sums(sums: Floats, shift: Floats) -> dict[str, Floats]:
+    """The metrics as in `emi_jax.metrics.regression`, {metric: [R, K]}, from sums [R, 6, K] of `group_sums`."""
+    count = np.where(sums[:, 0] > 0, sums[:, 0], np.nan)
+    p, y, pp, yy, py = np.moveaxis(sums[:, 1:] / count[:, None, :], 1, 0)
+    p_variance, y_variance, covariance = pp - p * p, yy - y * y, py - p * y
+    gap = p - y + shift[None, :]
+    floors = [_ROUNDING * np.nan_to_num(x).max(initial=0) for x in (pp, yy)]
+    varies, defined = p_variance > floors[0], y_variance > floors[1]
+    spread = np.sqrt(np.where(varies & defined, p_variance * y_variance, 1))
+    return {
+        "pearson": np.where(defined, np.where(varies, covariance, 0) / spread, np.nan),
+        "ccc": np.where(defined, 2 * covariance / np.where(defined, p_variance + y_variance + gap**2, 1), np.nan),
+        "mse": p_variance + y_variance - 2 * covariance + gap**2,
+    }
+
+
+def _quantiles(values: Floats, tails: tuple[float, float]) -> Floats:
+    return np.quantile(values, tails) if len(values) else np.full(2, np.nan)

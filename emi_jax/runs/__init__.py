@@ -1,0 +1,1 @@
+"""A config, a dataset and a folder made into something that trains, scores and predicts."""

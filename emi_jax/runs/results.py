@@ -1,0 +1,237 @@
+"""What a run leaves for people: scores with intervals, predictions, figures and one page, in its folder."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emi_jax.inputs.dataset import Dataset, clip_id, subject
+from emi_jax.metrics import bootstrap
+from emi_jax.metrics import regression as metrics
+from emi_jax.modalities import MODALITIES
+from emi_jax.prediction import Prediction
+from emi_jax.report import figures, svg, tables
+from emi_jax.report.clip import write_clip_page
+from emi_jax.report.run import write_report
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.submission import write_predictions
+from emi_jax.stages.alignment import both_present
+
+Outputs = dict[str, np.ndarray]
+Results = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The results on one split.
+
+    Attributes:
+        table: for reading.
+        written: files made.
+        verdict: all in one line.
+    """
+
+    table: str
+    written: list[Path]
+    verdict: str
+
+
+def evaluate(experiment: Experiment, split: str) -> Summary:
+    """Scores the best checkpoint on a split; writes and draws the results."""
+    scores, outputs = experiment.evaluator(split).run(experiment.best(), progress=True)
+    folder = experiment.workdir.path
+    svg.save(figures.curves(experiment.workdir.metrics(), experiment.stage.goal), folder / "figures" / "curves.svg")
+    summarise = {"alignment": _alignment, "intensity": _intensity}[experiment.config.stage]
+    summary = summarise(experiment, split, scores, outputs)
+    page = write_report(folder, experiment.config.to_dict(), experiment.dataset)
+    return dataclasses.replace(summary, written=[*summary.written, page])
+
+
+def predict(experiment: Experiment, split: str) -> Path:
+    """Writes the best checkpoint's predictions on a split, which needs no labels."""
+    outputs = experiment.evaluator(split).gather(experiment.best(), progress=True)
+    return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
+
+
+def keep_predictions(
+    predictor: Predictor, predictions: Sequence[Prediction], folder: Path, pages: bool
+) -> tuple[str, list[Path]]:
+    """Writes predictions of new clips: a CSV, a JSON file for each clip, and a page for each on request.
+
+    Returns:
+        A table for reading, and the files written.
+    """
+    names = predictor.label_names
+    values = np.array([list(prediction.intensities.values()) for prediction in predictions])
+    ids = [prediction.id for prediction in predictions]
+    in_units_already = (0.0, 1.0)
+    written = [write_predictions(folder / "predictions.csv", ids, values, names, in_units_already)]
+    for prediction in predictions:
+        path = folder / f"{prediction.id}.json"
+        path.write_text(json.dumps(prediction.facts(), indent=1) + "\n", encoding="utf-8")
+        written.append(path)
+        if pages:
+            written.append(write_clip_page(path.with_suffix(".html"), prediction, predictor.label_range))
+    table = tables.plain(["", *names], [[name, *map(float, row)] for name, row in zip(ids, values, strict=True)])
+    return table, written
+
+
+def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], ceiling: Mapping[str, float]) -> Results:
+    """All that is told of predictions on a split.
+
+    Args:
+        outputs: `predictions`, `labels`, `label_mask` [n, K] and `present` [n, 3].
+        names: the K label names.
+        subjects: [n], who each clip shows; empty strings where unknown. Intervals are over subjects where all are known
+            and there are at least two, else over clips.
+        ceiling: the Pearson correlation that a perfect model would reach, by label; empty where unknown.
+
+    Returns:
+        JSON-able: `clips`, `resampled`, `labels` {name: row}, `mean` row, `availability` {which modalities: row}; a row
+        holds `pearson`, `ccc`, `mse`, each with `_interval`, and `ceiling`; None where a number is not defined.
+    """
+    arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
+    known = all(subjects) and len(set(subjects)) > 1
+    rows = _rows(arrays, names, subjects if known else None)
+    for name in names:
+        rows[name]["ceiling"] = ceiling.get(name)
+    rows["mean"]["ceiling"] = float(np.mean(list(ceiling.values()))) if ceiling else None
+    availability = {}
+    for title, chosen in _availability(outputs["present"]).items():
+        some = tuple(array[chosen] for array in arrays)
+        availability[title] = {"clips": int(chosen.sum()), **_rows(some, names, None)["mean"]}
+    return {
+        "clips": len(arrays[0]),
+        "resampled": f"{len(set(subjects))} subjects" if known else "clips",
+        "labels": {name: rows[name] for name in names},
+        "mean": rows["mean"],
+        "availability": availability,
+    }
+
+
+def results_table(results: Results, split: str) -> str:
+    """The results as text: each label and the mean, then the clips by which modalities they have."""
+    header: list[str | float] = ["", "Pearson", "95% interval", "CCC", "MSE"]
+    rows = []
+    told = results["mean"]["ceiling"] is not None
+    for name, row in (results["labels"] | {"mean": results["mean"]}).items():
+        cells = [name, _number(row["pearson"]), tables.interval(_numbers(row["pearson_interval"]))]
+        rows.append([*cells, _number(row["ccc"]), _number(row["mse"]), *([_number(row["ceiling"])] if told else [])])
+    by_label = tables.plain([*header, *(["ceiling"] if told else [])], rows)
+    by_presence = tables.plain(
+        ["modalities", "clips", "Pearson", "95% interval, over clips"],
+        [
+            [title, str(row["clips"]), _number(row["pearson"]), tables.interval(_numbers(row["pearson_interval"]))]
+            for title, row in results["availability"].items()
+        ],
+    )
+    title = f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}"
+    return f"{title}\n{by_label}\n\n{by_presence}"
+
+
+def retrieval_table(scores: Mapping[str, float]) -> str:
+    """Recall@1, recall@5 and median rank in each direction beside chance."""
+    rows = []
+    for direction in sorted({name.split("/")[0] for name in scores if "_to_" in name}):
+        pair = next(pair for pair in _pairs(scores) if set(pair.split("_")) == set(direction.split("_to_")))
+        row: list[str | float] = [direction.replace("_", " ")]
+        for metric in ("recall@1", "recall@5", "median_rank"):
+            row += [scores[f"{direction}/{metric}"], scores[f"chance_{pair}/{metric}"]]
+        rows.append([*row, scores[f"{direction}/recall@1"] / scores[f"chance_{pair}/recall@1"]])
+    header = ["", "recall@1", "chance", "recall@5", "chance", "median rank", "chance", "recall@1 / chance"]
+    return tables.plain(header, rows)
+
+
+def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
+    folder = experiment.workdir.path
+    table = retrieval_table(scores)
+    pairs = {}
+    for modality in MODALITIES:
+        if f"{modality}/left" in outputs and (kept := both_present(outputs, modality)).any():
+            pairs[modality] = outputs[f"{modality}/left"][kept], outputs[f"{modality}/text"][kept]
+    written = [
+        experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table}),
+        svg.save(figures.recalls(scores), folder / "figures" / f"recall_{split}.svg"),
+        svg.save(figures.similarities(pairs), folder / "figures" / f"similarity_{split}.svg"),
+    ]
+    reached = scores["mean/recall@1"]
+    chance = float(np.mean([scores[f"chance_{pair}/recall@1"] for pair in _pairs(scores)]))
+    verdict = f"mean recall@1 {reached:.3f} chance {chance:.4f} ratio {reached / chance:.1f}"
+    return Summary(f"retrieval on {split}\n{table}", written, verdict)
+
+
+def _intensity(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
+    folder, dataset = experiment.workdir.path, experiment.dataset
+    ids, subjects = named_clips(dataset, split, outputs["clip"])
+    results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split))
+    table = results_table(results, split)
+    written = [
+        experiment.workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
+        _write_predictions(experiment, split, ids, outputs),
+        svg.save(figures.pearson_bars(results), folder / "figures" / f"pearson_{split}.svg"),
+        svg.save(figures.scatter(outputs, results), folder / "figures" / f"predictions_{split}.svg"),
+        svg.save(figures.weights(outputs), folder / "figures" / f"weights_{split}.svg"),
+    ]
+    verdict = f"mean pearson {scores[experiment.stage.goal]:.3f}"
+    if (best := results["mean"]["ceiling"]) is not None:
+        verdict += f" ceiling {best:.3f} ratio {scores[experiment.stage.goal] / best:.2f}"
+    return Summary(table, written, verdict)
+
+
+def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
+    """Names and subjects of clips by their rows in a split."""
+    examples = dataset.split(split)
+    told = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
+    return [name for name, _ in told], [who for _, who in told]
+
+
+def _rows(arrays: Sequence[np.ndarray], names: Sequence[str], groups: Sequence[str] | None) -> dict[str, Results]:
+    """A row for each label and one for the mean."""
+    pred, labels, mask = arrays
+    ends = bootstrap.intervals(pred, labels, mask, groups)
+    rows: dict[str, Results] = {name: {} for name in (*names, "mean")}
+    for metric in bootstrap.METRICS:
+        values = getattr(metrics, metric)(*arrays)
+        defined = values[np.isfinite(values)]
+        values = np.append(values, defined.mean() if len(defined) else np.nan)
+        for name, value, interval in zip(rows, values, ends[metric], strict=True):
+            rows[name] |= {metric: _known(value), f"{metric}_interval": [_known(end) for end in interval]}
+    return rows
+
+
+def _availability(present: np.ndarray) -> dict[str, np.ndarray]:
+    """Clips by what they have: all, then each modality that is missing, then none at all; empty groups left out."""
+    count = present.sum(1)
+    groups = {"all three": count == len(MODALITIES)}
+    groups |= {f"no {name}": (present[:, index] == 0) & (count > 0) for index, name in enumerate(MODALITIES)}
+    groups["none"] = count == 0
+    return {title: chosen for title, chosen in groups.items() if chosen.any()}
+
+
+def _ceiling(dataset: Dataset, split: str) -> dict[str, float]:
+    return {name: float(value) for name, value in dataset.ceiling.get(split, {}).items()}
+
+
+def _pairs(scores: Mapping[str, float]) -> list[str]:
+    return sorted({name.split("/")[0].removeprefix("chance_") for name in scores if name.startswith("chance_")})
+
+
+def _write_predictions(experiment: Experiment, split: str, ids: Sequence[str], outputs: Outputs) -> Path:
+    dataset, path = experiment.dataset, experiment.workdir.path / f"predictions_{split}.csv"
+    return write_predictions(path, ids, outputs["predictions"], dataset.label_names, dataset.label_range)
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    return [_number(value) for value in values]

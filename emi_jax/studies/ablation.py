@@ -1,0 +1,233 @@
+"""The ablation grid: variants of stage 2, each trained with several seeds on cached features, beside the full model.
+
+Each cell is one variant. It leaves `cells/<name>.json` (what was run, and each seed's scores) and
+`cells/<name>.safetensors` (each seed's best parameters) in the folder, so that a grid that was stopped goes on with the
+cells that are missing, and a changed cell alone is run again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import scipy.stats
+from flax import traverse_util
+from ml_collections import ConfigDict
+from safetensors.numpy import load_file, save_file
+
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.models.heads import switch_head
+from emi_jax.report import studies, svg, tables
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.workdir import FREE
+from emi_jax.stages.intensity import Intensity
+from emi_jax.studies.seeds import evaluate_seeds, seed_scores, train_seeds
+
+FULL = "full"
+"""The cell with which the others are compared."""
+SECTIONS = ("init_from", "data", "model", "train", "features", "loss")
+"""What of a config decides a cell's result."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One variant of the grid.
+
+    Attributes:
+        name: of its files.
+        title: of its row.
+        config: of stage 2.
+    """
+
+    name: str
+    title: str
+    config: ConfigDict
+
+
+def cells(config: ConfigDict) -> list[Cell]:
+    """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
+
+    `{config.FIELD}` in a text stands for a field of the grid's config. A head of another name takes those of the fields
+    that it has. A cell of modalities that the config does not use is left out.
+
+    Raises:
+        UserError: a change names a section that is not there; there is no feature cache.
+    """
+    if not config.features.dir:
+        raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
+    made = [Cell(name, title, _changed(config, name, changes)) for name, title, changes in config.grid.cells]
+    used = set(config.model.modalities)
+    fit = [cell for cell in made if set(cell.config.model.head.get("modalities", used)) <= used]
+    if left_out := [cell.title for cell in made if cell not in fit]:
+        log.info("left out, since only %s are in use: %s", ", ".join(sorted(used)), "; ".join(left_out))
+    return fit
+
+
+def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) -> ConfigDict:
+    own = config.copy_and_resolve_references()
+    with own.unlocked():
+        del own["grid"]
+        for path, value in changes:
+            *parents, leaf = path.split(".")
+            section = own
+            for parent in parents:
+                if parent not in section:
+                    raise UserError(f"cell {name!r}: config.{path} is not there")
+                section = section[parent]
+            section[leaf] = value.format(config=config) if isinstance(value, str) else value
+        if (head := own.model.head.name) != config.model.head.name:
+            own.model.head = switch_head(own.model.head, head)
+    return own
+
+
+def run(
+    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> list[Path]:
+    """Runs what is missing of the grid, then writes its table and figure.
+
+    Args:
+        config: of stage 2, with `grid`: `seeds` and `cells`.
+        dataset: what is read.
+        folder: of the grid.
+        split: the one that is scored.
+        devices: all of them by default.
+
+    Returns:
+        The files written.
+    """
+    seeds = tuple(config.grid.seeds)
+    results = {cell.title: run_cell(cell, dataset, folder, seeds, split, devices) for cell in cells(config)}
+    return write(results, folder, split, dataset)
+
+
+def run_cell(
+    cell: Cell,
+    dataset: Dataset,
+    folder: Path,
+    seeds: Sequence[int],
+    split: str,
+    devices: Sequence[jax.Device] | None = None,
+) -> dict[str, Any]:
+    """What is known of a cell, trained first where it is not there or was made by another config."""
+    path = folder / "cells" / f"{cell.name}.json"
+    recipe = _recipe(cell, dataset, seeds, split)
+    if path.exists() and (found := json.loads(path.read_text()))["recipe"] == recipe:
+        log.info("%s: there already", cell.title)
+        return found
+    log.info("\n%s", cell.title)
+    started = time.monotonic()
+    experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
+    params = train_seeds(experiment, seeds)
+    outputs = evaluate_seeds(experiment, split).gather(params)
+    scores = seed_scores(cast(Intensity, experiment.stage), outputs, split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = traverse_util.flatten_dict(jax.device_get(params["fusion"]), sep="/")
+    save_file({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}, path.with_suffix(".safetensors"))
+    told = {
+        "name": cell.name,
+        "recipe": recipe,
+        "seeds": list(seeds),
+        "seconds": round(time.monotonic() - started, 1),
+        "scores": scores,
+    }
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(told, indent=1) + "\n")
+    part.replace(path)
+    log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(told)), told["seconds"])
+    return told
+
+
+def load_fusion(cell: Cell, folder: Path) -> dict[str, Any]:
+    """The parameters of a cell that has been run, leaves [S, ...]."""
+    return traverse_util.unflatten_dict(load_file(folder / "cells" / f"{cell.name}.safetensors"), sep="/")
+
+
+def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, dataset: Dataset) -> list[Path]:
+    """Writes the grid as JSON, Markdown, LaTeX and a figure: {title: what `run_cell` gives}, the full model first."""
+    titles = {told["name"]: title for title, told in results.items()}
+    full = _goals(results[titles[FULL]]) if FULL in titles else None
+    rows = {title: compare(_goals(told), full) for title, told in results.items()}
+    for title, told in results.items():
+        rows[title] |= {"seconds": told["seconds"], "name": told["name"]}
+        for metric in ("ccc", "mse"):
+            rows[title][metric] = float(np.mean([scores[f"mean/{metric}"] for scores in told["scores"]]))
+    header = ["", "Pearson", "95% interval", "minus full", "95% interval", "CCC", "MSE"]
+    lines = [
+        [
+            title,
+            row["pearson"],
+            tables.interval(row["interval"]),
+            row["difference"],
+            tables.interval(row["difference_interval"]),
+            row["ccc"],
+            row["mse"],
+        ]
+        for title, row in rows.items()
+    ]
+    figure = svg.save(studies.ablation(rows), folder / "figures" / "ablation.svg")
+    seeds = len(next(iter(results.values()))["seeds"])
+    said = f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed\n"
+    ceiling = [float(value) for value in dataset.ceiling.get(split, {}).values()]
+    if ceiling:
+        said += f"ceiling {np.mean(ceiling):.3f}\n"
+    texts = {
+        "ablation.txt": said + tables.plain(header, lines) + "\n",
+        "ablation.md": tables.markdown(header, lines),
+        "ablation.tex": tables.latex(header, lines),
+        "ablation.json": json.dumps(_without_nan(rows), indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    log.info("\n%s", texts["ablation.txt"])
+    return [figure, *(folder / name for name in texts)]
+
+
+def compare(scores: np.ndarray, full: np.ndarray | None) -> dict[str, Any]:
+    """Mean over seeds with Student's 95% interval, and the same of the differences to the full model's seeds."""
+    mean, ends = t_interval(scores)
+    difference, apart = (float("nan"), [float("nan")] * 2) if full is None else t_interval(scores - full)
+    return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart}
+
+
+def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[float]]:
+    """Mean and Student's interval of it, from independent values [S]; NaN ends for a single one."""
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return mean, [float("nan")] * 2
+    half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
+    return mean, [mean - half, mean + half]
+
+
+def _goals(told: Mapping[str, Any]) -> np.ndarray:
+    return np.array([scores["mean/pearson"] for scores in told["scores"]])
+
+
+def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
+    """A hash of all that decides a cell's result, encoders' files included."""
+    config = json.loads(json.dumps(cell.config.to_dict()))
+    for section, field in (name.split(".") for name in (*FREE, "train.seed")):
+        del config[section][field]
+    named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]
+    files = sorted(path for source in named if source for path in Path(source).glob("**/*.safetensors"))
+    told = [{name: config[name] for name in SECTIONS}, dataset.fingerprint, list(seeds), split]
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _without_nan(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree

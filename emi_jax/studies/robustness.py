@@ -1,0 +1,280 @@
+"""Robustness: the test clips are hurt on purpose, more and more, and models trained with and without the QAM are asked.
+
+Each defect touches one modality of every clip, at a severity that is the same for all. The encoders read the hurt clips
+once; the features are kept beside the clean ones, and the models of the grid's cells are run on them.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import scipy.stats
+from ml_collections import ConfigDict
+
+from emi_jax.inputs.dataset import Dataset, Example
+from emi_jax.inputs.features import CachedTransform, FeatureCache
+from emi_jax.inputs.transforms import Arrays, ClipTransform
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.report import studies, svg, tables
+from emi_jax.runs.experiment import Experiment
+from emi_jax.stages.intensity import Intensity
+from emi_jax.studies.ablation import FULL, Cell, cells, compare, load_fusion, run_cell
+from emi_jax.studies.seeds import evaluate_seeds, seed_goals
+
+Hurt = Callable[[Arrays, np.random.Generator, float, ClipTransform], Arrays]
+SHOWN = ("pearson", "weight", "share", "reliability")
+
+log = logging.getLogger(__name__)
+
+
+def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
+    """Covers this share of the height and width of every face, at one place of the clip."""
+    frames = arrays["frames"].copy()
+    rows, columns = (round(side * severity) for side in frames.shape[1:3])
+    top, left = (int(rng.integers(0, n - k + 1)) for n, k in zip(frames.shape[1:3], (rows, columns), strict=True))
+    frames[:, top : top + rows, left : left + columns] = rng.integers(0, 256, 3)
+    return arrays | {"frames": frames}
+
+
+def drop_frames(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
+    """Takes this share of the frames away; one always stays."""
+    mask, valid = arrays["frame_mask"].copy(), np.flatnonzero(arrays["frame_mask"])
+    mask[rng.permutation(valid)[: min(round(severity * len(valid)), max(len(valid) - 1, 0))]] = False
+    return arrays | {"frame_mask": mask, "frame_judged": mask}
+
+
+def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
+    """Adds white noise at this signal-to-noise ratio in dB over the whole clip."""
+    mask = arrays["audio_mask"]
+    signal = arrays["audio"].astype(np.float32)
+    power = np.mean(np.square(signal[mask])) if mask.any() else 0.0
+    noise = rng.standard_normal(len(signal)).astype(np.float32) * np.float32(np.sqrt(power * 10 ** (-severity / 10)))
+    audio = np.clip(signal + np.where(mask, noise, 0), -32768, 32767).astype(np.int16)
+    return arrays | {"audio": audio}
+
+
+def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
+    """Puts other words of the clip's own, or the mask token, in the place of this share of the words."""
+    tokens, words = arrays["tokens"].copy(), np.flatnonzero(arrays["token_judged"])
+    wrong = rng.permutation(words)[: round(severity * len(words))]
+    if len(wrong):
+        others = rng.choice(tokens[words], len(wrong))
+        tokens[wrong] = np.where(rng.random(len(wrong)) < 0.5, others, clean.mask_token)
+    return arrays | {"tokens": tokens}
+
+
+@dataclasses.dataclass(frozen=True)
+class Defect:
+    """One way to hurt a clip.
+
+    Attributes:
+        modality: the one that it hurts.
+        unit: of the severities, for the axis.
+        severities: from harmless to bad; None is the clean clip.
+        hurt: (arrays of a clip, rng, severity, the transform that made them) -> hurt arrays; None hides the modality.
+    """
+
+    modality: str
+    unit: str
+    severities: tuple[float | None, ...]
+    hurt: Hurt | None
+
+
+DEFECTS = {
+    "occluded face": Defect(VISION, "side covered", (None, 0.25, 0.5, 0.75, 1.0), occlude),
+    "dropped frames": Defect(VISION, "share of frames", (None, 0.25, 0.5, 0.75, 0.9), drop_frames),
+    "noisy voice": Defect(AUDIO, "SNR, dB", (None, 20.0, 10.0, 0.0, -10.0), add_noise),
+    "word errors": Defect(TEXT, "share of words", (None, 0.25, 0.5, 0.75, 1.0), mistake_words),
+    "no face": Defect(VISION, "missing", (None, 1.0), None),
+    "no voice": Defect(AUDIO, "missing", (None, 1.0), None),
+    "no words": Defect(TEXT, "missing", (None, 1.0), None),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class HurtTransform:
+    """Hurts each clip after it has been read; which part of it depends on the clip's number alone."""
+
+    clean: ClipTransform
+    hurt: Hurt
+    severity: float
+
+    @property
+    def padding(self) -> Arrays:
+        """A free place of a batch."""
+        return self.clean.padding
+
+    def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
+        """The hurt arrays of one clip, without the batch axis."""
+        arrays = self.clean(example, rng, index)
+        return self.hurt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hidden:
+    """Gives cached clips without a modality."""
+
+    clean: CachedTransform
+    modality: str
+
+    @property
+    def padding(self) -> Arrays:
+        """A free place of a batch."""
+        return self.clean.padding
+
+    def __call__(self, clip: Any, rng: np.random.Generator, index: int) -> Arrays:
+        """The arrays of one clip, without the batch axis."""
+        arrays = self.clean(clip, rng, index)
+        present = arrays["present"] & (np.array(MODALITIES) != self.modality)
+        mask = f"{self.modality}/mask"
+        return arrays | {"present": present, mask: np.zeros_like(arrays[mask])}
+
+
+def run(
+    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> list[Path]:
+    """Runs the cells that are missing, asks each under every defect, and writes curves, table and JSON.
+
+    Args:
+        config: as for `ablation.run`, with the cells that are compared; `grid.folder` is where cells are kept.
+        dataset: what is read.
+        folder: of the results.
+        split: the one whose clips are hurt.
+        devices: all of them by default.
+
+    Returns:
+        The files written.
+    """
+    found: dict[str, Any] = {
+        name: {"severities": defect.severities, "unit": defect.unit, "modality": defect.modality, "models": {}}
+        for name, defect in _defects(config).items()
+    }
+    chosen, grid = cells(config), Path(config.grid.folder)
+    for cell in chosen:
+        run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)
+        for name, curves in ask(cell, dataset, folder, grid, split, devices).items():
+            found[name]["models"][cell.title] = curves
+    full = next(cell.title for cell in chosen if cell.name == FULL)
+    return write(found, [cell.title for cell in chosen], full, folder)
+
+
+def ask(
+    cell: Cell, dataset: Dataset, folder: Path, grid: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> dict[str, dict[str, list[list[float]]]]:
+    """What a trained cell says under every defect: {defect: {what is shown: [severity][seed]}}."""
+    experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
+    stage = cast(Intensity, experiment.stage)
+    towers = stage.init(jax.random.PRNGKey(cell.config.train.seed), experiment.encoders.params)["towers"]
+    params = experiment.mapping.replicate({"towers": towers, "fusion": load_fusion(cell, grid)})
+    evaluator, cache = evaluate_seeds(experiment, split), _encode(experiment, split)
+    examples, transform = experiment.inputs(split, augment=False)
+    clean = evaluator.gather(params)
+    told: dict[str, dict[str, list[list[float]]]] = {}
+    for name, defect in _defects(cell.config).items():
+        told[name] = {shown: [] for shown in SHOWN}
+        for severity in defect.severities:
+            if severity is None:
+                outputs = clean
+            elif defect.hurt is None:
+                hidden = Hidden(cast(CachedTransform, transform), defect.modality)
+                outputs = evaluator.over(examples, hidden).gather(params)
+            else:
+                hurt = cache.read(split, [_rendition(name, severity)])
+                outputs = evaluator.over(hurt, transform).gather(params)
+            for shown, values in _shown(stage, outputs, clean["present"], defect, split).items():
+                told[name][shown].append(values)
+        log.info("%s, %s: %s", cell.title, name, " ".join(f"{np.mean(v):.3f}" for v in told[name]["pearson"]))
+    return told
+
+
+def _encode(experiment: Experiment, split: str) -> FeatureCache:
+    """The features of all hurt clips, which are written first where they are missing."""
+    return experiment.extract(
+        split,
+        {
+            _rendition(name, severity): HurtTransform(experiment.transform, defect.hurt, severity)
+            for name, defect in _defects(experiment.config).items()
+            if defect.hurt
+            for severity in defect.severities
+            if severity is not None
+        },
+    )
+
+
+def _defects(config: ConfigDict) -> dict[str, Defect]:
+    """Those of the modalities in use."""
+    return {name: defect for name, defect in DEFECTS.items() if defect.modality in config.model.modalities}
+
+
+def _rendition(name: str, severity: float) -> str:
+    return f"{name.replace(' ', '-')}-{severity:g}"
+
+
+def _shown(
+    stage: Intensity, outputs: Mapping[str, np.ndarray], had: np.ndarray, defect: Defect, split: str
+) -> dict[str, list[float]]:
+    """Each seed's mean Pearson over all clips, and what it makes of the hurt modality in clips that had it."""
+    place = MODALITIES.index(defect.modality)
+    clips = had[:, place]
+    values = {"pearson": seed_goals(stage, dict(outputs), split)}
+    for shown, array in (("weight", "weights"), ("share", "share"), ("reliability", "reliability")):
+        values[shown] = outputs[array][clips][:, :, place].mean(0)
+    return {shown: [float(value) for value in column] for shown, column in values.items()}
+
+
+def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path) -> list[Path]:
+    """Writes curves, table and JSON of what was found.
+
+    Args:
+        found: {defect: `severities`, `unit`, `models` {title: what `ask` gives}}.
+        titles: of the models, in order.
+        full: the one with which the others are compared.
+        folder: of the results.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    graded = {name: told for name, told in found.items() if len(told["severities"]) > 2}
+    lines: list[list[str | float]] = []
+    for name, told in found.items():
+        for title in titles:
+            models = told["models"]
+            curves = {shown: np.mean(values, axis=1) for shown, values in models[title].items()}
+            ends = [float(curves["pearson"][0]), float(curves["pearson"][-1])]
+            apart = compare(*(np.array(models[model]["pearson"][-1]) for model in (title, full)))
+            difference = apart["difference"], tables.interval(apart["difference_interval"])
+            moves = (_moves(curves[shown]) for shown in ("weight", "reliability"))
+            lines.append([name, title, *ends, *difference, *moves])
+    header = ["defect", "model", "clean", "worst", "minus full", "95% interval"]
+    header += ["weight of the hurt modality", "its reliability"]
+    texts = {
+        "robustness.txt": "mean Pearson over seeds; differences at worst, paired by seed; weights and reliabilities "
+        "from clean to worst, and their rank correlation with severity\n" + tables.plain(header, lines) + "\n",
+        "robustness.md": tables.markdown(header, lines),
+        "robustness.json": json.dumps(found, indent=1) + "\n",
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    log.info("\n%s", texts["robustness.txt"])
+    missing = {name: told for name, told in found.items() if name not in graded}
+    drawn = {
+        "robustness": (graded, ("pearson", "weight", "reliability")),
+        "robustness_missing": (missing, ("pearson",)),
+    }
+    figures = [
+        svg.save(studies.robustness(defects, titles, shows), folder / "figures" / f"{file}.svg")
+        for file, (defects, shows) in drawn.items()
+        if defects
+    ]
+    return [*figures, *(folder / file for file in texts)]
+
+
+def _moves(curve: np.ndarray) -> str:
+    """From clean to worst; with at least three severities also Spearman's correlation with severity."""
+    ends = f"{curve[0]:.2f} to {curve[-1]:.2f}"
+    if len(curve) < 3 or np.ptp(curve) < 1e-6:
+        return ends
+    return f"{ends} ({scipy.stats.spearmanr(np.arange(len(curve)), curve).statistic:+.2f})"

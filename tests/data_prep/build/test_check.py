@@ -1,0 +1,84 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from data_prep.build.check import check_dataset
+from data_prep.build.dataset import clear_leftovers, open_dataset, write_dataset
+from data_prep.build.report import Report
+from data_prep.corpora.reading import Request
+
+from tests.data_prep.conftest import COUNTS, write_table
+
+
+@pytest.fixture
+def spoiled(built, tmp_path):
+    """Writes the built dataset again with one example of `valid` changed; gives the faults that are found then."""
+    builder = open_dataset(built[0])
+    (tmp_path / "report.json").write_bytes((built[0] / "report.json").read_bytes())
+
+    def faults(**change):
+        def examples(split):
+            for number, example in enumerate(builder.as_data_source(split)):
+                changed = {**example, "faces": list(example["faces"])}
+                yield example["id"].decode(), changed | (change if split == "valid" and not number else {})
+
+        clear_leftovers(tmp_path)
+        write_dataset(tmp_path, {split: lambda split=split: examples(split) for split in COUNTS}, builder.info.metadata)
+        return check_dataset(tmp_path)
+
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"labels": np.array([0, 0, 1.5, 0, 0, 0], np.float32)}, "found labels .*1.5.*expected values from 0 to 1"),
+        ({"labels": np.array([0, 0, np.inf, 0, 0, 0], np.float32)}, "found labels .*inf.*expected values from 0 to 1"),
+        ({"times": np.array([0.0], np.float32)}, r"found \d faces, 1 times and \d flags, expected as many of each"),
+        ({"times": np.array([2, 1, 3, 4], np.float32)}, "found times that do not rise, expected ascending seconds"),
+        ({"faces": [b"no picture"] * 4}, r"face 0: found no JPEG, expected \(32, 32, 3\)"),
+        (
+            {
+                "faces": [],
+                "times": np.zeros(0, np.float32),
+                "face_found": np.zeros(0, bool),
+                "audio": np.zeros(0, np.int16),
+                "transcript": "",
+            },
+            "found no faces, no sound and no words, expected one of them",
+        ),
+    ],
+)
+def test_a_malformed_example_is_named(spoiled, change, fault):
+    faults = spoiled(**change)
+    assert len({line.split(":")[0] for line in faults}) == 1
+    assert faults[0].startswith("valid ")
+    assert re.search(fault, faults[0])
+
+
+def test_labels_and_words_are_held_against_the_tables(built, raw_corpus, tmp_path):
+    for name in ("raw", "face_images"):
+        (tmp_path / name).mkdir()
+    for table in ("train_split.csv", "valid_split.csv", "test_split.csv", "transcripts.csv", "subjects.csv"):
+        (tmp_path / table).write_bytes((raw_corpus / table).read_bytes())
+    request = Request("vidmimic2", tmp_path)
+    assert check_dataset(built[0], request) == []
+    lines = (tmp_path / "train_split.csv").read_text().splitlines()
+    swapped = [lines[0], lines[1].split(",")[0] + "," + lines[2].split(",", 1)[1], *lines[2:]]
+    (tmp_path / "train_split.csv").write_text("\n".join(swapped) + "\n")
+    (tmp_path / "subjects.csv").unlink()
+    write_table(tmp_path / "valid_split.csv", lines[0].split(","), ["77777", *[0] * 6])
+    faults = "\n".join(check_dataset(built[0], request))
+    assert f"train {lines[1].split(',')[0]}: found labels" in faults
+    assert "expected '' by its name" in faults
+    assert "found no such clip in the corpus" in faults
+    assert "valid 77777: found in neither dataset nor report, expected in one" in faults
+
+
+def test_the_report_is_held_against_the_dataset(built, tmp_path):
+    (tmp_path / "emi").symlink_to(built[0] / "emi")
+    assert check_dataset(tmp_path) == [f"{tmp_path}/report.json: found no report, expected the one of the preparation"]
+    dataclasses.replace(Report.load(built[0]), clips={"train": 1}).save(tmp_path)
+    assert check_dataset(tmp_path) == [f"report.json: found {{'train': 1}} clips, expected {COUNTS} as in the dataset"]

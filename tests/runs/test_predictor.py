@@ -1,0 +1,176 @@
+"""A trained run is loaded by its folder alone, and predicts new clips as evaluation does."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.runs import results
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.predictor import Predictor
+from emi_jax.train.parameters import fingerprint
+from tests.configs import tiny_stage1, tiny_stage2
+from tests.data_prep.conftest import tone, write_table, write_video
+from tests.fakes import NAMES, make_dataset, make_example
+from tests.flags import quick
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    config, dataset = tiny_stage2(), make_dataset()
+    config.train.epochs = 2
+    experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
+    experiment.train()
+    return experiment, folder
+
+
+def test_predictions_are_those_of_evaluation(trained):
+    experiment, folder = trained
+    examples = experiment.dataset.split("test")
+    outputs = experiment.evaluator("test").gather(experiment.best())
+    predictor = Predictor.load(folder, batch_size=4, devices=jax.devices()[:1])
+    assert predictor.label_names == NAMES
+    unlabelled = [{**example, "labels": np.zeros(0, np.float32), "id": example["id"].decode()} for example in examples]
+    predictions = list(predictor.predict(iter(unlabelled)))
+    assert [prediction.id for prediction in predictions] == [example["id"].decode() for example in examples]
+    found = np.array([list(prediction.intensities.values()) for prediction in predictions])
+    np.testing.assert_allclose(found, outputs["predictions"], atol=1e-5)
+    for prediction, weights, present in zip(predictions, outputs["weights"], outputs["present"], strict=True):
+        np.testing.assert_allclose(list(prediction.weights.values()), weights, atol=1e-5)
+        np.testing.assert_array_equal([len(steps) > 0 for steps in prediction.reliability.values()], present)
+        assert len(prediction.tokens) == len(prediction.reliability["text"])
+
+
+def test_a_short_clip_gets_the_same_alone_as_beside_a_long_one(trained):
+    _, folder = trained
+    predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
+    rng = np.random.default_rng(0)
+    short = make_example(rng, "short", frames=1, samples=1900, words=0)
+    long = make_example(rng, "long", frames=3, samples=8000, words=6)
+    (alone,) = predictor.predict([short])
+    compiled = predictor.compile_seconds
+    beside, _ = predictor.predict([short, long])
+    assert predictor.compile_seconds > compiled > 0
+    for name in ("intensities", "weights"):
+        one, other = (list(getattr(prediction, name).values()) for prediction in (alone, beside))
+        np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
+
+
+def test_a_clip_with_nothing_in_it_gets_the_prior_and_is_flagged(trained):
+    experiment, folder = trained
+    predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
+    empty = {**experiment.dataset.split("test")[0], "faces": [], "times": np.zeros(0), "face_found": np.zeros(0, bool)}
+    empty |= {"audio": np.zeros(0, np.int16), "transcript": ""}
+    (prediction,) = predictor.predict([empty])
+    assert not prediction.informed
+    assert set(prediction.weights.values()) == {0.0}
+    assert np.isfinite(list(prediction.intensities.values())).all()
+
+
+def test_what_is_kept_of_predictions(trained, tmp_path):
+    experiment, folder = trained
+    predictor = Predictor.load(folder, batch_size=4, devices=jax.devices()[:1])
+    predictions = list(predictor.predict([experiment.dataset.split("test")[k] for k in range(3)]))
+    table, written = results.keep_predictions(predictor, predictions, tmp_path, pages=True)
+    assert {path.name for path in written} == {
+        "predictions.csv",
+        *(f"0000{k}.{ending}" for k in range(3) for ending in ("json", "html")),
+    }
+    facts = json.loads((tmp_path / "00001.json").read_text())
+    assert facts["intensities"].keys() == set(NAMES)
+    assert facts["reliability"].keys() == {"vision", "audio", "text"}
+    assert len(table.splitlines()) == 5
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[0] == ",".join(("Filename", *NAMES))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Two clips of 3 s, of which the run's dataset would have kept 1 s, and a file that is none."""
+    folder = tmp_path_factory.mktemp("new") / "clips"
+    folder.mkdir()
+    for name, hertz in (("a", 220.0), ("b", 440.0)):
+        write_video(folder / f"{name}.mp4", np.arange(0, 3, 0.2), sound=tone(3.0, hertz))
+    (folder / "c.mp4").write_bytes(b"nothing of the kind")
+    return folder
+
+
+def on_one_device(command, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": quick(devices=1)}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run
+
+
+def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(trained, clips):
+    _, folder = trained
+    listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
+    command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={folder}", "--mode=predict"]
+    run = on_one_device([*command, f"--input={listed}"], ROOT)
+    assert "2.0 s of clips in" in run.stdout  # read as the run's own clips were, not as the config's corpus would be
+    (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
+    assert "c.mp4" in left_out
+    rows = (folder / "predicted" / "predictions.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["Filename", "a", "b"]
+    facts = json.loads((folder / "predicted" / "a.json").read_text())
+    assert set(facts["weights"]) == {"vision", "audio", "text"}
+    assert facts["weights"]["vision"] == 0.0  # a ramp of grey has no face
+
+
+def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
+    _, folder = trained
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(lines.strip().splitlines()) <= 12
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "stage2").symlink_to(folder)
+    (tmp_path / "clips").symlink_to(clips)
+    script = tmp_path / "predict.py"
+    script.write_text(lines)
+    run = on_one_device([sys.executable, str(script)], tmp_path)
+    printed = run.stdout.splitlines()
+    assert [line.split()[0] for line in printed] == ["a", "b", "left"]
+    assert all(name in printed[0] for name in NAMES)
+
+
+def test_a_run_predicts_on_devices_that_could_not_share_its_batch(trained):
+    experiment, folder = trained
+    devices = jax.devices()[:3]
+    assert experiment.config.train.batch_size % len(devices)
+    examples = [make_example(np.random.default_rng(0), name) for name in "abcd"]
+    one, three = (
+        {prediction.id: prediction.intensities for prediction in Predictor.load(folder, devices=used).predict(examples)}
+        for used in (devices[:1], devices)
+    )
+    assert one.keys() == three.keys() == set("abcd")
+    for name, intensities in one.items():
+        assert three[name] == pytest.approx(intensities, abs=1e-5)
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"no trained run in .*config.json is not there"):
+        Predictor.load(tmp_path)
+
+
+def test_a_run_that_has_begun_needs_the_result_of_stage_1_no_more(trained):
+    experiment, folder = trained
+    config = experiment.config.copy_and_resolve_references()
+    config.init_from = "nowhere"
+    opened = Experiment.open(config, experiment.dataset, folder, jax.devices()[:1])
+    assert fingerprint(opened.encoders.params) == fingerprint(jax.device_get(experiment.best())["towers"])
+
+
+def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):
+    config, dataset = tiny_stage1(), make_dataset()
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset.description()))
+    with pytest.raises(UserError, match="a run of stage 1"):
+        Predictor.load(tmp_path, 2)

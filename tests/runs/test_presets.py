@@ -1,0 +1,143 @@
+"""The presets: what they ask for at full size, and that shrunk they train from pretrained folders."""
+
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+from configs import ablation, robustness, stage1, stage2
+from emi_jax.encoders.registry import build_encoder
+from emi_jax.encoders.tensors import describe
+from emi_jax.errors import UserError
+from emi_jax.runs.experiment import Experiment
+from emi_jax.train.parameters import fingerprint
+from tests.configs import shrink_sizes, tiny_stage1
+from tests.fakes import make_dataset
+
+MODALITIES = ("vision", "audio", "text")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Tiny encoders with random weights as Hugging Face folders, by modality."""
+    made = tmp_path_factory.mktemp("encoders")
+    experiment = Experiment.open(tiny_stage1(), make_dataset(), made / "run")
+    towers = experiment.stage.init(jax.random.PRNGKey(3), {})["towers"]
+    experiment.encoders.save(made / "folders", jax.device_get(towers))
+    return {modality: str(made / "folders" / modality) for modality in MODALITIES}
+
+
+def shrunk(config, folders):
+    """A preset of paper scale on tiny pretrained encoders and short clips."""
+    shrink_sizes(config)
+    config.train.update(epochs=1, warmup_epochs=0.0, weight_decay=0.0, evaluate_every=1.0)
+    for modality in MODALITIES:
+        config.model[modality].pretrained = folders[modality]
+    return config
+
+
+def open_and_train(config, workdir):
+    experiment = Experiment.open(config, make_dataset(), workdir, jax.devices()[:1])
+    experiment.train()
+    return experiment
+
+
+def test_presets_compose_and_scales_come_first():
+    assert stage2.get_config("vidmimic2,finetune").preset == "vidmimic2,finetune"
+    assert stage2.get_config("finetune").preset == "demo,finetune"
+    assert stage2.get_config("finetune").train.frozen == ("^towers/vision/", "^towers/audio/")
+    for names, message in (
+        ("hugest", "unknown preset 'hugest'; there are demo, vidmimic2"),
+        ("demo,vidmimic2", "preset 'vidmimic2' sets the scale of a run"),
+        ("finetune,demo", "preset 'demo' sets the scale of a run"),
+    ):
+        with pytest.raises(UserError, match=message):
+            stage2.get_config(names)
+
+
+@pytest.mark.parametrize("preset", ["demo", "vidmimic2", "vidmimic2,finetune"])
+def test_one_field_moves_the_runs_that_belong_together(preset):
+    found = {}
+    for module in (stage2, ablation, robustness):
+        config = module.get_config(preset)
+        scale = preset.split(",")[0]
+        assert config.workdir.startswith(f"runs/{scale}/")
+        config.root = "elsewhere"
+        found[module] = config
+        assert config.init_from == "elsewhere/stage1"
+        assert config.features.dir == ("" if "finetune" in preset else "elsewhere/features")
+    assert found[stage2].workdir == ("elsewhere/finetune" if "finetune" in preset else "elsewhere/stage2")
+    assert [found[study].workdir for study in (ablation, robustness)] == ["elsewhere/ablation", "elsewhere/robustness"]
+    assert found[robustness].grid.folder == "elsewhere/ablation"
+
+
+@pytest.mark.parametrize("stage", [stage1, stage2])
+def test_paper_scale_is_that_of_the_field(stage):
+    """Parameters as transformers counts them in ViTModel (ViT-B/16), Wav2Vec2Model (base) and BertModel (base)."""
+    config = stage.get_config("vidmimic2")
+    assert (config.data.num_frames, config.data.seconds, config.data.num_tokens) == (16, 12.0, 128)
+    assert (config.train.batch_size, config.train.epochs, config.train.learning_rate) == (32, 30, 1e-4)
+    assert (config.model.dtype, config.model.remat) == ("bfloat16", True)
+    counts = {}
+    for modality in MODALITIES:
+        tensors = describe(build_encoder(config.model[modality].config, modality))
+        counts[modality] = sum(int(np.prod(tensor.ours)) for tensor in tensors.values())
+    assert counts == {"vision": 86_389_248, "audio": 94_371_712, "text": 109_482_240}
+
+
+def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    config = shrunk(stage1.get_config("vidmimic2"), folders)
+    config.data.image_size = 24
+    first = open_and_train(config, tmp_path / "stage1")
+    before, after = first.encoders.params, jax.device_get(first.best())["towers"]
+    assert "position embeddings interpolated from images of (16, 16) to (24, 24)" in caplog.text
+    assert first.transform.shape.image_size == 24
+    assert fingerprint(after["audio"]["encoder"]["features"]) == fingerprint(before["audio"]["encoder"]["features"])
+    for modality in MODALITIES:
+        assert fingerprint(after[modality]) != fingerprint(before[modality])
+    first.export(first.best())
+
+    config = shrunk(stage2.get_config("vidmimic2,finetune"), folders)
+    config.init_from = str(tmp_path / "stage1")
+    second = open_and_train(config, tmp_path / "stage2")
+    assert second.transform.shape.image_size == 24
+    start = second.stage.init(jax.random.PRNGKey(config.train.seed), second.encoders.params)
+    assert fingerprint(second.encoders.params) == fingerprint(after)
+    again = open_and_train(config, tmp_path / "stage2")  # from its own folder, which holds what was loaded to the bit
+    assert fingerprint(again.encoders.params) == fingerprint(after)
+    tuned = jax.device_get(second.best())
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), tuned, jax.device_get(start))
+    kept = [fingerprint(tuned["towers"][name]) == fingerprint(start["towers"][name]) for name in MODALITIES]
+    assert kept == [True, True, False]
+    # Adam's first steps move weights by the learning rate, whatever their gradients: the text tower's by a tenth.
+    text, fusion = (max(jax.tree.leaves(tree)) for tree in (moved["towers"]["text"], moved["fusion"]))
+    assert 0.05 < text / fusion < 0.2
+
+
+def test_token_limits_are_those_of_the_text_encoder(folders, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    config = shrunk(stage2.get_config("vidmimic2"), folders)
+    config.data.num_tokens = 500
+    experiment = Experiment.open(config, make_dataset(), tmp_path)
+    assert experiment.transform.shape.num_tokens == 64
+    assert "64 of the 500" in caplog.text
+
+
+def test_missing_weights_and_stage_1_results_name_the_command_that_makes_them(tmp_path):
+    config = stage1.get_config("vidmimic2")
+    config.model.vision.pretrained = "no/such-model"
+    with pytest.raises(UserError, match=r"no/such-model: .*hf download no/such-model --local-dir FOLDER"):
+        Experiment.open(config, make_dataset(), tmp_path)
+    config = stage2.get_config("vidmimic2,finetune")
+    config.init_from = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"python run.py --config=configs/stage1.py:vidmimic2 --workdir=.*nowhere"):
+        Experiment.open(config, make_dataset(), tmp_path)
+
+
+def test_an_encoder_that_cannot_be_built_names_its_section(tmp_path):
+    config = tiny_stage1()
+    config.model.vision.config.model_type = "swin"
+    with pytest.raises(UserError, match=r"config\.model\.vision\.config: model_type = 'swin'"):
+        Experiment.open(config, make_dataset(), tmp_path)

@@ -1,0 +1,113 @@
+"""The grid: every cell runs, what is there is kept, and the comparison is Student's and paired."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from configs import ablation as shipped
+from emi_jax.errors import UserError
+from emi_jax.runs.experiment import Experiment
+from emi_jax.studies import ablation
+from tests.configs import shrink, tiny_stage1
+from tests.fakes import make_dataset
+
+
+def tiny_grid(folder, *names):
+    """The shipped grid, shrunk, with the cells named, of two modalities."""
+    config = shrink(shipped.get_config())
+    config.model.modalities = ("vision", "text")
+    config.init_from, config.features.dir = str(folder / "stage1"), str(folder / "features")
+    config.model.head.update(width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
+    config.train.update(epochs=2, evaluate_every=1.0)
+    config.grid.update(seeds=(0, 1), cells=tuple(cell for cell in shipped.CELLS if cell[0] in names))
+    return config
+
+
+@pytest.fixture(scope="module")
+def stage1(tmp_path_factory):
+    """A stage-1 result: its folder holds the encoders as initialised and as trained."""
+    folder = tmp_path_factory.mktemp("runs")
+    experiment = Experiment.open(tiny_stage1(), make_dataset(), folder / "stage1", jax.devices()[:1])
+    params = experiment.stage.init(jax.random.PRNGKey(0), {})
+    experiment.encoders.save(folder / "stage1" / "initial", params["towers"])
+    experiment.encoders.save(folder / "stage1" / "encoders", jax.tree.map(lambda leaf: leaf + 0.01, params["towers"]))
+    return folder
+
+
+def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
+    dataset = make_dataset(train=16, test=12)
+    config = tiny_grid(stage1, "full", "no-alignment", "text", "text-anchored")
+    written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
+    assert {path.name for path in written} == {
+        "ablation.svg",
+        "ablation.txt",
+        "ablation.md",
+        "ablation.tex",
+        "ablation.json",
+    }
+    rows = json.loads((tmp_path / "ablation.json").read_text())
+    assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text", "text-anchored"]
+    told = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text")}
+    goals = {name: np.array([scores["mean/pearson"] for scores in cell["scores"]]) for name, cell in told.items()}
+    apart = rows["words alone"]
+    assert apart["pearson"] == pytest.approx(goals["text"].mean())
+    assert apart["difference"] == pytest.approx((goals["text"] - goals["full"]).mean())
+    assert rows["minus stage-1 alignment"]["pearson"] != rows["full model"]["pearson"]
+    lines = (tmp_path / "ablation.md").read_text().splitlines()
+    assert len(lines) == 6
+    assert f"{apart['pearson']:.3f}" in lines[4]
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    config.train.corrupt = 0.6
+    config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text")
+    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    changed = {path.name for path in before if before[path] != after[path]}
+    assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
+
+
+def test_cells_of_modalities_that_are_not_in_use_are_left_out():
+    config = shipped.get_config()
+    config.model.modalities = ("vision", "text")
+    names = [cell.name for cell in ablation.cells(config)]
+    assert {"vision", "text", "vision-text"} < set(names)
+    assert not {"audio", "vision-audio", "audio-text"} & set(names)
+    config.features.dir = ""
+    with pytest.raises(UserError, match="a study reads cached features: name a folder"):
+        ablation.cells(config)
+
+
+def test_student_interval_is_scipys():
+    values = np.array([0.61, 0.64, 0.66, 0.6, 0.63])
+    mean, ends = ablation.t_interval(values)
+    theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    np.testing.assert_allclose([mean, *ends], [values.mean(), *theirs])
+    full = np.array([0.65, 0.66, 0.69, 0.65, 0.66])
+    row = ablation.compare(values, full)
+    np.testing.assert_allclose(
+        row["difference_interval"], scipy.stats.ttest_rel(values, full).confidence_interval(), rtol=1e-9
+    )
+
+
+def test_every_shipped_cell_changes_what_it_says():
+    config = shipped.get_config()
+    config.init_from = "elsewhere"
+    found = {cell.name: cell.config for cell in ablation.cells(config)}
+    assert len(found) == len(shipped.CELLS)
+    assert found["no-alignment"].model.audio.pretrained == "elsewhere/initial/audio"
+    assert (found["no-alignment"].init_from, found["full"].init_from) == ("", "elsewhere")
+    assert found["text-anchored"].model.head.to_dict().keys() == {
+        "name",
+        "width",
+        "num_layers",
+        "num_heads",
+        "mlp_ratio",
+        "dropout",
+    }
+    assert "grid" not in found["full"]
+    config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
+    with pytest.raises(UserError, match=r"cell 'odd': config.modle.head.tcn is not there"):
+        ablation.cells(config)
