@@ -78,17 +78,17 @@ def squared_error(pred: Array, labels: Array, mask: Array) -> tuple[Array, Array
     return jnp.square(error).sum(), mask.sum().astype(jnp.float32)
 
 
-def reliability_loss(logits: Array, clean: Array, judged: Array) -> tuple[Array, Array]:
-    """Binary cross-entropy of the step reliabilities against "not corrupted": sum over judged steps, and their number.
+def reliability_loss(logits: Array, clean: Array, supervised: Array) -> tuple[Array, Array]:
+    """Binary cross-entropy of the step reliabilities against "not corrupted": sum and number of the supervised steps.
 
     Args:
         logits: [b, T], reliability = sigmoid(logits).
         clean: [b, T] bool, or the share in [0, 1] of the step that is not corrupted.
-        judged: bool [b, T], the steps that take part.
+        supervised: bool [b, T], the steps that take part.
     """
     logits, clean = logits.astype(jnp.float32), clean.astype(jnp.float32)
     loss = -(clean * jax.nn.log_sigmoid(logits) + (1 - clean) * jax.nn.log_sigmoid(-logits))
-    return jnp.where(judged, loss, 0).sum(), judged.sum().astype(jnp.float32)
+    return jnp.where(supervised, loss, 0).sum(), supervised.sum().astype(jnp.float32)
 
 
 def pearson(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ VISION, AUDIO, TEXT = MODALITIES = ("vision", "audio", "text")
 SAMPLE_RATE = 16_000
 """Of all audio, Hz."""
 
-STEPWISE = ("features", "mask", "clean", "judged")
+STEPWISE = ("features", "mask", "clean", "supervised")
 """What stage 2 knows of each modality's steps, from the towers or from the feature cache."""
 
 

@@ -230,23 +230,23 @@ def test_pearson_survives_a_large_offset():
     np.testing.assert_allclose(value[0], expected, rtol=1e-5)
 
 
-def test_reliability_loss_is_torchs_over_the_judged_steps():
+def test_reliability_loss_matches_torch_over_the_supervised_steps():
     rng = np.random.default_rng(3)
     logits = rng.normal(scale=4, size=(4, 7)).astype(np.float32)
     logits[0, :2] = 500, -500
-    clean, judged = rng.uniform(size=(4, 7)) < 0.5, rng.uniform(size=(4, 7)) < 0.6
-    judged[0, :2], clean[0, :2] = True, (True, False)
+    clean, supervised = rng.uniform(size=(4, 7)) < 0.5, rng.uniform(size=(4, 7)) < 0.6
+    supervised[0, :2], clean[0, :2] = True, (True, False)
     x = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     terms = torch.nn.functional.binary_cross_entropy_with_logits(
         x, torch.tensor(clean, dtype=torch.float64), reduction="none"
     )
-    expected = terms[torch.tensor(judged)].sum()
+    expected = terms[torch.tensor(supervised)].sum()
     (expected_gradient,) = torch.autograd.grad(expected, x)
     loss = jax.value_and_grad(losses.reliability_loss, has_aux=True)
-    (value, count), gradient = loss(jnp.asarray(logits), jnp.asarray(clean), jnp.asarray(judged))
+    (value, count), gradient = loss(jnp.asarray(logits), jnp.asarray(clean), jnp.asarray(supervised))
     np.testing.assert_allclose(value, expected.item(), rtol=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient.numpy(), atol=1e-6)
-    assert count == judged.sum()
+    assert count == supervised.sum()
 
 
 def test_losses_are_float32_for_bfloat16_inputs(batch):

@@ -31,7 +31,7 @@ def clips(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, 
         "tokens": rng.integers(5, encoders["text"].get("vocab_size", 30522), (B, L)).astype(np.int32) * masks["token"],
     }
     for name, mask in masks.items():
-        batch |= {f"{name}_mask": mask, f"{name}_clean": _segments(rng, mask), f"{name}_judged": mask}
+        batch |= {f"{name}_mask": mask, f"{name}_clean": _segments(rng, mask), f"{name}_supervised": mask}
     return batch | _labels(rng, B)
 
 
@@ -47,7 +47,7 @@ def features(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[st
     for name, length in lengths.items():
         mask = _prefix(share, length)
         values = rng.standard_normal((B, length, encoders[name]["hidden_size"]), np.float32).astype(np.float16)
-        parts = {"features": values, "mask": mask, "clean": _segments(rng, mask), "judged": mask}
+        parts = {"features": values, "mask": mask, "clean": _segments(rng, mask), "supervised": mask}
         batch |= {f"{name}/{part}": value for part, value in parts.items()}
     return batch
 

@@ -85,4 +85,4 @@ def _open(case: Case, encoders: dict[str, Any]) -> tuple[Any, Any, dict[str, Any
         num_tokens=case.sizes.num_tokens,
     )
     encoders = encoders | {"text": encoders["text"] | {"vocab_size": len(tokenizer)}}
-    return split, ClipTransform(shape, tokenizer, augment=True, judge=False), encoders  # as in stage 1
+    return split, ClipTransform(shape, tokenizer, augment=True, find_silence=False), encoders  # as in stage 1

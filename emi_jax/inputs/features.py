@@ -2,7 +2,7 @@
 
 A split is kept as one ArrayRecord file of clean clips, and for training one or more of hurt renditions with the steps
 that were hurt. A record is a safetensors blob of one clip's arrays: `{modality}/features` float16 [t, D], `.../mask`,
-`.../clean` and `.../judged` [t], and what a batch holds beside them.
+`.../clean` and `.../supervised` [t], and what a batch holds beside them.
 """
 
 import dataclasses

@@ -66,7 +66,7 @@ class ClipTransform:
         augment: training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
         corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`).
-        judge: tell apart samples that are silent of themselves, for the quality supervision of stage 2.
+        find_silence: mark silent samples as not supervised, for the quality supervision of stage 2.
     """
 
     shape: InputShape
@@ -74,7 +74,7 @@ class ClipTransform:
     augment: bool = False
     smallest_crop: float = 0.8
     corrupt: float = 0.0
-    judge: bool = True
+    find_silence: bool = True
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis.
@@ -129,7 +129,7 @@ class ClipTransform:
         clean = np.ones(len(mask), bool)
         if self._hurts(rng, mask):
             frames, clean = corruption.hurt_faces(rng, frames, mask)
-        return {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_judged": mask}
+        return {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_supervised": mask}
 
     def _audio(self, example: Example, rng: np.random.Generator) -> Arrays:
         samples, length = np.asarray(example["audio"], np.int16), self.shape.num_samples
@@ -138,10 +138,10 @@ class ClipTransform:
         taken = samples[start : start + length]
         audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
         audio[: len(taken)] = taken
-        clean, judged = np.ones(length, bool), corruption.audible(audio, mask) if self.judge else mask
+        clean, supervised = np.ones(length, bool), corruption.audible(audio, mask) if self.find_silence else mask
         if self._hurts(rng, mask):
             audio, clean = corruption.hurt_voice(rng, audio, mask)
-        return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_judged": judged}
+        return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_supervised": supervised}
 
     def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
         tokens, mask, words = self._encode(transcript(example))
@@ -149,7 +149,7 @@ class ClipTransform:
         if self._hurts(rng, words):
             tokens, clean = corruption.hurt_words(rng, tokens, words, self.mask_token)
         mask = mask & words.any()  # an empty transcript has no valid step, not even its special tokens
-        return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_judged": words}
+        return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_supervised": words}
 
     @functools.cached_property
     def _encode(self) -> Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]:

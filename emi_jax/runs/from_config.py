@@ -116,8 +116,8 @@ def build_transform(
         num_samples=round(data.seconds * SAMPLE_RATE),
         num_tokens=_tokens(data.num_tokens, encoders.max_tokens),
     )
-    judge = config.stage == "intensity"
-    return ClipTransform(shape, encoders.tokenizer, smallest_crop=data.smallest_crop, judge=judge)
+    find_silence = config.stage == "intensity"
+    return ClipTransform(shape, encoders.tokenizer, smallest_crop=data.smallest_crop, find_silence=find_silence)
 
 
 def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform, label_names: Sequence[str]) -> Stage:

@@ -84,7 +84,7 @@ class Intensity:
 
         Returns:
             `predictions` [b, K]; `present` bool [b, 3], less what modality dropout hides; and by modality
-            `reliability_logits` [b, t], `clean` and `judged` bool [b, t].
+            `reliability_logits` [b, t], `clean` and `supervised` bool [b, t].
         """
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
         steps = self.encode(params["towers"], batch, towers_rng)
@@ -94,7 +94,7 @@ class Intensity:
             {"params": params["fusion"]}, features, masks, present, deterministic=False, rngs={"dropout": fusion_rng}
         )
         logits = extras["reliability_logits"]
-        flags = {part: {name: steps[f"{name}/{part}"] for name in logits} for part in ("clean", "judged")}
+        flags = {part: {name: steps[f"{name}/{part}"] for name in logits} for part in ("clean", "supervised")}
         return {"predictions": predictions, "present": present, "reliability_logits": logits} | flags
 
     def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -162,7 +162,7 @@ class Intensity:
 
         Returns:
             For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
-            `{modality}/clean`, not corrupted on purpose; `{modality}/judged`, part of the quality supervision.
+            `{modality}/clean`, not corrupted on purpose; `{modality}/supervised`, part of the quality supervision.
         """
         steps: dict[str, jax.Array] = {}
         for name in self._modalities():
@@ -173,8 +173,8 @@ class Intensity:
             rngs = {} if rng is None else {"dropout": rng}
             encoded: Any = self.towers.apply({"params": params}, batch, not trains, (name,), rngs=rngs)
             features, _, mask = encoded[name]
-            clean, judged = (self._shares(name, batch[f"{FLAGS[name]}_{flag}"]) for flag in ("clean", "judged"))
-            flags = mask, clean >= 1 - CORRUPTED_SHARE, mask & (judged > CORRUPTED_SHARE)
+            clean, supervised = (self._shares(name, batch[f"{FLAGS[name]}_{flag}"]) for flag in ("clean", "supervised"))
+            flags = mask, clean >= 1 - CORRUPTED_SHARE, mask & (supervised > CORRUPTED_SHARE)
             steps |= dict(zip((f"{name}/{part}" for part in STEPWISE), (features, *flags), strict=True))
         return steps
 
@@ -213,8 +213,8 @@ def _quality_loss(outputs: Outputs, valid: jax.Array) -> jax.Array:
     terms = []
     for name, logits in outputs["reliability_logits"].items():
         seen = outputs["present"][:, MODALITIES.index(name)] & valid
-        judged = outputs["judged"][name] & seen[:, None]
-        terms.append(_mean(losses.reliability_loss(logits, outputs["clean"][name], judged)))
+        supervised = outputs["supervised"][name] & seen[:, None]
+        terms.append(_mean(losses.reliability_loss(logits, outputs["clean"][name], supervised)))
     return jnp.mean(jnp.stack(terms))
 
 

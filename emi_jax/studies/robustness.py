@@ -45,7 +45,7 @@ def drop_frames(arrays: Arrays, rng: np.random.Generator, severity: float, clean
     """Takes this share of the frames away; one always stays."""
     mask, valid = arrays["frame_mask"].copy(), np.flatnonzero(arrays["frame_mask"])
     mask[rng.permutation(valid)[: min(round(severity * len(valid)), max(len(valid) - 1, 0))]] = False
-    return arrays | {"frame_mask": mask, "frame_judged": mask}
+    return arrays | {"frame_mask": mask, "frame_supervised": mask}
 
 
 def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
@@ -60,7 +60,7 @@ def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, clean: 
 
 def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
     """Puts other words of the clip's own, or the mask token, in the place of this share of the words."""
-    tokens, words = arrays["tokens"].copy(), np.flatnonzero(arrays["token_judged"])
+    tokens, words = arrays["tokens"].copy(), np.flatnonzero(arrays["token_supervised"])
     wrong = rng.permutation(words)[: round(severity * len(words))]
     if len(wrong):
         others = rng.choice(tokens[words], len(wrong))

@@ -83,13 +83,13 @@ def test_the_terms_of_the_second_loss():
     pred, labels = rng.random((2, 7, 3)).astype(np.float32)
     labels[:, 2] = 0.5  # has no correlation
     known = rng.random((7, 3)) < 0.8
-    logits, clean, judged = rng.normal(size=(7, 5)).astype(np.float32), rng.random((7, 5)) < 0.5, known[:, :1]
-    judged = np.broadcast_to(judged, (7, 5))
+    logits, clean, supervised = rng.normal(size=(7, 5)).astype(np.float32), rng.random((7, 5)) < 0.5, known[:, :1]
+    supervised = np.broadcast_to(supervised, (7, 5))
 
     def terms(pred, logits):
         error, number = our_losses.squared_error(pred, labels, known)
         rho, defined = our_losses.pearson(pred, labels, known)
-        cross, steps = our_losses.reliability_loss(logits, clean, judged)
+        cross, steps = our_losses.reliability_loss(logits, clean, supervised)
         return jnp.stack([error / number, rho.sum() / defined.sum(), cross / steps])
 
     values = terms(pred, logits)
@@ -100,7 +100,7 @@ def test_the_terms_of_the_second_loss():
         [
             losses.squared_error(p, y, k),
             losses.pearson(p, y, k),
-            losses.reliability(g, torch.tensor(clean), torch.tensor(judged)),
+            losses.reliability(g, torch.tensor(clean), torch.tensor(supervised)),
         ]
     )
     their_terms.sum().backward()

@@ -56,7 +56,7 @@ def clips(seed: int = 0) -> batches.Batch:
     ):
         batch["present"][row, column] = False
         batch[f"{name}_mask"][row] = False
-        batch[f"{name}_judged"] = batch[f"{name}_mask"]
+        batch[f"{name}_supervised"] = batch[f"{name}_mask"]
         batch[values][row] = 0
     batch["valid"][-1] = False
     return batch

@@ -58,10 +58,10 @@ def test_silence_takes_no_part():
     audio = np.zeros(16000, np.int16)
     audio[4800:9600] = (8000 * np.sin(np.arange(4800) / 9)).astype(np.int16)
     mask = np.arange(16000) < 12000
-    judged = corruption.audible(audio, mask)
-    assert judged[5200:9200].all()
-    assert not judged[:4000].any()
-    assert not judged[10400:].any()
+    supervised = corruption.audible(audio, mask)
+    assert supervised[5200:9200].all()
+    assert not supervised[:4000].any()
+    assert not supervised[10400:].any()
     assert not corruption.audible(np.zeros(16000, np.int16), mask).any()
 
 

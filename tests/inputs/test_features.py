@@ -15,7 +15,7 @@ def make_clip(rng, index, rendition):
         clip[f"{modality}/features"] = rng.standard_normal((10, 4)).astype(np.float16)
         clip[f"{modality}/mask"] = np.arange(10) < 8
         clip[f"{modality}/clean"] = np.full(10, rendition == 0)
-        clip[f"{modality}/judged"] = np.arange(10) < 8
+        clip[f"{modality}/supervised"] = np.arange(10) < 8
     return clip
 
 

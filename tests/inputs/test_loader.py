@@ -139,13 +139,13 @@ def test_what_is_hurt_on_purpose_lies_where_the_clip_does(tokenizer):
     assert touched == {"frames", "audio", "tokens"}
 
 
-def test_silence_of_its_own_is_not_judged_in_a_clean_clip_either(tokenizer):
+def test_silence_is_not_supervised_in_a_clean_clip_either(tokenizer):
     example = make_example(np.random.default_rng(0), "x", samples=8000)
     example["audio"][4000:] = 0
     arrays = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
     assert arrays["audio_mask"].all()
-    assert arrays["audio_judged"][:3000].all()
-    assert not arrays["audio_judged"][5000:].any()
+    assert arrays["audio_supervised"][:3000].all()
+    assert not arrays["audio_supervised"][5000:].any()
 
 
 def test_one_crop_and_one_flip_for_all_frames_of_a_clip(tokenizer):
@@ -246,6 +246,6 @@ def test_kept_tokens_outlive_corruption(tokenizer):
     clean = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
     hurting = ClipTransform(SHAPE, tokenizer, augment=True, corrupt=0.5)
     hurt = [hurting(example, np.random.default_rng(seed), 0) for seed in range(20)]
-    names = ("tokens", "token_mask", "token_judged")
+    names = ("tokens", "token_mask", "token_supervised")
     same = [all(np.array_equal(arrays[name], clean[name]) for name in names) for arrays in hurt]
     assert True in same[same.index(False) :]

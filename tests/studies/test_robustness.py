@@ -24,11 +24,11 @@ def arrays():
     return {
         "frames": rng.integers(1, 256, (8, 20, 20, 3)).astype(np.uint8),
         "frame_mask": np.arange(8) < 6,
-        "frame_judged": np.arange(8) < 6,
+        "frame_supervised": np.arange(8) < 6,
         "audio": (8000 * np.sin(2 * np.pi * 220 * seconds)).astype(np.int16),
         "audio_mask": np.arange(16000) < 12000,
         "tokens": np.arange(10, 26, dtype=np.int32),
-        "token_judged": (np.arange(16) > 0) & (np.arange(16) < 9),
+        "token_supervised": (np.arange(16) > 0) & (np.arange(16) < 9),
     }
 
 
@@ -73,7 +73,7 @@ def test_noise_has_the_ratio_that_is_said(snr_db, arrays):
 
 def test_words_are_mistaken_and_special_tokens_are_not(arrays):
     tokens = hurt("word errors", arrays, 1.0)["tokens"]
-    words = arrays["token_judged"]
+    words = arrays["token_supervised"]
     np.testing.assert_array_equal(tokens[~words], arrays["tokens"][~words])
     assert (tokens[words] == MASK).any()
     assert set(tokens[words]) <= {MASK, *arrays["tokens"][words]}

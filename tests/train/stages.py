@@ -49,7 +49,7 @@ def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
             f"{name}/features": rng.standard_normal((CLIPS, STEPS, WIDTH), np.float32),
             f"{name}/mask": mask,
             f"{name}/clean": rng.random((CLIPS, STEPS)) < 0.7,
-            f"{name}/judged": mask,
+            f"{name}/supervised": mask,
         }
     return batch
 

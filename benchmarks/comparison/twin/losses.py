@@ -45,7 +45,7 @@ def pearson(pred: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     return rho.sum() / defined.sum().clamp(min=1)
 
 
-def reliability(logits: Tensor, clean: Tensor, judged: Tensor) -> Tensor:
-    """Binary cross-entropy of [B, T] against "not corrupted": mean over the judged steps."""
+def reliability(logits: Tensor, clean: Tensor, supervised: Tensor) -> Tensor:
+    """Binary cross-entropy of [B, T] against "not corrupted": mean over the supervised steps."""
     loss = F.binary_cross_entropy_with_logits(logits, clean.to(logits.dtype), reduction="none")
-    return (loss * judged).sum() / judged.sum().clamp(min=1)
+    return (loss * supervised).sum() / supervised.sum().clamp(min=1)

@@ -77,11 +77,11 @@ class Intensity(nn.Module):
             "mse": losses.squared_error(predictions, labels, known),
             "rho": losses.pearson(predictions, labels, known),
         }
-        judged = {
-            name: steps[f"{name}/judged"] & (present[:, m] & batch["valid"])[:, None]
+        supervised = {
+            name: steps[f"{name}/supervised"] & (present[:, m] & batch["valid"])[:, None]
             for m, name in enumerate(MODALITIES)
         }
-        terms = [losses.reliability(logits[name], steps[f"{name}/clean"], judged[name]) for name in MODALITIES]
+        terms = [losses.reliability(logits[name], steps[f"{name}/clean"], supervised[name]) for name in MODALITIES]
         parts["quality"] = torch.stack(terms).mean()
         return parts["mse"] + self.correlation * (1 - parts["rho"]) + self.quality * parts["quality"], parts
 
@@ -103,14 +103,14 @@ class Intensity(nn.Module):
         for name, flag in (("vision", "frame"), ("audio", "audio"), ("text", "token")):
             with torch.set_grad_enabled(torch.is_grad_enabled() and name in self.trained_towers):
                 features, _, mask = self.towers(batch, (name,))[name]
-            clean, judged = batch[f"{flag}_clean"], batch[f"{flag}_judged"]
+            clean, supervised = batch[f"{flag}_clean"], batch[f"{flag}_supervised"]
             if name == "audio":
-                clean, judged = (self.towers.audio.share(flags) for flags in (clean, judged))
-                clean, judged = clean >= 0.5, judged > 0.5
+                clean, supervised = (self.towers.audio.share(flags) for flags in (clean, supervised))
+                clean, supervised = clean >= 0.5, supervised > 0.5
             steps |= {
                 f"{name}/features": features,
                 f"{name}/mask": mask,
                 f"{name}/clean": clean,
-                f"{name}/judged": mask & judged,
+                f"{name}/supervised": mask & supervised,
             }
         return steps
