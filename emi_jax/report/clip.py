@@ -1,8 +1,8 @@
-"""The page of one clip: what was seen, heard and read, how far each step is trusted, and what was concluded."""
+"""The page of one clip: what the model saw, heard and read, how reliable it judged each step, and what it predicted."""
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -14,39 +14,73 @@ from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import Prediction
 from emi_jax.report import page
 from emi_jax.report.figures import new_figure
+from emi_jax.report.page import Image
 from emi_jax.report.svg import INK, style, to_svg
+from emi_jax.report.tables import Table
 
 MELS, HOP, WINDOW = 64, 160, 400
-"""Bands, and step and length of the windows in samples: 10 and 25 ms."""
+"""Of the mel spectrogram: bands; step and length of the windows in samples (10 and 25 ms)."""
 
 
 def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float, float]) -> Path:
-    """Writes a clip's page: one self-contained file, with the labels beside the predictions where they are known."""
-    parts = []
-    if not prediction.informed:
-        parts.append(page.note("Nothing to see, hear or read: the intensities are what the model expects of any clip."))
-    parts.append(page.section("Intensities", to_svg(intensities(prediction, label_range))))
-    parts.append(page.section("Modality weights", to_svg(weights(prediction))))
-    parts.append(page.section("Face", *_frames(prediction)))
-    parts.append(page.section("Voice and reliability over time", to_svg(course(prediction))))
-    parts.append(page.section("Words", *_words(prediction)))
+    """Writes a clip's page as one self-contained file.
+
+    Args:
+        path: of the page.
+        prediction: of the clip. Labels that it knows are shown next to the predictions.
+        label_range: lowest and highest label in the users' units.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return page.write(path, f"clip {prediction.id}", parts)
+    return page.write(
+        path,
+        "clip.html",
+        f"clip {prediction.id}",
+        informed=prediction.informed,
+        remarks=(),
+        intensities=Image.svg("Predicted intensities.", to_svg(intensities(prediction, label_range))),
+        intensity_table=_intensity_table(prediction, label_range),
+        weights=Image.svg("Weights and effective shares of the modalities.", to_svg(weights(prediction))),
+        weight_table=_weight_table(prediction),
+        frames=_frames(prediction),
+        course=Image.svg(
+            "Waveform, mel spectrogram, and reliability of face and voice over time.", to_svg(course(prediction))
+        ),
+        words=list(zip(prediction.tokens, map(float, prediction.reliability.get(TEXT, ())), strict=True)),
+    )
+
+
+def _labels(prediction: Prediction, label_range: tuple[float, float]) -> np.ndarray:
+    """The clip's labels in the users' units, NaN where unknown, [K]."""
+    low, high = label_range
+    labels = low + (high - low) * np.asarray(prediction.example["labels"], np.float64)
+    return labels if len(labels) else np.full(len(prediction.intensities), np.nan)
+
+
+def _intensity_table(prediction: Prediction, label_range: tuple[float, float]) -> Table:
+    caption = "Intensities from {:g} to {:g}".format(*label_range)
+    labels = _labels(prediction, label_range)
+    if not np.isfinite(labels).any():
+        return Table(caption, ["", "prediction"], list(prediction.intensities.items()))
+    rows = zip(prediction.intensities, prediction.intensities.values(), labels.tolist(), strict=True)
+    return Table(caption, ["", "prediction", "label"], list(rows))
+
+
+def _weight_table(prediction: Prediction) -> Table:
+    rows = [(name, weight, prediction.share[name]) for name, weight in prediction.weights.items()]
+    return Table("Weights and effective shares", ["", "weight w", "effective share"], rows)
 
 
 def intensities(prediction: Prediction, label_range: tuple[float, float]) -> Figure:
-    """Predictions as bars, known labels as marks."""
-    low, high = label_range
-    labels = low + (high - low) * np.asarray(prediction.example["labels"], np.float64)
-    names = list(prediction.intensities)
+    """Predictions as bars, known labels as diamonds."""
+    labels, names = _labels(prediction, label_range), list(prediction.intensities)
     with style():
         figure = new_figure(7, 0.5 + 0.32 * len(names))
         axes = figure.subplots()
         axes.barh(names, list(prediction.intensities.values()), height=0.6, label="prediction")
-        if len(labels) and np.isfinite(labels).any():
+        if np.isfinite(labels).any():
             axes.plot(labels, range(len(labels)), "D", color="C1", markersize=5, label="label")
-            axes.legend(loc="lower right")
-        axes.set_xlim(low, high)
+            figure.legend(loc="outside upper right", ncols=2)
+        axes.set_xlim(*label_range)
         axes.invert_yaxis()
         axes.grid(True, axis="x")
     return figure
@@ -60,17 +94,17 @@ def weights(prediction: Prediction) -> Figure:
         figure = new_figure(7, 0.6 + 0.45 * len(names))
         axes = figure.subplots()
         axes.barh(places - 0.2, list(prediction.weights.values()), height=0.36, label="weight w")
-        axes.barh(places + 0.2, list(prediction.share.values()), height=0.36, label="share w · mean r")
+        axes.barh(places + 0.2, list(prediction.share.values()), height=0.36, label="effective share")
         axes.set_yticks(places, names)
         axes.set_xlim(0, 1)
         axes.invert_yaxis()
-        axes.legend()
+        figure.legend(loc="outside upper right", ncols=2)
         axes.grid(True, axis="x")
     return figure
 
 
 def course(prediction: Prediction) -> Figure:
-    """Waveform, mel spectrogram, and the reliabilities of frames and voice, over the seconds given to the model."""
+    """Waveform, mel spectrogram, and the reliabilities of frames and voice, over the seconds that the model read."""
     arrays, audio = prediction.arrays, _voice(prediction)
     with style():
         figure = new_figure(9, 5.4)
@@ -81,7 +115,7 @@ def course(prediction: Prediction) -> Figure:
         else:
             wave.text(0.5, 0.5, "no voice", transform=wave.transAxes, ha="center")
         wave.set(ylabel="waveform", ylim=(-1, 1))
-        mel.set_ylabel("mel bands, dB")
+        mel.set_ylabel("Hz, mel scale")
         if AUDIO in prediction.reliability and len(steps := prediction.reliability[AUDIO]):
             seconds = (np.arange(len(steps)) + 0.5) * len(audio) / SAMPLE_RATE / len(steps)
             trust.plot(seconds, steps, label="voice")
@@ -91,7 +125,7 @@ def course(prediction: Prediction) -> Figure:
         trust.set(ylim=(-0.05, 1.05), ylabel="reliability r", xlabel="seconds")
         trust.axhline(1, color=INK, linewidth=0.4, alpha=0.4)
         if trust.get_legend_handles_labels()[0]:
-            trust.legend(ncols=2)
+            trust.legend(ncols=2, loc="lower left")
     return figure
 
 
@@ -101,18 +135,21 @@ def _draw_mel(axes: Axes, audio: np.ndarray) -> None:
     )
     picture = librosa.power_to_db(power, ref=np.max)
     end = len(audio) / SAMPLE_RATE
+    bands = librosa.mel_frequencies(MELS, fmax=SAMPLE_RATE / 2)
+    hertz = (250, 500, 1000, 2000, 4000)
+    axes.set_yticks(np.interp(hertz, bands, np.arange(MELS) + 0.5), [str(value) for value in hertz])
     axes.imshow(picture, origin="lower", aspect="auto", extent=(0, end, 0, MELS), cmap="magma", rasterized=True)
 
 
 def _voice(prediction: Prediction) -> np.ndarray:
-    """The samples that the model was given, float32 in [-1, 1]."""
+    """The samples that the model read, float32 in [-1, 1]."""
     if "audio" not in prediction.arrays:
         return np.zeros(0, np.float32)
     return prediction.arrays["audio"][prediction.arrays["audio_mask"]].astype(np.float32) / 32768
 
 
 def _picks(prediction: Prediction) -> np.ndarray:
-    """Which of the clip's pictures the model was given."""
+    """Which of the clip's pictures the model read."""
     return pick_frames(np.asarray(prediction.example["face_found"]), len(prediction.arrays["frame_mask"]), None)
 
 
@@ -120,28 +157,18 @@ def _times(prediction: Prediction) -> np.ndarray:
     return np.asarray(prediction.example["times"])[_picks(prediction)]
 
 
-def _frames(prediction: Prediction) -> Sequence[str]:
-    """The pictures in a strip, each with its time and reliability."""
+def _frames(prediction: Prediction) -> list[Mapping[str, Any]]:
+    """The face crops that the model was given, each with its time and reliability."""
     if "frame_mask" not in prediction.arrays or not len(prediction.example["face_found"]):
-        return [page.note("No pictures.")]
-    trust = dict(
-        zip(np.flatnonzero(prediction.arrays["frame_mask"]), prediction.reliability.get(VISION, []), strict=True)
-    )
-    strip = []
-    for place, (pick, seconds) in enumerate(zip(_picks(prediction), _times(prediction), strict=True)):
-        told = f"r {trust[place]:.2f}" if place in trust else "no face found"
-        picture = page.jpeg(prediction.example["faces"][pick], f"face at {seconds:.2f} s")
-        strip.append(f"<figure>{picture}<figcaption>{seconds:.2f} s<br>{told}</figcaption></figure>")
-    return [f'<div class="strip">{"".join(strip)}</div>']
-
-
-def _words(prediction: Prediction) -> Sequence[str]:
-    """The tokens, greener the more they are trusted."""
-    trust = prediction.reliability.get(TEXT, np.zeros(0))
-    if not len(prediction.tokens):
-        return [page.note("No transcript.")]
-    marks = [
-        f'<mark style="--r:{0.6 * float(r):.2f}" title="r {float(r):.2f}">{html.escape(token)}</mark>'
-        for token, r in zip(prediction.tokens, trust, strict=True)
+        return []
+    found = np.flatnonzero(prediction.arrays["frame_mask"])
+    reliability = dict(zip(found, prediction.reliability.get(VISION, []), strict=True))
+    return [
+        {
+            "image": Image.jpeg(f"face at {seconds:.2f} s", prediction.example["faces"][pick]),
+            "seconds": f"{seconds:.2f}",
+            "found": place in reliability,
+            "reliability": f"r {reliability[place]:.2f}" if place in reliability else "no face found",
+        }
+        for place, (pick, seconds) in enumerate(zip(_picks(prediction), _times(prediction), strict=True))
     ]
-    return [f"<p>{' '.join(marks)}</p>", page.note("The greener, the more reliable; hover to read r.")]

@@ -1,4 +1,4 @@
-"""report.html: all that a run's folder holds, on one page."""
+"""report.html: the results that a run's folder holds, on one page."""
 
 import importlib.metadata
 import json
@@ -8,74 +8,99 @@ from pathlib import Path
 from typing import Any
 
 from emi_jax.inputs.dataset import Dataset
-from emi_jax.report import page
+from emi_jax.report import page, score_tables
+from emi_jax.report.page import Image
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
-TITLES = {
-    "curves": "Learning curves",
-    "pearson": "Pearson, with intervals",
-    "predictions": "Predictions against labels",
-    "weights": "Modality weights",
-    "recall": "Retrieval",
-    "similarity": "Retrieval matrix of stage 1",
-    "ablation": "Ablation",
-    "robustness": "Robustness",
+FIGURES = {
+    "curves": ("Learning curves", "Training loss and validation score by step."),
+    "pearson": ("Pearson, with intervals", "Pearson correlation of each label and their mean."),
+    "predictions": ("Predictions against labels", "A panel for each label, a point for each clip."),
+    "weights": (
+        "Modality weights",
+        "Distribution over the clips of the weight of each modality, of clips that have all modalities and of clips "
+        "that lack one.",
+    ),
+    "recall": ("Retrieval", "Recall@1 and recall@5 in each direction, with chance."),
+    "similarity": (
+        "Retrieval matrix of stage 1",
+        "Cosine similarity of every clip's face or voice with every clip's words; own words lie on the diagonal.",
+    ),
+    "ablation": ("Ablation", "Mean Pearson of each variant, and its difference to the full model."),
+    "robustness": ("Robustness", "Scores and weights against the severity of a defect in one modality."),
 }
+"""Title and description of each kind of figure, in the order of the page."""
 
 
 def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> Path:
-    """Writes report.html from the tables and figures that are in a run's folder.
+    """Writes report.html from the scores and figures in a run's folder.
 
     Args:
         folder: of the run.
-        config: of the run. In stage 2 figures of stage 1 (`init_from`) and of the studies under `root` are shown as
-            well, where they are there.
-        dataset: what was read.
+        config: of the run. In stage 2 the page also shows the figures of stage 1 (`init_from`) and of the studies under
+            `root`, if there are any.
+        dataset: that the run read.
     """
-    parts = [page.section("Data", page.facts(_data(dataset)))]
-    for path in sorted(folder.glob("metrics_*.json")):
-        told = json.loads(path.read_text())
-        parts.append(page.section(f"Scores on {path.stem.removeprefix('metrics_')}", page.preformatted(told["table"])))
-    sources = [folder, *(Path(source) for source in _others(config))]
-    parts += [part for source in sources for part in _drawn(source)]
-    told = page.folded("config.json", page.preformatted(json.dumps(config, indent=2, default=list)))
-    parts.append(page.section("Config and versions", told, page.facts(_versions())))
-    return page.write(folder / "report.html", f"emi_jax: {config['stage']} in {folder.name}", parts)
+    sources = [folder, *(Path(source) for source in _related(config))]
+    return page.write(
+        folder / "report.html",
+        "run.html",
+        f"emi_jax: {config['stage']} in {folder.name}",
+        data=_data(dataset),
+        scores=[_scores(path) for path in sorted(folder.glob("metrics_*.json"))],
+        drawings=[drawing for source in sources for drawing in _drawings(source)],
+        config=json.dumps(config, indent=2, default=list),
+        versions=_versions(),
+    )
 
 
-def _others(config: Mapping[str, Any]) -> list[str]:
-    """Folders whose figures belong to a run's beside its own."""
+def _scores(path: Path) -> dict[str, Any]:
+    """The scores of one split."""
+    split, results = path.stem.removeprefix("metrics_"), json.loads(path.read_text(encoding="utf-8"))
+    if "labels" in results:
+        tables = score_tables.intensity_tables(results, split)
+    else:
+        tables = [score_tables.retrieval_table(results["scores"], split)]
+    return {"split": split, "meaning": score_tables.meaning(results, split), "tables": tables}
+
+
+def _related(config: Mapping[str, Any]) -> list[str]:
+    """Other folders whose figures belong on a run's page."""
     if config["stage"] != "intensity":
         return []
     studies = [f"{config['root']}/{study}" for study in ("ablation", "robustness")]
     return [config["init_from"], *studies] if config["init_from"] else studies
 
 
-def _drawn(folder: Path) -> Iterator[str]:
-    """The figures of a folder and the table beside each, where there is one."""
+def _drawings(folder: Path) -> Iterator[dict[str, Any]]:
+    """The figures of a folder, each with the table of the same name if there is one."""
     for path in sorted(folder.glob("figures/*.svg"), key=lambda path: (_rank(path), path.name)):
         kind, _, rest = path.stem.partition("_")
-        beside = folder / f"{path.stem}.txt"
-        text = [page.preformatted(beside.read_text())] if beside.exists() else []
-        title = ": ".join(filter(None, (TITLES.get(kind, kind), rest.replace("_", " "))))
-        yield page.section(title, page.note(str(path.parent.parent.name)), path.read_text(encoding="utf-8"), *text)
+        title, description = FIGURES.get(kind, (kind, f"Figure {path.name}."))
+        table = folder / f"{path.stem}.txt"
+        yield {
+            "title": ": ".join(filter(None, (title, rest.replace("_", " ")))),
+            "folder": folder.name,
+            "image": Image.svg(description, path.read_text(encoding="utf-8")),
+            "text": table.read_text(encoding="utf-8") if table.exists() else "",
+        }
 
 
 def _rank(path: Path) -> int:
-    kinds = list(TITLES)
+    kinds = list(FIGURES)
     kind = path.stem.partition("_")[0]
     return kinds.index(kind) if kind in kinds else len(kinds)
 
 
-def _data(dataset: Dataset) -> dict[str, object]:
-    return {
-        "dataset": dataset.directory,
-        "content": dataset.fingerprint[:12],
-        "clips": ", ".join(f"{count} {split}" for split, count in dataset.splits.items()),
-        "labels": ", ".join(dataset.label_names),
-        "label range": "{:g} to {:g}".format(*dataset.label_range),
-    }
+def _data(dataset: Dataset) -> list[tuple[str, object]]:
+    return [
+        ("dataset", dataset.directory),
+        ("content", dataset.fingerprint[:12]),
+        ("clips", ", ".join(f"{count} {split}" for split, count in dataset.splits.items())),
+        ("labels", ", ".join(dataset.label_names)),
+        ("label range", "{:g} to {:g}".format(*dataset.label_range)),
+    ]
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+def _versions() -> list[tuple[str, object]]:
+    return [("python", platform.python_version()), *((name, importlib.metadata.version(name)) for name in PACKAGES)]

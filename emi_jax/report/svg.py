@@ -1,6 +1,8 @@
-"""Figures as SVG that follow the reader's colours: ink is the page's text colour, paper is left out."""
+"""Figures as SVG in the reader's colours: text is dark on light and light on dark, the background is left out."""
 
 import io
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
-# Stands for the text colour until the file is written. Series are of a strength that shows on white and on black.
 INK = "#0a0b0c"
+"""Stands for the text colour until the file is written."""
 SERIES = ("#2f81c7", "#e07b1f", "#2da160", "#cf4a58", "#9467bd", "#8c7052", "#d267ad", "#7a8a99")
+"""Colours of the series, legible on white and on black."""
 _STYLE: Any = {
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text: the viewer's fonts have the signs that Matplotlib's lack
+    "text.parse_math": False,  # a label may hold dollar signs
     "svg.hashsalt": "emi_jax",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -28,21 +32,24 @@ _STYLE: Any = {
     ),
     "grid.color": INK,
 }
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _FOLLOW = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
 
 
 def style() -> Any:
-    """The context in which a figure has to be made."""
+    """The context in which every figure is made and saved."""
     return mpl.rc_context(_STYLE)
 
 
 def to_svg(figure: Figure) -> str:
     """A figure as an SVG element, for a file of its own or inside a page."""
     text = io.StringIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    drawing = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawing)
     head, rest = drawing.split(">", 1)
     return f"{head}>{_FOLLOW}{rest}"
 

@@ -1,62 +1,77 @@
-"""Tables of text and numbers, for the terminal, Markdown and LaTeX."""
+"""Tables of text and numbers, for the terminal, Markdown, LaTeX and pages."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-Row = Sequence[str | float]
+from tabulate import tabulate
 
+from emi_jax.report.terminal import printable
 
-def plain(header: Row, rows: Sequence[Row]) -> str:
-    """Columns side by side, a rule under the header, numbers with three digits."""
-    cells = [_texts(row) for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        first, *rest = (
-            cell.ljust(width) if not index else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join((first, *rest)).rstrip())
-    return "\n".join((lines[0], "-" * len(lines[0]), *lines[1:]))
+Cell = str | int | float | None
+Row = Sequence[Cell]
+
+_MARKDOWN = {sign: "\\" + sign for sign in "\\`*_<>|~$&"} | {"](": "]\\("}
+_LATEX = {"|": r"\textbar{}", "±": r"$\pm$", "−": "$-$"}
+"""Signs that tabulate leaves as they are, and that pdfLaTeX prints wrongly or not at all."""
 
 
-def markdown(header: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = "| " + " | ".join(["---", *["---:"] * (len(header) - 1)]) + " |"
-    lines = ["| " + " | ".join(_texts(row)) + " |" for row in (header, *rows)]
-    return "\n".join((lines[0], rule, *lines[1:])) + "\n"
+class Table(NamedTuple):
+    """A table with its title. The first column names the rows."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The rows as text, for a page."""
+        return [_texts(row) for row in self.rows]
 
 
-def latex(header: Row, rows: Sequence[Row]) -> str:
+def plain(header: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table for the terminal: aligned columns, the header underlined, numbers with three decimals."""
+    return _tabulated("simple", _texts(header), [_texts(row) for row in rows])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Row]) -> str:
+    """A GitHub Markdown table."""
+    return _tabulated("pipe", *_replaced(_MARKDOWN, header, rows)) + "\n"
+
+
+def latex(header: Sequence[str], rows: Sequence[Row]) -> str:
     """A LaTeX tabular with the rules of booktabs."""
-    lines = [" & ".join(_escaped(cell) for cell in _texts(row)) + r" \\" for row in (header, *rows)]
-    columns = "l" + "r" * (len(header) - 1)
-    return (
-        "\n".join(
-            (
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\toprule",
-                lines[0],
-                r"\midrule",
-                *lines[1:],
-                r"\bottomrule",
-                r"\end{tabular}",
-            )
-        )
-        + "\n"
-    )
+    text = _tabulated("latex_booktabs", _texts(header), [_texts(row) for row in rows])
+    return _replace(text, _LATEX) + "\n"
 
 
 def interval(ends: Sequence[float]) -> str:
-    """Both ends of an interval, or a dash where there is none."""
+    """Both ends of an interval, or a dash if one is NaN."""
     low, high = ends
     return f"[{low:.3f}, {high:.3f}]" if low == low and high == high else "-"
 
 
+def _tabulated(style: str, header: list[str], rows: list[list[str]]) -> str:
+    # A label may look like a number ("1e5"): cells come formatted, and nothing is parsed again.
+    align = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(rows, header, style, disable_numparse=True, colalign=align)
+
+
+def _replaced(signs: dict[str, str], header: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    escaped = [[_replace(text, signs) for text in _texts(row)] for row in (header, *rows)]
+    return escaped[0], escaped[1:]
+
+
+def _replace(text: str, signs: dict[str, str]) -> str:
+    for sign, replacement in signs.items():  # in order: the backslash comes first
+        text = text.replace(sign, replacement)
+    return text
+
+
 def _texts(row: Row) -> list[str]:
-    return [("-" if cell != cell else f"{cell:.3f}") if isinstance(cell, float) else str(cell) for cell in row]
+    return [_text(cell) for cell in row]
 
 
-def _escaped(text: str) -> str:
-    for sign in "&%$#_{}":
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("±", r"$\pm$").replace("−", "--")
+def _text(cell: Cell) -> str:
+    if cell is None or cell != cell:
+        return "-"
+    return f"{cell:.3f}" if isinstance(cell, float) else printable(str(cell))

@@ -13,7 +13,7 @@ from emi_jax.metrics import bootstrap
 from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import MODALITIES
 from emi_jax.prediction import Prediction
-from emi_jax.report import figures, svg, tables
+from emi_jax.report import figures, score_tables, svg, tables
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
 from emi_jax.runs.experiment import Experiment
@@ -113,42 +113,9 @@ def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], cei
     }
 
 
-def results_table(results: Results, split: str) -> str:
-    """The results as text: each label and the mean, then the clips by which modalities they have."""
-    header: list[str | float] = ["", "Pearson", "95% interval", "CCC", "MSE"]
-    rows = []
-    told = results["mean"]["ceiling"] is not None
-    for name, row in (results["labels"] | {"mean": results["mean"]}).items():
-        cells = [name, _number(row["pearson"]), tables.interval(_numbers(row["pearson_interval"]))]
-        rows.append([*cells, _number(row["ccc"]), _number(row["mse"]), *([_number(row["ceiling"])] if told else [])])
-    by_label = tables.plain([*header, *(["ceiling"] if told else [])], rows)
-    by_presence = tables.plain(
-        ["modalities", "clips", "Pearson", "95% interval, over clips"],
-        [
-            [title, str(row["clips"]), _number(row["pearson"]), tables.interval(_numbers(row["pearson_interval"]))]
-            for title, row in results["availability"].items()
-        ],
-    )
-    title = f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}"
-    return f"{title}\n{by_label}\n\n{by_presence}"
-
-
-def retrieval_table(scores: Mapping[str, float]) -> str:
-    """Recall@1, recall@5 and median rank in each direction beside chance."""
-    rows = []
-    for direction in sorted({name.split("/")[0] for name in scores if "_to_" in name}):
-        pair = next(pair for pair in _pairs(scores) if set(pair.split("_")) == set(direction.split("_to_")))
-        row: list[str | float] = [direction.replace("_", " ")]
-        for metric in ("recall@1", "recall@5", "median_rank"):
-            row += [scores[f"{direction}/{metric}"], scores[f"chance_{pair}/{metric}"]]
-        rows.append([*row, scores[f"{direction}/recall@1"] / scores[f"chance_{pair}/recall@1"]])
-    header = ["", "recall@1", "chance", "recall@5", "chance", "median rank", "chance", "recall@1 / chance"]
-    return tables.plain(header, rows)
-
-
 def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
     folder = experiment.workdir.path
-    table = retrieval_table(scores)
+    table = score_tables.text_of([score_tables.retrieval_table(scores, split)])
     pairs = {}
     for modality in MODALITIES:
         if f"{modality}/left" in outputs and (kept := both_present(outputs, modality)).any():
@@ -161,19 +128,21 @@ def _alignment(experiment: Experiment, split: str, scores: dict[str, float], out
     reached = scores["mean/recall@1"]
     chance = float(np.mean([scores[f"chance_{pair}/recall@1"] for pair in _pairs(scores)]))
     verdict = f"mean recall@1 {reached:.3f} chance {chance:.4f} ratio {reached / chance:.1f}"
-    return Summary(f"retrieval on {split}\n{table}", written, verdict)
+    return Summary(table, written, verdict)
 
 
 def _intensity(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
     folder, dataset = experiment.workdir.path, experiment.dataset
     ids, subjects = named_clips(dataset, split, outputs["clip"])
     results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split))
-    table = results_table(results, split)
+    table = score_tables.text_of(score_tables.intensity_tables(results, split))
     written = [
         experiment.workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
         _write_predictions(experiment, split, ids, outputs),
         svg.save(figures.pearson_bars(results), folder / "figures" / f"pearson_{split}.svg"),
-        svg.save(figures.scatter(outputs, results), folder / "figures" / f"predictions_{split}.svg"),
+        svg.save(
+            figures.scatter(outputs, results, dataset.label_range), folder / "figures" / f"predictions_{split}.svg"
+        ),
         svg.save(figures.weights(outputs), folder / "figures" / f"weights_{split}.svg"),
     ]
     verdict = f"mean pearson {scores[experiment.stage.goal]:.3f}"
@@ -227,11 +196,3 @@ def _write_predictions(experiment: Experiment, split: str, ids: Sequence[str], o
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    return [_number(value) for value in values]

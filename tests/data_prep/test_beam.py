@@ -11,7 +11,6 @@ pytest.importorskip("apache_beam")
 from data_prep import beam
 from data_prep.beam import prepare_with_beam
 from data_prep.build.dataset import open_dataset
-
 from tests.data_prep.conftest import COUNTS, write_table, write_video
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -8,7 +8,6 @@ from data_prep.build.check import check_dataset
 from data_prep.build.dataset import clear_leftovers, open_dataset, write_dataset
 from data_prep.build.report import Report
 from data_prep.corpora.reading import Request
-
 from tests.data_prep.conftest import COUNTS, write_table
 
 

@@ -14,7 +14,6 @@ from data_prep.build.check import check_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.errors import CorpusError
-
 from tests.data_prep.conftest import COUNTS, OPTIONS, decode, tone, write_table, write_video
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -25,7 +25,6 @@ from data_prep.clips.remarks import (
     WRONG_RATE,
 )
 from data_prep.corpora.vidmimic2 import LABELS
-
 from tests.data_prep.conftest import tone, write_table, write_video
 
 OPTIONS = ClipOptions(max_frames=40, face_size=32)

@@ -15,7 +15,6 @@ from data_prep.clips.options import ClipOptions
 from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, Remark
 from data_prep.clips.vision import pick_evenly
 from data_prep.errors import ClipError, CorpusError
-
 from tests.data_prep.conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"

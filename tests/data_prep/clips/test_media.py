@@ -7,7 +7,6 @@ import pytest
 from data_prep.clips.media import Damage, open_media, picture_stamps, read_audio, read_pictures, seconds_of
 from data_prep.errors import ClipError
 from data_prep.synthetic.video import write_mp4
-
 from tests.data_prep.conftest import tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"

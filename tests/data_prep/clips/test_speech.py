@@ -8,7 +8,6 @@ from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import check_recogniser, load_recogniser, transcribe
 from data_prep.errors import CorpusError
-
 from tests.data_prep.conftest import tone, write_video
 
 CALLS: list[int] = []

@@ -6,7 +6,6 @@ import pytest
 from data_prep.corpora.folder import read_folder
 from data_prep.corpora.vidmimic2 import LABELS, read_vidmimic2
 from data_prep.errors import CorpusError
-
 from tests.data_prep.conftest import write_table
 
 

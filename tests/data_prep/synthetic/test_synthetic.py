@@ -13,7 +13,6 @@ from data_prep.synthetic.face import render_frames
 from data_prep.synthetic.plan import Defects, plan_corpus
 from data_prep.synthetic.video import write_clip
 from data_prep.synthetic.voice import RATE, render_voice
-
 from tests.data_prep.conftest import COUNTS
 
 HEADER = "Filename,Admiration,Amusement,Determination,Empathic Pain,Excitement,Joy"

@@ -1,0 +1,109 @@
+"""The scores of a run as tables and sentences, from the JSON that evaluation writes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from emi_jax.report import tables
+from emi_jax.report.tables import Cell, Table
+
+Results = Mapping[str, Any]
+
+CHOSEN = "selected_on_this_split"
+"""Field of the results that says whether the checkpoint was chosen by its score on the split."""
+
+
+def intensity_tables(results: Results, split: str) -> list[Table]:
+    """Scores by label with their mean, then the mean by which modalities a clip has.
+
+    Args:
+        results: of `runs.results.measure`.
+        split: that they are of.
+    """
+    rows = [*results["labels"].items(), ("mean", results["mean"])]
+    known = results["mean"]["ceiling"] is not None
+    return [
+        Table(
+            f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}",
+            ["", "Pearson", "95% interval", "CCC", "MSE", *(["ceiling"] if known else [])],
+            [
+                [
+                    name,
+                    row["pearson"],
+                    _interval(row["pearson_interval"]),
+                    row["ccc"],
+                    row["mse"],
+                    *([row["ceiling"]] if known else []),
+                ]
+                for name, row in rows
+            ],
+        ),
+        Table(
+            "mean Pearson by the modalities that a clip has",
+            ["modalities", "clips", "Pearson", "95% interval, over clips"],
+            [
+                [title, row["clips"], row["pearson"], _interval(row["pearson_interval"])]
+                for title, row in results["availability"].items()
+            ],
+        ),
+    ]
+
+
+def retrieval_table(scores: Mapping[str, float], split: str) -> Table:
+    """Recall@1, recall@5 and median rank in each direction next to chance."""
+    rows: list[list[Cell]] = []
+    for direction in directions(scores):
+        chances = {metric: chance(scores, direction, metric) for metric in ("recall@1", "recall@5", "median_rank")}
+        row: list[Cell] = [direction.replace("_", " ")]
+        for metric, expected in chances.items():
+            row += [scores[f"{direction}/{metric}"], expected]
+        rows.append([*row, scores[f"{direction}/recall@1"] / chances["recall@1"]])
+    header = ["", "recall@1", "chance", "recall@5", "chance", "median rank", "chance", "recall@1 / chance"]
+    return Table(f"retrieval on {split}", header, rows)
+
+
+def directions(scores: Mapping[str, float]) -> list[str]:
+    """The directions of retrieval that were scored: "vision_to_text", ..."""
+    return sorted({name.split("/")[0] for name in scores if "_to_" in name})
+
+
+def chance(scores: Mapping[str, float], direction: str, metric: str) -> float:
+    """What ranking at random scores in a direction, with the same hits."""
+    one, other = direction.split("_to_")
+    pair = f"{one}_{other}" if f"chance_{one}_{other}/{metric}" in scores else f"{other}_{one}"
+    return scores[f"chance_{pair}/{metric}"]
+
+
+def text_of(score_tables: list[Table]) -> str:
+    """Tables under their captions, for the terminal."""
+    return "\n\n".join(f"{table.caption}\n{tables.plain(table.header, table.rows)}" for table in score_tables)
+
+
+def meaning(results: Results, split: str) -> list[str]:
+    """What the scores of a split stand for: which clips, whether they chose the checkpoint, what the intervals are.
+
+    Args:
+        results: the content of a run's `metrics_SPLIT.json`.
+        split: that they are of.
+    """
+    sentences = []
+    if split == "train":
+        sentences.append("The model was trained on these clips: the scores say nothing about new ones.")
+    elif results.get(CHOSEN):
+        sentences.append(
+            f"The checkpoint was chosen by its score on {split}: the scores below are higher than the same model's on "
+            "clips that took no part in the choice."
+        )
+    elif CHOSEN in results:
+        sentences.append(f"The clips of {split} took no part in training or in the choice of the checkpoint.")
+    if "resampled" in results:
+        unit = results["resampled"]
+        drawn = "single clips are drawn" if unit == "clips" else "all clips of a subject are drawn together"
+        sentences.append(f"Intervals are 95% bootstrap intervals over {unit}: {drawn}.")
+        if results["mean"]["ceiling"] is not None:
+            sentences.append("The ceiling is what a model without any error would score, as the labels carry noise.")
+    return sentences
+
+
+def _interval(ends: list[float | None]) -> str:
+    low, high = ends
+    return "-" if low is None or high is None else tables.interval((low, high))

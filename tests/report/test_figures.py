@@ -1,0 +1,70 @@
+"""Figures: labels of any kind are drawn as they are, in the users' units."""
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from emi_jax.report import figures, svg
+
+LABELS = ("$x$ and $", r"a_b^{c}\d~", "<b>&|", "喜び", "mean", "seconds")
+
+
+def texts(figure):
+    """What an SVG says, element by element."""
+    root = ElementTree.fromstring(svg.to_svg(figure))
+    return [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.fixture
+def outputs():
+    rng = np.random.default_rng(0)
+    shape = (20, len(LABELS))
+    return {
+        "labels": rng.random(shape),
+        "predictions": rng.random(shape),
+        "label_mask": np.ones(shape, bool),
+        "present": np.ones((20, 3), bool),
+        "weights": rng.dirichlet(np.ones(3), 20),
+    }
+
+
+@pytest.fixture
+def results():
+    row = {"pearson": 0.5, "pearson_interval": [0.4, 0.6], "ceiling": 0.9}
+    return {"labels": dict.fromkeys(LABELS, row), "mean": row}
+
+
+def test_labels_are_drawn_as_they_are(outputs, results):
+    bars = texts(figures.pearson_bars(results))
+    assert [text for text in bars if text in LABELS] == [*LABELS, "mean"]
+    panels = texts(figures.scatter(outputs, results))
+    assert {f"{name}: 0.500" for name in LABELS} <= set(panels)
+
+
+def test_signs_that_xml_forbids_are_replaced(results):
+    results["labels"] = {"a\x01b": results["mean"]}
+    assert "a\N{REPLACEMENT CHARACTER}b" in texts(figures.pearson_bars(results))
+
+
+def test_predictions_are_drawn_in_the_users_units(outputs, results):
+    axes = figures.scatter(outputs, results, (-50.0, 50.0)).axes[0]
+    drawn = np.asarray(axes.collections[0].get_offsets())
+    np.testing.assert_allclose(drawn[:, 0], outputs["labels"][:, 0] * 100 - 50)
+    np.testing.assert_allclose(drawn[:, 1], outputs["predictions"][:, 0] * 100 - 50)
+
+
+def test_weights_show_the_modalities_in_use_alone(outputs):
+    outputs["present"][:, 1] = False
+    outputs["present"][:4, 0] = False
+    titles = [axes.get_title() for axes in figures.weights(outputs).axes]
+    assert titles == ["all present (16)", "no vision (4)"]
+    assert [label.get_text() for label in figures.weights(outputs).axes[0].get_xticklabels()] == ["vision", "text"]
+
+
+def test_each_direction_of_retrieval_has_its_own_chance():
+    scores = {f"{name}/{metric}": 0.5 for name in ("a_to_text", "text_to_b") for metric in ("recall@1", "recall@5")}
+    scores |= {"chance_a_text/recall@1": 0.1, "chance_b_text/recall@1": 0.2}
+    scores |= {"chance_a_text/recall@5": 0.3, "chance_b_text/recall@5": 0.4}
+    for axes, expected in zip(figures.recalls(scores).axes, ([0.1, 0.2], [0.3, 0.4]), strict=True):
+        assert [lines.get_segments()[0][0][1] for lines in axes.collections] == expected
