@@ -1,112 +1,135 @@
-"""Runs one function over many clips in worker processes, and survives a clip that kills or hangs its worker."""
+"""Runs one function over many clips in worker processes. A clip that crashes or hangs its worker costs only itself."""
 
+import collections
 import contextlib
-import faulthandler
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import cv2
+from pebble import ProcessExpired, ProcessPool
 
 from data_prep.errors import ClipError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-TIME_LIMIT = 120.0  # seconds for one clip, unless told otherwise
-QUEUED = 4  # items handed out per process: enough to keep it busy, few enough to retry one by one
-GRACE = 5.0  # seconds after the time limit for Python to stop by itself, before the process is ended from outside it
+TIME_LIMIT = 120.0
+"""Default limit in seconds for one clip."""
+QUEUED = 2
+"""Items in flight per process: one that is worked on and one that waits, so that no worker idles."""
+START_LIMIT = 60.0
+"""Seconds within which workers must start an item."""
+ATTEMPTS = 3
+"""Pools that may break in a row without a single result."""
+PRIVATE = ("GLIBC_TUNABLES", "EMI_JAX_")
+"""Prefixes of environment variables that configure the parent's own memory and that workers do not inherit."""
 
 
 def map_clips(
-    function: Callable[[Item], Result], items: Sequence[Item], processes: int, seconds: float | None = None
-) -> Iterator[tuple[Item, Result | Exception]]:
-    """Yields (item, result) as they come, in any order; a ClipError is yielded in the result's place.
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int, seconds: float | None = None
+) -> Iterator[tuple[Item, Result | ClipError]]:
+    """Applies a function to every item and yields (item, result) in order of completion.
 
-    A worker that dies (a decoder's crash, memory) takes its pool along: the items it may have been at are tried
-    again, each in a process of its own, and the one that kills it again is yielded with a ClipError. Workers end when
-    this process does, however it ends.
+    A ClipError takes the place of the result if the function raised it, if the item took longer than the time limit, or
+    if its worker died (a crash of a decoder, lack of memory). Few items are in flight at any time, so memory does not
+    grow with their number. Workers end when this process ends, even if it is killed.
 
     Args:
-        function: what is done with each item; it and the items travel to other processes.
-        items: the clips.
-        processes: how many at once.
-        seconds: an item that takes longer is yielded with a ClipError; None waits for ever.
+        function: picklable function of one item.
+        items: picklable items.
+        processes: number of worker processes, at least 1.
+        seconds: time limit for one item; None sets no limit.
+
+    Raises:
+        ValueError: `processes` is not positive.
+        BrokenProcessPool: workers do not start.
+        Exception: whatever the function raises other than ClipError.
     """
-    waiting = list(reversed(items))
-    while waiting:
-        suspects: list[Item] = []
-        with _pool(processes) as pool:
-            running: dict[Future, Item] = {}
-            while (waiting and not suspects) or running:
-                while waiting and not suspects and len(running) < QUEUED * processes:
-                    item = waiting.pop()
-                    try:
-                        running[pool.submit(_guarded, function, item, seconds)] = item
-                    except BrokenProcessPool:
-                        suspects.append(item)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    item = running.pop(future)
-                    try:
-                        yield item, future.result()
-                    except BrokenProcessPool:
-                        suspects.append(item)
-        for item in suspects:
-            with _pool(1) as pool:
-                try:
-                    yield item, pool.submit(_guarded, function, item, seconds).result()
-                except BrokenProcessPool:
-                    yield item, ClipError(_name(item), "the process that read it died, or hung and was ended")
+    if processes < 1:
+        raise ValueError(f"processes: found {processes}, expected at least 1")
+    waiting, failures = collections.deque(items), 0
+    with _private_variables_hidden():
+        while waiting:
+            try:
+                for pair in _map_in_pool(function, waiting, processes, seconds):
+                    failures = 0
+                    yield pair
+            except BrokenProcessPool:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+
+
+def _map_in_pool(
+    function: Callable[[Item], Result], waiting: "collections.deque[Item]", processes: int, seconds: float | None
+) -> Iterator[tuple[Item, Result | ClipError]]:
+    """Takes items from `waiting`; those that have no result when the pool breaks are put back.
+
+    Raises:
+        BrokenProcessPool: workers died without an item, or an item was lost with its worker before it was reported as
+            started. Neither says anything about an item.
+    """
+    # Spawned: forking a process that has threads (JAX, FFmpeg) can deadlock.
+    pool = ProcessPool(processes, initializer=_start_worker, context=multiprocessing.get_context("spawn"))
+    running: dict[Future, Item] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < QUEUED * processes:
+                item = waiting.popleft()
+                running[pool.schedule(function, (item,), timeout=seconds)] = item
+            done = wait(running, START_LIMIT, FIRST_COMPLETED).done
+            if not done and not any(future.running() for future in running):
+                raise BrokenProcessPool(f"no item was started within {START_LIMIT:g} s")
+            for future in done:
+                result = _result(future, running[future], seconds)
+                yield running.pop(future), result
+    finally:
+        waiting.extendleft(running.values())
+        pool.stop()
+        pool.join()
 
 
 def count_cpus() -> int:
-    """The CPUs that this process may use, where the system tells, else those of the machine."""
+    """The number of CPUs that this process may use, or those of the machine where the system does not say."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _guarded(function: Callable[[Item], Result], item: Item, seconds: float | None) -> Result | Exception:
+def _result(future: "Future[Result]", item: object, seconds: float | None) -> Result | ClipError:
+    name = str(getattr(item, "id", item))
     try:
-        with _time_limit(_name(item), seconds):
-            return function(item)
+        return future.result()
     except ClipError as error:
         return error
+    except TimeoutError as error:
+        if isinstance(error.errno, int):  # raised by the function: a network file system timed out
+            raise
+        return ClipError(name, f"took longer than the time limit of {seconds:g} s")
+    except ProcessExpired as error:
+        return ClipError(name, f"the process that read it died ({_cause(error.exitcode)})")
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-exit_code).name
+    return f"exit code {exit_code}"
 
 
 @contextlib.contextmanager
-def _time_limit(name: str, seconds: float | None) -> Iterator[None]:
-    """Raises ClipError after so many seconds; where native code does not come back, the process ends after GRACE."""
-    if seconds is None:
+def _private_variables_hidden() -> Iterator[None]:
+    """Removes PRIVATE from the environment, from which a new worker can start at any time, and restores them."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PRIVATE)}
+    try:
         yield
-        return
-
-    def stop(number: int, frame: object) -> NoReturn:
-        raise ClipError(name, f"took longer than the time limit of {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            faulthandler.cancel_dump_traceback_later()
-            signal.signal(signal.SIGALRM, before)
-
-
-def _name(item: object) -> str:
-    return getattr(item, "id", repr(item))
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    """Fresh processes: forking one that has threads (JAX, FFmpeg) can hang."""
-    return ProcessPoolExecutor(max(1, processes), multiprocessing.get_context("spawn"), _start_worker)
+    finally:
+        os.environ.update(hidden)
 
 
 def _start_worker() -> None:
@@ -115,7 +138,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A pool's worker waits for work for ever when the process that hands it out was killed."""
+    """Ends a worker whose parent was killed: it would wait forever for its next item."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

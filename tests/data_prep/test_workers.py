@@ -1,3 +1,5 @@
+import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -6,47 +8,82 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from data_prep.errors import ClipError
 from data_prep.workers import map_clips
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _deadly(item: int) -> int:
-    if item == 3:
+def _die_or_fail(item: int) -> int:
+    if item in (3, 6):
         os.kill(os.getpid(), signal.SIGKILL)
     if item == 5:
         raise ClipError("clip5", "is broken")
     return 10 * item
 
 
-def test_a_clip_that_kills_its_worker_is_named_and_the_rest_goes_on():
-    results = dict(map_clips(_deadly, range(9), processes=2))
-    assert set(results) == set(range(9))
+def test_an_item_that_kills_its_worker_costs_only_itself():
+    started = time.monotonic()
+    results = dict(map_clips(_die_or_fail, range(40), processes=2))
+    assert time.monotonic() - started < 30
     assert {item: value for item, value in results.items() if isinstance(value, int)} == {
-        item: 10 * item for item in range(9) if item not in (3, 5)
+        item: 10 * item for item in range(40) if item not in (3, 5, 6)
     }
-    assert str(results[3]) == "3: the process that read it died, or hung and was ended"
+    assert str(results[3]) == "3: the process that read it died (SIGKILL)"
+    assert str(results[6]) == "6: the process that read it died (SIGKILL)"
     assert str(results[5]) == "clip5: is broken"
 
 
-def _slow(item: int) -> int:
+def _hang(item: int) -> int:
     if item == 1:
         time.sleep(600)
-    if item == 2:  # a hang inside native code, where Python's signals are not heard
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    if item == 2:  # a hang in native code, which handles no signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGALRM])
         time.sleep(600)
     return item
 
 
-def test_a_clip_that_takes_too_long_is_given_up():
-    results = dict(map_clips(_slow, range(4), processes=2, seconds=0.5))
+def test_an_item_that_exceeds_the_time_limit_is_given_up():
+    results = dict(map_clips(_hang, range(4), processes=2, seconds=0.5))
     assert [results[0], results[3]] == [0, 3]
     assert str(results[1]) == "1: took longer than the time limit of 0.5 s"
-    assert str(results[2]) == "2: the process that read it died, or hung and was ended"
+    assert str(results[2]) == "2: took longer than the time limit of 0.5 s"
 
 
-def _tell_and_wait(item: int, folder: Path) -> None:
+def _time_out_on_disk(item: int) -> int:
+    raise TimeoutError(errno.ETIMEDOUT, "Connection timed out", "/net/disk")
+
+
+def test_other_errors_are_raised():
+    with pytest.raises(TimeoutError, match="/net/disk"):
+        list(map_clips(_time_out_on_disk, [1], processes=1, seconds=60))
+    with pytest.raises(ValueError, match="processes: found 0, expected at least 1"):
+        list(map_clips(_die_or_fail, [1], processes=0))
+
+
+def _variables(item: int) -> list[str]:
+    return [name for name in os.environ if name.startswith(("GLIBC_TUNABLES", "EMI_JAX_"))]
+
+
+def test_memory_settings_of_the_parent_are_not_inherited(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.top_pad=1048576")
+    monkeypatch.setenv("EMI_JAX_MALLOC", "1")
+    assert dict(map_clips(_variables, [1], processes=1)) == {1: []}
+    assert os.environ["EMI_JAX_MALLOC"] == "1"
+
+
+def test_workers_end_when_the_results_are_no_longer_wanted():
+    results = map_clips(_die_or_fail, [0, *[1] * 1000], processes=1)
+    next(results)
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 10
+    assert not [child for child in multiprocessing.active_children() if "pebble" in child.name]
+
+
+def _leave_id_and_wait(item: int, folder: Path) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
@@ -55,17 +92,17 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     code = (
         "import functools, pathlib, sys\n"
         "from data_prep.workers import map_clips\n"
-        "from tests.data_prep.test_workers import _tell_and_wait\n"
+        "from tests.data_prep.test_workers import _leave_id_and_wait\n"
         "if __name__ == '__main__':\n"
-        "    list(map_clips(functools.partial(_tell_and_wait, folder=pathlib.Path(sys.argv[1])), range(2), 2))\n"
+        "    list(map_clips(functools.partial(_leave_id_and_wait, folder=pathlib.Path(sys.argv[1])), range(2), 2))\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)
-    told = tmp_path / "told"
-    told.mkdir()
-    parent = subprocess.Popen([sys.executable, str(script), str(told)], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    _until(lambda: len(list(told.iterdir())) == 2)
-    workers = [int(path.name) for path in told.iterdir()]
+    ids = tmp_path / "ids"
+    ids.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(ids)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    _until(lambda: len(list(ids.iterdir())) == 2)
+    workers = [int(path.name) for path in ids.iterdir()]
     parent.kill()
     parent.wait()
     _until(lambda: not any(map(_runs, workers)))
