@@ -2,7 +2,7 @@
 
 The figures of the studies go to docs/figures, that of the comparison to docs/performance.png.
 
-python -m benchmarks.tables --compare compare.json --compiled=compiled.json --tried=tried.json
+python -m benchmarks.tables --compare compare.json --compiled=compiled.json
 python -m benchmarks.tables --studies=runs/demo
 """
 
@@ -16,7 +16,6 @@ from typing import Any
 from benchmarks.comparison import summary
 from benchmarks.comparison.chart import draw
 from benchmarks.compiled import study as compiled
-from benchmarks.compiled import tried
 
 DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
 PICTURE = Path("docs/performance.png")
@@ -28,7 +27,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
-    parser.add_argument("--tried", type=Path, help="what `benchmarks.compiled.tried --json` wrote")
     parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
@@ -37,10 +35,7 @@ def main() -> None:
         reports = [json.loads(path.read_text()) for path in options.compare]
         text = fill(text, "compare", compared(reports))
         draw(_rows(reports), PICTURE)
-    for name, path, markdown in (
-        ("compiled", options.compiled, compiled.markdown),
-        ("tried", options.tried, tried.markdown),
-    ):
+    for name, path, markdown in (("compiled", options.compiled, compiled.markdown),):
         if path:
             report = json.loads(path.read_text())
             text = fill(text, name, f"{measured_on(report['machine'])}\n\n{markdown(report['rows'])}")

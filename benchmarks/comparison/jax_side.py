@@ -148,10 +148,10 @@ def _tcn(case: Case, dtype: Any, mapping: Kind) -> Work:
 def _attention(case: Case, dtype: Any, mapping: Kind) -> Work:
     module = Attention(Layer(case.sizes.num_heads, 4 * case.sizes.width, dtype=dtype))
     x, _, gradient = batches.sequences(np.random.default_rng(0), case.sizes, case.length)
-    shapes = jax.eval_shape(lambda key: module.init(key, x, None, True), jax.random.key(0))["params"]
+    shapes = jax.eval_shape(lambda key: module.init(key, x), jax.random.key(0))["params"]
 
     def loss(params: Any, x: Array, gradient: Array) -> Array:
-        return (module.apply({"params": params}, x, None, True) * gradient).sum()
+        return (module.apply({"params": params}, x) * gradient).sum()
 
     return _gradients(loss, ours.tree(ours.draw_like(shapes)), (x, gradient), case.sizes.batch)
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.errors import UserError
-from emi_jax.models.attention import Kernel
+from emi_jax.kernels.attention import Implementation
 
 
-def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device]) -> Kernel:
+def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device]) -> Implementation:
     """The attention kernel of `jax.nn.dot_product_attention`, which would not take cuDNN's of itself.
 
     Args:

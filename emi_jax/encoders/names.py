@@ -56,7 +56,7 @@ _SPEECH_MODULES = {
     "norm": "encoder.layer_norm",
 }
 _SPEECH_TENSORS = {
-    "hidden_step": "masked_spec_embed",
+    "masked_spec_embed": "masked_spec_embed",
     "positions/magnitude": "encoder.pos_conv_embed.conv.parametrizations.weight.original0",
     "positions/direction": "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
 }
@@ -164,7 +164,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-OPTIONAL = "hidden_step"
+OPTIONAL = "masked_spec_embed"
 """Only training with SpecAugment reads it; checkpoints made without it lack it."""
 
 LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}

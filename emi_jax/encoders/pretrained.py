@@ -23,7 +23,7 @@ from emi_jax.encoders.preprocessing import load_preprocessing
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe, match
 from emi_jax.errors import UserError
-from emi_jax.models.attention import Kernel
+from emi_jax.kernels.attention import Implementation
 from emi_jax.models.vit import height_width
 
 __all__ = ["load_encoder", "load_preprocessing", "save_encoder"]
@@ -40,7 +40,7 @@ def load_encoder(
     image_size: int | None = None,
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
-    attention_implementation: Kernel | None = None,
+    attention_implementation: Implementation | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Loads an encoder from config.json and safetensors; nothing else in the folder is opened.
 

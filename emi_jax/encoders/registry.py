@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.attention import Implementation
 from emi_jax.modalities import AUDIO, TEXT, VISION
-from emi_jax.models.attention import Kernel
 from emi_jax.models.speech import Speech
 from emi_jax.models.speech_config import HubertConfig, Wav2Vec2Config
 from emi_jax.models.text import Bert, BertConfig, CLIPText, CLIPTextConfig
@@ -35,7 +35,7 @@ def build_encoder(
     *,
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
-    attention_implementation: Kernel | None = None,
+    attention_implementation: Implementation | None = None,
 ) -> nn.Module:
     """Builds the encoder that a Hugging Face config describes.
 
@@ -44,7 +44,7 @@ def build_encoder(
         role: the modality that the encoder is for; needed with model_type "clip", which has a vision and a text part.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: the attention's kernel, as in `attend`.
+        attention_implementation: as in `dot_product_attention`.
 
     Returns:
         A module with `(inputs, mask, deterministic=True, output_hidden_states=False) -> (sequence, pooled[, states])`.

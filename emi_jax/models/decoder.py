@@ -1,16 +1,15 @@
 """From weighted features to one logit per label: a Transformer decoder with a query for each, or a pooled MLP."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.models.dense import Dense
-from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
+from emi_jax.models.transformer import MLP, Attention, Layer, gelu, key_mask
 
 _SMALL = nn.initializers.normal(0.02)
 
@@ -21,7 +20,7 @@ class Memory(nn.Module):
     The token gives a clip with no modality at all a defined answer, a learned prior. Positions are sinusoids (Vaswani
     et al. 2017, 3.5), which hold for any length, where a table would end at the longest clip trained on; their learned
     factor starts small, so that they mark the features and do not drown them. Modality and position are added after
-    the weighting: a step of weight 0 says where it stands and nothing else.
+    the weighting: of a step of weight 0 only the place remains.
     """
 
     @nn.compact
@@ -38,6 +37,33 @@ class Memory(nn.Module):
         return jnp.concatenate(parts, axis=1), jnp.concatenate(valid, axis=1)
 
 
+class DecoderLayer(nn.Module):
+    """Attention to a memory and an MLP, each pre-norm with a residual; self-attention before them as an option.
+
+    Attributes:
+        layer: sizes, dropout and dtype.
+        self_attention: whether the queries read each other first.
+    """
+
+    layer: Layer
+    self_attention: bool = True
+
+    @nn.compact
+    def __call__(
+        self, x: Array, memory: Array, mask: Array, log_weights: Array | None = None, deterministic: bool = True
+    ) -> Array:
+        """Maps x [B, K, d] to float32 [B, K, d]; the other arguments as in `Decoder`."""
+        dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
+        if self.self_attention:
+            y = self.layer.norm("self_norm")(x)
+            x = x + dropout(Attention(self.layer, name="self_attention")(y, None, deterministic))
+        y = self.layer.norm("cross_norm")(x)
+        bias = None if log_weights is None else log_weights[:, None, None, :]
+        cross_attention = Attention(self.layer, name="cross_attention")
+        x = x + dropout(cross_attention(y, key_mask(mask), deterministic, memory, bias))
+        return x + dropout(MLP(self.layer, name="mlp")(self.layer.norm("mlp_norm")(x), deterministic))
+
+
 class Decoder(nn.Module):
     """A pre-norm Transformer decoder: K learned queries read the memory.
 
@@ -48,7 +74,7 @@ class Decoder(nn.Module):
         num_layers: depth.
         num_heads: attention heads; must divide d.
         mlp_ratio: hidden width of the MLP over d.
-        dropout: rate on each residual branch.
+        dropout: dropout rate of each residual branch.
         dtype: dtype of the operands of matrix products.
     """
 
@@ -67,7 +93,7 @@ class Decoder(nn.Module):
 
         Args:
             memory: [B, S, d].
-            mask: bool [B, S], at least one True a clip.
+            mask: bool [B, S], at least one True in each row.
             log_weights: [B, S], added to the logits of the attention to the memory.
             deterministic: False needs the rng stream "dropout".
 
@@ -75,67 +101,25 @@ class Decoder(nn.Module):
             Logits, float32 [B, K].
         """
         B, _, d = memory.shape
+        layer = Layer(self.num_heads, self.mlp_ratio * d, dropout=self.dropout, dtype=self.dtype)
         x = jnp.broadcast_to(self.param("queries", _SMALL, (1, self.num_labels, d)), (B, self.num_labels, d))
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
         for index in range(self.num_layers):
-            name = f"layers_{index}"
-            y = LayerNorm(name=f"{name}_self_norm")(x)
-            x = x + drop(Attention(self.num_heads, self.dtype, name=f"{name}_self_attention")(y, y))
-            y = LayerNorm(name=f"{name}_cross_norm")(x)
-            cross = Attention(self.num_heads, self.dtype, name=f"{name}_cross_attention")
-            x = x + drop(cross(y, memory, mask, log_weights))
-            y = LayerNorm(name=f"{name}_mlp_norm")(x)
-            y = Dense(self.mlp_ratio * d, dtype=self.dtype, name=f"{name}_mlp_hidden")(y)
-            y = Dense(d, dtype=self.dtype, name=f"{name}_mlp_output")(gelu(y))
-            x = x + drop(y)
+            x = DecoderLayer(layer, name=f"layers_{index}")(x, memory, mask, log_weights, deterministic)
         x = LayerNorm(name="norm")(x)
         kernel = self.param("kernel", nn.initializers.normal(d**-0.5), (self.num_labels, d))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.num_labels,))
         return (x * kernel[None]).sum(-1) + bias[None]
 
 
-class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017, Eq. 1) of queries to a memory of another length.
-
-    Attributes:
-        num_heads: must divide d.
-        dtype: dtype of the operands of matrix products.
-    """
-
-    num_heads: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array, memory: Array, mask: Array | None = None, bias: Array | None = None) -> Array:
-        """Reads memory [B, S, d], with mask bool [B, S] and bias [B, S] on the logits, from x [B, K, d]: [B, K, d]."""
-        d = x.shape[-1]
-        if d % self.num_heads:
-            raise ValueError(f"num_heads = {self.num_heads} does not divide the width {d}: choose one of its divisors")
-        query, key, value = (
-            Dense(d, dtype=self.dtype, name=name)(y)
-            .reshape(*y.shape[:2], self.num_heads, d // self.num_heads)
-            .astype(self.dtype)
-            for name, y in (("query", x), ("key", memory), ("value", memory))
-        )
-        read = jax.nn.dot_product_attention(
-            query,
-            key,
-            value,
-            bias=None if bias is None else bias[:, None, None, :],
-            mask=None if mask is None else mask[:, None, None, :],
-        )
-        return Dense(d, dtype=self.dtype, name="output")(read.reshape(x.shape))
-
-
 class Pooled(nn.Module):
-    """What stands in for the decoder when it is switched off: masked means, side by side, and an MLP.
+    """Replaces the decoder where it is switched off: the masked means of all modalities, concatenated, and an MLP.
 
-    A clip with no modality at all gets the answer of the first layer's bias, as the decoder's learned token gives one.
+    For a clip with no modality at all the biases decide, as the decoder's learned token does there.
 
     Attributes:
         num_labels: K.
         width: hidden width.
-        dropout: rate after the activation.
+        dropout: dropout rate after the activation.
         dtype: dtype of the operands of matrix products.
     """
 

@@ -11,9 +11,9 @@ from jax.typing import DTypeLike
 
 from emi_jax.modalities import MODALITIES
 from emi_jax.models.dense import Dense
-from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
+from emi_jax.models.transformer import gelu
 
 _VARIANCE_EPSILON = 1e-6
 # The logarithm of no weight: exp of it is 0, and unlike an infinity it has gradients.

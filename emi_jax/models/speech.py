@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from emi_jax.models.attention import Kernel
+from emi_jax.kernels.attention import Implementation
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
@@ -115,13 +115,13 @@ class Speech(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: the attention's kernel, as in `attend`.
+        attention_implementation: as in `dot_product_attention`.
     """
 
     config: Wav2Vec2Config
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -137,7 +137,7 @@ class Speech(nn.Module):
             waveform: float `[B, S]` at 16 kHz, normalised if the model wants it so.
             mask: bool `[B, S]`, True = a sample, False = padding; None = all are samples.
             deterministic: False needs the rng stream "dropout" and adds dropout, layerdrop and SpecAugment.
-            output_hidden_states: whether to add the states.
+            output_hidden_states: whether to return the hidden states as well.
 
         Returns:
             The steps, float32 `[B, T, D]`, those of `audio_step_mask` valid; their masked mean `[B, D]`; if asked, the
@@ -162,11 +162,11 @@ class Speech(nn.Module):
         transformer = Transformer(
             self._layer(), config.num_hidden_layers, config.layerdrop, self.remat, name="transformer"
         )
-        x, states = transformer(x, key_mask(step_mask), deterministic)
+        x, hidden_states = transformer(x, key_mask(step_mask), deterministic)
         if config.do_stable_layer_norm:
             x = norm(x)
         pooled = masked_mean(x, step_mask)
-        return (x, pooled, states) if output_hidden_states else (x, pooled)
+        return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
 
     def _layer(self) -> Layer:
         return Layer(
@@ -178,7 +178,7 @@ class Speech(nn.Module):
             dropout=self.config.hidden_dropout,
             attention_dropout=self.config.attention_dropout,
             activation_dropout=self.config.activation_dropout,
-            init_std=self.config.initializer_range,
+            kernel_init=nn.initializers.normal(self.config.initializer_range),
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
@@ -188,7 +188,7 @@ class Speech(nn.Module):
         config = self.config
         if not (config.mask_time_prob > 0 or config.mask_feature_prob > 0):
             return x
-        hidden = self.param("hidden_step", nn.initializers.uniform(1.0), (x.shape[-1],))
+        masked_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (x.shape[-1],))
         if deterministic or not config.apply_spec_augment:
             return x
         if config.mask_time_prob > 0:
@@ -199,7 +199,7 @@ class Speech(nn.Module):
                 config.mask_time_length,
                 config.mask_time_min_masks,
             )
-            x = jnp.where(spans[:, :, None], hidden[None, None], x)
+            x = jnp.where(spans[:, :, None], masked_embed[None, None], x)
         if config.mask_feature_prob > 0:
             spans = span_mask(
                 self.make_rng("dropout"),

@@ -6,8 +6,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.models.dense import dot
-from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import LayerNorm
+from emi_jax.models.transformer import gelu
 
 
 class TCN(nn.Module):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from emi_jax.models.attention import Kernel
+from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
@@ -22,7 +22,7 @@ LEGACY_CLIP_EOS = 2
 class BertConfig:
     """The fields of a Hugging Face `bert` config that the encoder reads, with their defaults there.
 
-    `add_pooling_layer` is ours: Hugging Face tells it by the class. Without the pooler the pooled output is the class
+    `add_pooling_layer` is ours: Hugging Face has a class for each. Without the pooler the pooled output is the class
     token.
     """
 
@@ -108,19 +108,19 @@ class Bert(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: the attention's kernel, as in `attend`.
+        attention_implementation: as in `dot_product_attention`.
     """
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
         self,
         tokens: jax.Array,
-        mask: jax.Array | None = None,
+        attention_mask: jax.Array | None = None,
         deterministic: bool = True,
         output_hidden_states: bool = False,
     ) -> tuple[Any, ...]:
@@ -128,13 +128,13 @@ class Bert(nn.Module):
 
         Args:
             tokens: int `[B, L]`.
-            mask: bool `[B, L]`, True = a token, False = padding; None = all are tokens.
+            attention_mask: bool `[B, L]`, True = a token, False = padding; None = all are tokens.
             deterministic: False needs the rng stream "dropout".
-            output_hidden_states: whether to add the states.
+            output_hidden_states: whether to return the hidden states as well.
 
         Returns:
             The tokens, float32 `[B, L, D]`; the pooled text `[B, D]`: the pooler's output, or the first token's where
-            there is no pooler; if asked, the states after the embedding and after each layer.
+            there is no pooler; if requested, the hidden states after the embedding and after each layer.
         """
         config = self.config
         layer = Layer(
@@ -145,7 +145,7 @@ class Bert(nn.Module):
             norm_epsilon=config.layer_norm_eps,
             dropout=config.hidden_dropout_prob,
             attention_dropout=config.attention_probs_dropout_prob,
-            init_std=config.initializer_range,
+            kernel_init=nn.initializers.normal(config.initializer_range),
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
@@ -153,11 +153,11 @@ class Bert(nn.Module):
         x = LayerNorm(config.layer_norm_eps, name="first_norm")(x)
         x = nn.Dropout(config.hidden_dropout_prob)(x, deterministic=deterministic)
         transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
-        x, states = transformer(x, key_mask(mask), deterministic)
+        x, hidden_states = transformer(x, key_mask(attention_mask), deterministic)
         pooled = x[:, 0]
         if config.add_pooling_layer:
             pooled = jnp.tanh(layer.dense(config.hidden_size, "pooler")(pooled))
-        return (x, pooled, states) if output_hidden_states else (x, pooled)
+        return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
 
 
 class CLIPText(nn.Module):
@@ -166,13 +166,13 @@ class CLIPText(nn.Module):
     config: CLIPTextConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
         self,
         tokens: jax.Array,
-        mask: jax.Array | None = None,
+        attention_mask: jax.Array | None = None,
         deterministic: bool = True,
         output_hidden_states: bool = False,
     ) -> tuple[Any, ...]:
@@ -187,18 +187,18 @@ class CLIPText(nn.Module):
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
             attention_dropout=config.attention_dropout,
-            init_std=config.initializer_range,
+            kernel_init=nn.initializers.normal(config.initializer_range),
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
         x = TokenEmbedding(config, name="embedding")(tokens)
         causal = jnp.tril(jnp.ones((1, 1, tokens.shape[1], tokens.shape[1]), bool))
-        allowed = causal if mask is None else causal & mask[:, None, None, :]
+        allowed = causal if attention_mask is None else causal & key_mask(attention_mask)
         transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
-        x, states = transformer(x, allowed, deterministic)
+        x, hidden_states = transformer(x, allowed, deterministic)
         x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
         pooled = jnp.take_along_axis(x, end_position(tokens, config.eos_token_id)[:, None, None], axis=1)[:, 0]
-        return (x, pooled, states) if output_hidden_states else (x, pooled)
+        return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
 
 
 def end_position(tokens: jax.Array, eos_token_id: int) -> jax.Array:

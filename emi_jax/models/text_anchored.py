@@ -1,4 +1,4 @@
-"""The head of the 2026 winner, TAEMI (arXiv 2603.14976): the words ask, the face and the voice answer."""
+"""The head of the 2026 winner, TAEMI (arXiv 2603.14976): the tokens attend to the face and to the voice."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
-from emi_jax.models.decoder import Attention, sinusoids
+from emi_jax.models.decoder import DecoderLayer, sinusoids
 from emi_jax.models.dense import Dense
-from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.quality import unweighted, valid_steps
+from emi_jax.models.transformer import Layer, gelu
 
 _SMALL = nn.initializers.normal(0.02)
 
@@ -23,17 +23,17 @@ _SMALL = nn.initializers.normal(0.02)
 class TextAnchored(nn.Module):
     """Two cross-attentions, from the tokens to the frames and to the voice, then an MLP on all three pooled.
 
-    A modality that is absent, of a clip or of the whole run, is one learned token in its place. Written from the
-    paper's description; what it leaves open (norms, positions, widths) follows our decoder.
+    One learned token stands for a modality that is absent from a clip or not used in the run. Written from the paper's
+    description; what it leaves open (norms, positions, widths) follows our decoder.
 
     Attributes:
         num_labels: K.
         width: d, of everything after the projections.
-        modalities: those that are read.
+        modalities: those in use.
         num_layers: cross-attention blocks of each of the two streams.
         num_heads: attention heads; must divide `width`.
         mlp_ratio: hidden width of the MLPs over `width`.
-        dropout: rate on each residual branch.
+        dropout: dropout rate of each residual branch.
         dtype: dtype of the operands of matrix products.
     """
 
@@ -63,31 +63,23 @@ class TextAnchored(nn.Module):
                 mask[name] = jnp.ones((present.shape[0], 1), bool)
         pooled = [masked_mean(x[TEXT], mask[TEXT])]
         for name in (VISION, AUDIO):
-            answer = self._ask(name, x[TEXT], x[name], mask[name], deterministic)
-            pooled.append(masked_mean(LayerNorm(name=f"{name}_norm")(answer), mask[TEXT]))
+            tokens = x[TEXT]
+            for index in range(self.num_layers):
+                block = DecoderLayer(self._layer(), self_attention=False, name=f"{name}_layers_{index}")
+                tokens = block(tokens, x[name], mask[name], None, deterministic)
+            pooled.append(masked_mean(LayerNorm(name=f"{name}_norm")(tokens), mask[TEXT]))
         hidden = Dense(self.width, dtype=self.dtype, name="hidden")(jnp.concatenate(pooled, axis=-1))
         hidden = nn.Dropout(self.dropout, deterministic=deterministic)(gelu(hidden))
         logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
         return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
 
     def _embed(self, name: str, x: Array, mask: Array, missing: Array) -> tuple[Array, Array]:
-        """Steps [B, t, d] with their positions, and their mask; of an absent modality the learned token, once."""
-        here = mask.any(1)
+        """Projected steps [B, t, d] with positions, and their mask; for an absent modality the learned token, once."""
+        present = mask.any(1)
         x = Dense(self.width, dtype=self.dtype, name=f"{name}_projection")(jnp.where(mask[..., None], x, 0))
         x = LayerNorm(name=f"{name}_input_norm")(x) + 0.1 * sinusoids(x.shape[1], self.width)[None]
         first = jnp.arange(x.shape[1]) == 0
-        return jnp.where(here[:, None, None], x, missing), jnp.where(here[:, None], mask, first[None, :])
+        return jnp.where(present[:, None, None], x, missing), jnp.where(present[:, None], mask, first[None, :])
 
-    def _ask(self, name: str, text: Array, memory: Array, mask: Array, deterministic: bool) -> Array:
-        """Tokens [B, L, d] that have read another modality's steps."""
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        x = text
-        for index in range(self.num_layers):
-            prefix = f"{name}_layers_{index}"
-            y = LayerNorm(name=f"{prefix}_cross_norm")(x)
-            x = x + drop(Attention(self.num_heads, self.dtype, name=f"{prefix}_cross_attention")(y, memory, mask))
-            y = LayerNorm(name=f"{prefix}_mlp_norm")(x)
-            y = Dense(self.mlp_ratio * self.width, dtype=self.dtype, name=f"{prefix}_mlp_hidden")(y)
-            y = Dense(self.width, dtype=self.dtype, name=f"{prefix}_mlp_output")(gelu(y))
-            x = x + drop(y)
-        return x
+    def _layer(self) -> Layer:
+        return Layer(self.num_heads, self.mlp_ratio * self.width, dropout=self.dropout, dtype=self.dtype)

@@ -10,15 +10,19 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from emi_jax.models.attention import Kernel, attend
+from emi_jax.kernels.attention import Implementation, dot_product_attention
 from emi_jax.models.dense import Dense
-from emi_jax.models.gelu import gelu
 from emi_jax.models.norm import LayerNorm
+
+gelu = functools.partial(jax.nn.gelu, approximate=False)
+"""The exact GELU (Hendrycks and Gimpel 2016), by the error function; JAX's default is the tanh approximation."""
+
+_LECUN_NORMAL = nn.initializers.lecun_normal()
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
-    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
-    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_new": jax.nn.gelu,
+    "gelu_pytorch_tanh": jax.nn.gelu,
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -27,7 +31,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What one transformer layer is made of.
+    """What the layers of a transformer are made of.
 
     Attributes:
         num_heads: attention heads; must divide the width D.
@@ -35,46 +39,59 @@ class Layer:
         activation: a key of `ACTIVATIONS`.
         norm_first: True = x + f(norm(x)) (pre-norm), False = norm(x + f(x)) (post-norm).
         norm_epsilon: added to the variance in every layer norm.
-        dropout: rate after the attention and after the MLP.
-        attention_dropout: rate on the attention weights.
-        activation_dropout: rate after the activation of the MLP.
+        dropout: dropout rate after the attention and after the MLP.
+        attention_dropout: dropout rate of the attention weights.
+        activation_dropout: dropout rate after the activation of the MLP.
         qkv_bias: whether query, key and value have a bias.
-        init_std: standard deviation of the initial kernels.
+        kernel_init: initializer of all kernels.
         dtype: dtype of the operands of matrix products.
-        attention_implementation: the kernel, as in `attend`.
+        attention_implementation: as in `dot_product_attention`.
     """
 
     num_heads: int
     mlp_width: int
     activation: str = "gelu"
     norm_first: bool = True
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float = 1e-6
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     qkv_bias: bool = True
-    init_std: float = 0.02
+    kernel_init: nn.initializers.Initializer = _LECUN_NORMAL
     dtype: DTypeLike = jnp.float32
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     def dense(self, features: int, name: str, use_bias: bool = True) -> Dense:
         """A linear layer with this transformer's dtype and initialisation."""
-        return Dense(features, use_bias, self.dtype, nn.initializers.normal(self.init_std), name=name)
+        return Dense(features, use_bias, self.dtype, self.kernel_init, name=name)
+
+    def norm(self, name: str) -> nn.LayerNorm:
+        """A layer norm with this transformer's epsilon."""
+        return LayerNorm(self.norm_epsilon, name=name)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, Eq. 1)."""
+    """Multi-head attention (Vaswani et al. 2017, Eq. 1) of a sequence to itself or to a memory of another length."""
 
     layer: Layer
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, deterministic: bool) -> jax.Array:
-        """Mixes the steps of x.
+    def __call__(
+        self,
+        x: jax.Array,
+        attention_mask: jax.Array | None = None,
+        deterministic: bool = True,
+        memory: jax.Array | None = None,
+        bias: jax.Array | None = None,
+    ) -> jax.Array:
+        """Reads the memory from each step of x.
 
         Args:
             x: float `[B, T, D]`.
-            mask: as in `attend`.
-            deterministic: True switches the dropout of attention weights off.
+            attention_mask: bool, broadcast to `[B, heads, T, S]` (query, key), True = visible; None = all are.
+            deterministic: True switches the dropout of attention weights off; False needs the rng stream "dropout".
+            memory: float `[B, S, D]`; None = x.
+            bias: float, broadcast to `[B, heads, T, S]`, added to the attention logits.
 
         Returns:
             float32 `[B, T, D]`.
@@ -82,15 +99,18 @@ class Attention(nn.Module):
         B, T, D = x.shape
         heads = self.layer.num_heads
         if D % heads:
-            raise ValueError(f"num_attention_heads = {heads} does not divide hidden_size = {D}")
+            raise ValueError(f"num_heads = {heads} does not divide the width {D}: choose one of its divisors")
+        memory = x if memory is None else memory
         query, key, value = (
-            self.layer.dense(D, name, self.layer.qkv_bias)(x).reshape(B, T, heads, D // heads).astype(self.layer.dtype)
-            for name in ("query", "key", "value")
+            self.layer.dense(D, name, self.layer.qkv_bias)(y).astype(self.layer.dtype).reshape(B, -1, heads, D // heads)
+            for name, y in (("query", x), ("key", memory), ("value", memory))
         )
         rate, keep = self.layer.attention_dropout, None
         if rate > 0 and not deterministic:
-            keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, (B, heads, T, T))
-        mixed = attend(query, key, value, mask, self.layer.attention_implementation, keep, rate)
+            keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, (B, heads, T, memory.shape[1]))
+        mixed = dot_product_attention(
+            query, key, value, attention_mask, bias, self.layer.attention_implementation, keep, rate
+        )
         return self.layer.dense(D, "output")(mixed.reshape(B, T, D))
 
 
@@ -113,16 +133,15 @@ class TransformerLayer(nn.Module):
     layer: Layer
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, deterministic: bool) -> jax.Array:
-        """Maps x `[B, T, D]` to float32 `[B, T, D]`; mask as in `Attention`."""
+    def __call__(self, x: jax.Array, attention_mask: jax.Array | None, deterministic: bool) -> jax.Array:
+        """Maps x `[B, T, D]` to float32 `[B, T, D]`; the mask as in `Attention`."""
         attention, mlp = Attention(self.layer, name="attention"), MLP(self.layer, name="mlp")
-        attention_norm = LayerNorm(self.layer.norm_epsilon, name="attention_norm")
-        mlp_norm = LayerNorm(self.layer.norm_epsilon, name="mlp_norm")
+        attention_norm, mlp_norm = self.layer.norm("attention_norm"), self.layer.norm("mlp_norm")
         dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
         if self.layer.norm_first:
-            x = x + dropout(attention(attention_norm(x), mask, deterministic))
+            x = x + dropout(attention(attention_norm(x), attention_mask, deterministic))
             return x + dropout(mlp(mlp_norm(x), deterministic))
-        x = attention_norm(x + dropout(attention(x, mask, deterministic)))
+        x = attention_norm(x + dropout(attention(x, attention_mask, deterministic)))
         return mlp_norm(x + dropout(mlp(x, deterministic)))
 
 
@@ -132,7 +151,7 @@ class Transformer(nn.Module):
     Attributes:
         layer: what each layer is made of.
         num_layers: how many.
-        layerdrop: chance that a layer is skipped in training (Fan et al. 2020), one draw for the whole batch.
+        layerdrop: probability that a layer is skipped in training (Fan et al. 2020), one draw for the whole batch.
         remat: recompute each layer's activations in the backward pass instead of storing them.
     """
 
@@ -143,29 +162,29 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array | None = None, deterministic: bool = True
+        self, x: jax.Array, attention_mask: jax.Array | None = None, deterministic: bool = True
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Runs the stack.
 
         Args:
             x: float `[B, T, D]`.
-            mask: as in `Attention`.
+            attention_mask: as in `Attention`.
             deterministic: False needs the rng stream "dropout".
 
         Returns:
-            The last state, float32 `[B, T, D]`, and all states: the input and each layer's result.
+            The last hidden state, float32 `[B, T, D]`, and all hidden states: the input and each layer's output.
         """
         make_layer: Any = nn.remat(TransformerLayer, static_argnums=(3,)) if self.remat else TransformerLayer
-        states = [x]
+        hidden_states = [x]
         for index in range(self.num_layers):
-            y = make_layer(self.layer, name=f"layers_{index}")(x, mask, deterministic)
+            y = make_layer(self.layer, name=f"layers_{index}")(x, attention_mask, deterministic)
             if self.layerdrop > 0 and not deterministic:
                 y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), self.layerdrop), x, y)
             x = y
-            states.append(x)
-        return x, tuple(states)
+            hidden_states.append(x)
+        return x, tuple(hidden_states)
 
 
 def key_mask(mask: jax.Array | None) -> jax.Array | None:
-    """The attention mask `[B, 1, 1, T]` that lets every query see the valid keys of mask, bool `[B, T]`."""
+    """The attention mask `[B, 1, 1, T]` under which every query sees the valid keys of mask, bool `[B, T]`."""
     return None if mask is None else mask[:, None, None, :]

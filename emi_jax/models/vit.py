@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from emi_jax.models.attention import Kernel
+from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
@@ -27,7 +27,7 @@ def height_width(size: Size) -> tuple[int, int]:
 class ViTConfig:
     """The fields of a Hugging Face `vit` config that the encoder reads, with their defaults there.
 
-    `add_pooling_layer` is ours: Hugging Face tells it by the class. Without the pooler the pooled output is the class
+    `add_pooling_layer` is ours: Hugging Face has a class for each. Without the pooler the pooled output is the class
     token.
     """
 
@@ -119,13 +119,13 @@ class ViT(nn.Module):
         config: sizes.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: the attention's kernel, as in `attend`.
+        attention_implementation: as in `dot_product_attention`.
     """
 
     config: ViTConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -137,11 +137,12 @@ class ViT(nn.Module):
             pixels: float `[B, H, W, 3]`, RGB, already normalised.
             mask: None; images have no padding.
             deterministic: False needs the rng stream "dropout".
-            output_hidden_states: whether to add the states.
+            output_hidden_states: whether to return the hidden states as well.
 
         Returns:
             The patches, float32 `[B, patches, D]`; the pooled image `[B, D]`: the pooler's output, or the class token
-            where there is no pooler; if asked, the states after the embedding and after each layer, class token first.
+            where there is no pooler; if requested, the hidden states after the embedding and after each layer, class
+            token first.
         """
         config = self.config
         layer = Layer(
@@ -152,20 +153,20 @@ class ViT(nn.Module):
             dropout=config.hidden_dropout_prob,
             attention_dropout=config.attention_probs_dropout_prob,
             qkv_bias=config.qkv_bias,
-            init_std=config.initializer_range,
+            kernel_init=nn.initializers.normal(config.initializer_range),
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(config, dtype=self.dtype, name="embedding")(pixels)
         x = nn.Dropout(config.hidden_dropout_prob)(x, deterministic=deterministic)
         transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
-        x, states = transformer(x, deterministic=deterministic)
+        x, hidden_states = transformer(x, deterministic=deterministic)
         x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
         pooled = x[:, 0]
         if config.add_pooling_layer:
             width = config.pooler_output_size or config.hidden_size
             pooled = ACTIVATIONS[config.pooler_act](layer.dense(width, "pooler")(pooled))
-        return (x[:, 1:], pooled, states) if output_hidden_states else (x[:, 1:], pooled)
+        return (x[:, 1:], pooled, hidden_states) if output_hidden_states else (x[:, 1:], pooled)
 
 
 class CLIPVision(nn.Module):
@@ -174,7 +175,7 @@ class CLIPVision(nn.Module):
     config: CLIPVisionConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
-    attention_implementation: Kernel | None = None
+    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -191,13 +192,13 @@ class CLIPVision(nn.Module):
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
             attention_dropout=config.attention_dropout,
-            init_std=config.initializer_range,
+            kernel_init=nn.initializers.normal(config.initializer_range),
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(config, use_bias=False, dtype=self.dtype, name="embedding")(pixels)
         x = LayerNorm(config.layer_norm_eps, name="first_norm")(x)
         transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
-        x, states = transformer(x, deterministic=deterministic)
+        x, hidden_states = transformer(x, deterministic=deterministic)
         pooled = LayerNorm(config.layer_norm_eps, name="final_norm")(x[:, 0])
-        return (x[:, 1:], pooled, states) if output_hidden_states else (x[:, 1:], pooled)
+        return (x[:, 1:], pooled, hidden_states) if output_hidden_states else (x[:, 1:], pooled)

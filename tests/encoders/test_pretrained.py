@@ -236,15 +236,15 @@ def test_an_unsupported_config_is_named(folder):
         load_encoder(folder("bert"), "vision")
 
 
-def test_the_hidden_step_may_be_missing(folder, caplog):
+def test_masked_spec_embed_may_be_missing(folder, caplog):
     caplog.set_level(logging.INFO)
 
     def change(tensors):
         del tensors["masked_spec_embed"]
 
     encoder, params = load_encoder(folder("wav2vec2", change))
-    assert np.isfinite(params["hidden_step"]).all()
-    assert params["hidden_step"].shape == (encoder.config.hidden_size,)
+    assert np.isfinite(params["masked_spec_embed"]).all()
+    assert params["masked_spec_embed"].shape == (encoder.config.hidden_size,)
     assert "has no masked_spec_embed" in caplog.text
 
 

@@ -52,16 +52,17 @@ def torch_decoder(params, memory, bias):
 
     x = p["queries"].expand(B, K, D)
     for n in range(2):
-        y = norm(p[f"layers_{n}_self_norm"], x)
-        x = x + attention(p[f"layers_{n}_self_attention"], y, y)
-        x = x + attention(p[f"layers_{n}_cross_attention"], norm(p[f"layers_{n}_cross_norm"], x), memory, bias)
-        y = dense(p[f"layers_{n}_mlp_hidden"], norm(p[f"layers_{n}_mlp_norm"], x))
-        x = x + dense(p[f"layers_{n}_mlp_output"], F.gelu(y))
+        layer = p[f"layers_{n}"]
+        y = norm(layer["self_norm"], x)
+        x = x + attention(layer["self_attention"], y, y)
+        x = x + attention(layer["cross_attention"], norm(layer["cross_norm"], x), memory, bias)
+        y = dense(layer["mlp"]["hidden"], norm(layer["mlp_norm"], x))
+        x = x + dense(layer["mlp"]["output"], F.gelu(y))
     return (norm(p["norm"], x) * p["kernel"]).sum(-1) + p["bias"]
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_logits_and_gradients_are_torchs(memory, biased):
+def test_logits_and_gradients_equal_torchs(memory, biased):
     module = Decoder(K, num_heads=HEADS)
     log_weights = np.random.default_rng(2).normal(size=(B, S)).astype(np.float32) if biased else None
     variables = random_variables(module, memory, MASK, log_weights)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emi_jax.models.norm import LayerNorm, layer_norm
+from emi_jax.models.norm import LayerNorm
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (2, 3, 16), (2, 3, 4, 16)])
@@ -20,7 +20,12 @@ def test_agrees_with_pytorch_forward_and_backward(shape, mean):
     expected = torch.nn.functional.layer_norm(theirs[0], (16,), theirs[1], theirs[2], eps=1e-5)
     expected.backward(torch.tensor(into, dtype=torch.float64))
 
-    y, pull = jax.vjp(lambda *values: layer_norm(*values, 1e-5), x, scale, bias)
+    module = LayerNorm(1e-5)
+
+    def norm(x, scale, bias):
+        return module.apply({"params": {"scale": scale, "bias": bias}}, x)
+
+    y, pull = jax.vjp(norm, x, scale, bias)
 
     tolerance = 1e-5 if mean == 0 else 1e-3  # of 1000, float32 keeps steps of 6e-5
     np.testing.assert_allclose(y, expected.detach(), rtol=0, atol=tolerance)
@@ -36,6 +41,7 @@ def test_starts_as_plain_normalisation():
 
 
 def test_is_finite_where_nothing_varies():
-    y, pull = jax.vjp(lambda x: layer_norm(x, jnp.ones(8), jnp.zeros(8), 1e-12), jnp.full((2, 8), 3.0))
+    params = {"scale": jnp.ones(8), "bias": jnp.zeros(8)}
+    y, pull = jax.vjp(lambda x: LayerNorm(1e-12).apply({"params": params}, x), jnp.full((2, 8), 3.0))
     assert not y.any()
     assert np.isfinite(pull(jnp.ones((2, 8)))[0]).all()

@@ -161,7 +161,7 @@ def test_training_hides_steps_and_evaluation_does_not():
     def sequence(extra, deterministic):
         encoder = build_encoder({**config, **still, **extra})
         params = random_params(encoder, waveform)
-        assert "hidden_step" in params
+        assert "masked_spec_embed" in params
         return run(encoder, params, waveform, deterministic=deterministic, rngs=DROPOUT)[0]
 
     reference = sequence({}, True)

@@ -125,5 +125,5 @@ def test_what_cannot_be_honoured_is_refused(config, role, message):
 
 
 def test_heads_must_divide_the_width(pixels):
-    with pytest.raises(ValueError, match="num_attention_heads = 3 does not divide hidden_size = 16"):
+    with pytest.raises(ValueError, match="num_heads = 3 does not divide the width 16"):
         random_params(build_encoder({**VIT, "num_attention_heads": 3}), pixels)

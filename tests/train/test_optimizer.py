@@ -53,7 +53,7 @@ def test_warm_up_and_cosine_follow_the_formula():
         done = (step - 10) / 90
         expected = 1e-3 * step / 10 if step < 10 else 1e-5 + (1e-3 - 1e-5) * (1 + np.cos(np.pi * done)) / 2
         np.testing.assert_allclose(rate(step), expected, rtol=1e-5)
-    with pytest.raises(UserError, match="100 warm-up steps leave nothing"):
+    with pytest.raises(UserError, match="100 warm-up steps leave none of the run's 100 steps"):
         schedule(1e-3, 1e-5, 100, 100)
 
 

@@ -52,25 +52,45 @@ class Attention(nn.Module):
         return self.output(read.transpose(1, 2).flatten(2))
 
 
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.hidden, self.output = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., d] to [..., d]."""
+        return self.output(F.gelu(self.hidden(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention and MLP, each pre-norm with a residual."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.self_norm, self.cross_norm, self.mlp_norm = (nn.LayerNorm(width, EPSILON) for _ in range(3))
+        self.self_attention, self.cross_attention = (Attention(width, num_heads) for _ in range(2))
+        self.mlp = MLP(width, 4 * width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Maps x [B, K, d] with memory [B, S, d] and mask bool [B, S] to [B, K, d]."""
+        y = self.self_norm(x)
+        x = x + self.dropout(self.self_attention(y, y))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), memory, mask))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
 class Decoder(nn.Module):
-    """Self-attention, cross-attention and MLP, each pre-norm with a residual; then a classifier for each query."""
+    """Learned queries through layers that read the memory; then a classifier for each query."""
 
     def __init__(self, num_labels: int, width: int, num_layers: int, num_heads: int, dropout: float = 0.0):
         super().__init__()
-        self.num_layers, self.dropout = num_layers, dropout
+        self.num_layers = num_layers
         self.queries = nn.Parameter(0.02 * torch.randn(1, num_labels, width))
         for index in range(num_layers):
-            parts = {
-                "self_norm": nn.LayerNorm(width, EPSILON),
-                "self_attention": Attention(width, num_heads),
-                "cross_norm": nn.LayerNorm(width, EPSILON),
-                "cross_attention": Attention(width, num_heads),
-                "mlp_norm": nn.LayerNorm(width, EPSILON),
-                "mlp_hidden": nn.Linear(width, 4 * width),
-                "mlp_output": nn.Linear(4 * width, width),
-            }
-            for name, part in parts.items():
-                self.add_module(f"layers_{index}_{name}", part)
+            self.add_module(f"layers_{index}", DecoderLayer(width, num_heads, dropout))
         self.norm = nn.LayerNorm(width, EPSILON)
         self.kernel = nn.Parameter(torch.randn(num_labels, width) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(num_labels))
@@ -79,18 +99,8 @@ class Decoder(nn.Module):
         """Decodes memory [B, S, d] with mask bool [B, S] to logits [B, K]."""
         x = self.queries.expand(memory.shape[0], -1, -1)
         for index in range(self.num_layers):
-            layer = {name: self.get_submodule(f"layers_{index}_{name}") for name in PARTS}
-            y = layer["self_norm"](x)
-            x = x + self._drop(layer["self_attention"](y, y))
-            x = x + self._drop(layer["cross_attention"](layer["cross_norm"](x), memory, mask))
-            x = x + self._drop(layer["mlp_output"](F.gelu(layer["mlp_hidden"](layer["mlp_norm"](x)))))
+            x = self.get_submodule(f"layers_{index}")(x, memory, mask)
         return (self.norm(x) * self.kernel).sum(-1) + self.bias
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
-
-
-PARTS = ("self_norm", "self_attention", "cross_norm", "cross_attention", "mlp_norm", "mlp_hidden", "mlp_output")
 
 
 def sinusoids(length: int, width: int) -> Tensor:
