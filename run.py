@@ -161,7 +161,9 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
             f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
             "trained; leave it out, or train another run with it"
         )
-    sources = find_clips(path)
+    sources, notes = find_clips(path)
+    for note in notes:
+        log.info("note: %s", note)
     began = time.perf_counter()
     workdir = Path(WORKDIR.value or config.workdir)
     predictor = Predictor.load(workdir)

@@ -4,16 +4,17 @@ import argparse
 import sys
 
 from data_prep.build.prepare import prepare_here
-from data_prep.command import clip_options, parser, request_of, tell
+from data_prep.command import clip_options, parse, request_of, run_command
+from emi_jax.report.terminal import printable
 
 FAULTS = 1
-"""Exit code: a checked dataset has faults."""
+"""Exit code: --check found faults. Nothing else has it."""
 
 
 def main() -> int:
-    """Runs the command line and gives the exit code."""
-    arguments = parser().parse_args()
-    return tell(lambda: _check(arguments) if arguments.check else _prepare(arguments))
+    """Runs the command line and returns the exit code."""
+    arguments = parse()
+    return run_command(lambda: _check(arguments) if arguments.check else _prepare(arguments))
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from data_prep.build.check import check_dataset  # TFDS is not needed for --help
 
     faults = check_dataset(arguments.check, request_of(arguments) if arguments.source else None)
-    print("\n".join(faults) or f"{arguments.check}: no faults found")
+    print("\n".join(map(printable, faults)) or f"{arguments.check}: no faults found")
     return FAULTS if faults else 0
 
 

@@ -1,11 +1,11 @@
-"""Past one machine: the same preparation with an Apache Beam pipeline in the place of this machine's processes.
+"""Preparation on several machines: an Apache Beam pipeline in the place of this machine's processes.
 
     python -m data_prep.beam --corpus=vidmimic2 --source=DIR --out=DIR [options] -- --runner=FlinkRunner ...
 
-What follows `--` is Beam's own. Every worker must see the source and the data folder under the same paths. Each clip
-goes through the per-clip function of `python -m data_prep` into the data folder's staging; what becomes of it, a
-summary or an error, comes back as lines of text, and the dataset is written as ever. Content, report and resumption
-are therefore the same, in whatever order the clips come.
+The options after `--` are Beam's. Every worker must see the source and the data folder under the same paths. Each clip
+goes through the per-clip function of `python -m data_prep` into the data folder's staging; its summary or error comes
+back as a line of text, and the dataset is then written by this process. Content, report and resumption are therefore
+the same, in whatever order the clips come.
 """
 
 import functools
@@ -15,19 +15,24 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+try:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"error: {error}; python -m data_prep.beam runs in an environment made of requirements-beam.txt")
 
 from data_prep.build.prepare import Outcomes, Work, build
 from data_prep.build.report import Report
 from data_prep.build.staging import Staged
 from data_prep.clips.clip import ClipSource
-from data_prep.command import clip_options, parser, request_of, tell
+from data_prep.command import clip_options, parse, request_of, run_command
 from data_prep.errors import ClipError
 from data_prep.workers import map_clips
 
 BATCH = 64
-"""Clips that a Beam worker hands to one process of its own: a clip that kills it or hangs costs no more than these."""
+"""Clips that a Beam worker passes to one subprocess: a clip that kills or hangs it costs at most these."""
 
 
 def run_pipeline(
@@ -39,7 +44,7 @@ def run_pipeline(
         work: the per-clip function.
         clips: the clips.
         folder: for the lines of text; seen by all workers, and deleted here.
-        arguments: Beam's own options.
+        arguments: Beam's options.
         time_limit: seconds for one clip.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -54,9 +59,9 @@ def run_pipeline(
         _ = lines | "outcomes" >> beam.io.WriteToText(str(folder / "outcomes"), file_name_suffix=".jsonl")
     for path in sorted(folder.glob("outcomes*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
-            told = json.loads(line)
-            staged = Staged.from_json(told["staged"]) if "staged" in told else ClipError(*told["error"])
-            yield clips[told["clip"]], staged
+            record = json.loads(line)
+            staged = Staged.from_json(record["staged"]) if "staged" in record else ClipError(*record["error"])
+            yield clips[record["clip"]], staged
     shutil.rmtree(folder)
 
 
@@ -66,34 +71,37 @@ def _read_batch(
     """A line of JSON for each clip: its number, and its summary or its error."""
     numbers = {(clip.split, clip.id): start + k for k, clip in enumerate(clips)}
     for clip, outcome in map_clips(work, clips, 1, time_limit):
-        told: dict[str, object] = {"clip": numbers[clip.split, clip.id]}
+        record: dict[str, object] = {"clip": numbers[clip.split, clip.id]}
         if isinstance(outcome, ClipError):
-            told["error"] = [outcome.path, outcome.why]
+            record["error"] = [outcome.path, outcome.why]
         elif isinstance(outcome, Exception):
             raise outcome
         else:
-            told["staged"] = outcome.to_json()
-        yield json.dumps(told)
+            record["staged"] = outcome.to_json()
+        yield json.dumps(record)
 
 
 def prepare_with_beam(arguments: Sequence[str]) -> Report:
-    """Prepares a corpus as `arguments` say: those of `python -m data_prep`, `--` and Beam's own.
+    """Prepares a corpus.
+
+    Args:
+        arguments: the options of `python -m data_prep`, `--` and those of Beam.
 
     Raises:
         CorpusError: as `data_prep.build.prepare.prepare`.
     """
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    told, own = parser().parse_args(arguments[:cut]), arguments[cut + 1 :]
+    options, own = parse(arguments[:cut], without=("check", "processes")), arguments[cut + 1 :]
 
     def run(work: Work, clips: Sequence[ClipSource]) -> Outcomes:
-        return run_pipeline(work, clips, told.out / "staging" / "beam", own, told.time_limit or None)
+        return run_pipeline(work, clips, options.out / "staging" / "beam", own, options.time_limit or None)
 
-    return build(request_of(told), told.out, clip_options(told), run)
+    return build(request_of(options), options.out, clip_options(options), run)
 
 
 def main() -> int:
-    """Runs the command line and gives the exit code."""
-    return tell(lambda: print(prepare_with_beam(sys.argv[1:]).summary()))
+    """Runs the command line and returns the exit code."""
+    return run_command(lambda: print(prepare_with_beam(sys.argv[1:]).summary()))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import argparse
 import dataclasses
+import math
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from data_prep.build.prepare import default_options
 from data_prep.clips.detectors import HAAR
@@ -13,33 +16,109 @@ from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.errors import CorpusError
 from data_prep.workers import TIME_LIMIT
+from emi_jax.report.terminal import printable
 
-CANNOT_GO_ON, STOPPED = 2, 130
-"""Exit codes: a corpus that cannot be used; Ctrl-C."""
+CANNOT_CONTINUE, INTERNAL_ERROR, STOPPED = 2, 70, 130
+"""Exit codes: an error that its message explains; a fault of the program, with a traceback; Ctrl-C."""
+
+DEFAULTS: dict[str, Any] = {
+    "corpus": "synthetic",
+    "out": Path("data/demo"),
+    "source": None,
+    "labels": None,
+    "label_range": (0.0, 1.0),
+    "label_columns": (),
+    "recursive": False,
+    "transcripts": None,
+    "max_frames": None,
+    "max_seconds": ClipOptions.max_seconds,
+    "face_size": None,
+    "no_face": ClipOptions.no_face,
+    "detector": HAAR,
+    "asr": "",
+    "clips": tuple(COUNTS.values()),
+    "seed": SEED,
+    "processes": None,
+    "time_limit": TIME_LIMIT,
+    "check": None,
+}
+CORPUS_OPTIONS = {
+    "labels": ("folder",),
+    "label_range": ("folder",),
+    "label_columns": ("folder",),
+    "recursive": ("folder",),
+    "transcripts": ("folder", "vidmimic2"),
+    "clips": ("synthetic",),
+    "seed": ("synthetic",),
+}
+"""Options that mean something for some corpora only."""
+
+CHECK_OPTIONS = ("check", "corpus", "source", *CORPUS_OPTIONS)
+"""Options that may stand next to --check."""
 
 
-def tell(work: Callable[[], int | None]) -> int:
-    """Does the work and gives its exit code; what a user can put right is told in one line."""
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong option in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the error and ends the process."""
+        self.exit(CANNOT_CONTINUE, f"error: {printable(message)}; --help explains all options\n")
+
+
+def run_command(work: Callable[[], int | None]) -> int:
+    """Does the work and returns its exit code; an error that a user can mend is one line."""
     try:
         return work() or 0
-    except CorpusError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return CANNOT_GO_ON
+    except (CorpusError, OSError) as error:
+        print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
+        return CANNOT_CONTINUE
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from there", file=sys.stderr)
+        print("stopped; the same command resumes", file=sys.stderr)
         return STOPPED
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL_ERROR
+
+
+def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -> argparse.Namespace:
+    """Reads the command line.
+
+    Args:
+        arguments: the options; those of the process by default.
+        without: options, as attribute names, that the command does not have.
+
+    Raises:
+        SystemExit: an option is wrong, or does nothing next to the others.
+    """
+    own = parser()
+    given = vars(own.parse_args(arguments))
+    found = argparse.Namespace(**{**DEFAULTS, **given})
+    for name in given:
+        option = f"--{name.replace('_', '-')}"
+        if name in without:
+            own.error(f"{option} is no option of this command")
+        if "check" in given and name not in CHECK_OPTIONS:
+            own.error(f"{option} does nothing with --check")
+        if "check" in given and "source" not in given and name != "check":
+            own.error(f"{option} does nothing with --check unless --source names the corpus to compare with")
+        if "corpus" not in given and name in ("source", "labels"):
+            own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}}: whose layout is it")
+        if found.corpus not in (corpora := CORPUS_OPTIONS.get(name, CORPORA)):
+            own.error(f"{option} does nothing with --corpus={found.corpus}, only with {' and '.join(corpora)}")
+    return found
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """The corpus that is asked for."""
-    counts = dict(zip(COUNTS, arguments.clips, strict=True))
+    """The corpus that the command line names."""
     return Request(
         arguments.corpus,
         arguments.source,
         arguments.labels,
         arguments.label_range,
+        arguments.label_columns,
+        arguments.recursive,
         arguments.transcripts,
-        counts,
+        dict(zip(COUNTS, arguments.clips, strict=True)),
         arguments.seed,
     )
 
@@ -59,57 +138,120 @@ def clip_options(arguments: argparse.Namespace) -> ClipOptions:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(
-        "python -m data_prep", description="Turns a corpus of clips into the dataset `emi`."
+    """The options. Those that are not given are absent from the result, see `parse`."""
+    parser = OneLineParser(
+        "python -m data_prep",
+        description="Turns a corpus of clips into the dataset `emi`, or checks such a dataset.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
-    parser.add_argument("--corpus", choices=CORPORA, default="synthetic")
-    parser.add_argument(
-        "--out", type=Path, default=Path("data/demo"), help="data folder to write (default: %(default)s)"
+    add = parser.add_argument
+    add(
+        "--corpus",
+        choices=CORPORA,
+        help="layout of the corpus: Hume-Vidmimic2, a folder of clips with a table, or the synthetic corpus, which is "
+        "made where it is missing (default: synthetic; must be given with --source or --labels)",
     )
-    parser.add_argument("--source", type=Path, help="folder of the raw corpus (synthetic: OUT/raw_corpus)")
-    parser.add_argument("--labels", type=Path, help="CSV of a folder corpus (default: SOURCE/labels.csv)")
-    parser.add_argument("--label-range", type=_numbers(float, 2), default=(0.0, 1.0), metavar="LOW,HIGH")
-    parser.add_argument("--transcripts", type=Path, help="CSV (Filename,Transcript) or JSON {name: text}")
-    parser.add_argument("--max-frames", type=int, help="pictures kept of a clip (400; synthetic: 8)")
-    parser.add_argument(
-        "--max-seconds", type=float, default=ClipOptions.max_seconds, help="read of a clip (default: %(default)s)"
+    add("--out", type=_path, help=f"data folder to write (default: {DEFAULTS['out']})")
+    add("--source", type=_path, help="folder of the corpus (synthetic: OUT/raw_corpus)")
+    add("--labels", type=_path, help="folder corpus: table with the names and labels (default: SOURCE/labels.csv)")
+    add(
+        "--label-range",
+        type=_range,
+        metavar="LOW,HIGH",
+        help="folder corpus: lowest and highest value of the labels (default: 0,1)",
     )
-    parser.add_argument("--face-size", type=int, help="side of the face crops in pixels (224; synthetic: 64)")
-    parser.add_argument(
+    add(
+        "--label-columns",
+        type=_names,
+        metavar="NAME,NAME",
+        help="folder corpus: columns that are labels (default: all but Filename, Split, Subject and Transcript)",
+    )
+    add("--recursive", action="store_true", help="folder corpus: search the subfolders of SOURCE for clips, too")
+    add(
+        "--transcripts",
+        type=_path,
+        help="words of the clips: a table (Filename, Transcript), JSON {name: text}, or a folder with NAME.txt, "
+        "NAME.json (Whisper), NAME.srt or NAME.vtt for each clip",
+    )
+    add("--max-frames", type=_number(int, 1), help="most pictures kept of each clip (default: 400; synthetic: 8)")
+    add(
+        "--max-seconds",
+        type=_number(float, 0.1),
+        help=f"seconds of each clip that are read (default: {DEFAULTS['max_seconds']:g})",
+    )
+    add("--face-size", type=_number(int, 8), help="side of the face crops in pixels (default: 224; synthetic: 64)")
+    add(
         "--no-face",
         choices=("absent", "centre"),
-        default="absent",
-        help="what a video without any face gives: no vision, or the centre of its pictures (default: %(default)s)",
+        help="what a video without any face gives: no vision, or the centre of its pictures (default: absent)",
     )
-    parser.add_argument("--detector", default=HAAR, metavar="MODULE:FUNCTION", help="makes the face detector")
-    parser.add_argument(
+    add("--detector", metavar="NAME", help=f"face detector: a built-in one or MODULE:FUNCTION (default: {HAAR})")
+    add(
         "--asr",
-        default="",
         metavar="MODEL",
-        help="writes transcripts for clips that have none: a folder or hub name of a Whisper model, or MODULE:FUNCTION",
+        help="recognise the words of clips without a transcript: folder or hub name of a Whisper model, or "
+        "MODULE:FUNCTION (default: no recognition)",
     )
-    parser.add_argument(
+    add(
         "--clips",
-        type=_numbers(int, 3),
-        default=tuple(COUNTS.values()),
+        type=_counts,
         metavar="TRAIN,VALID,TEST",
-        help="synthetic only",
+        help=f"synthetic corpus: number of clips in each split (default: {','.join(map(str, COUNTS.values()))})",
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="of the synthetic corpus (default: %(default)s)")
-    parser.add_argument("--processes", type=int, help="worker processes (default: one per CPU)")
-    parser.add_argument(
-        "--time-limit", type=float, default=TIME_LIMIT, help="seconds for one clip, 0 for none (default: %(default)s)"
+    add("--seed", type=_number(int, 0), help=f"synthetic corpus: random seed of its content (default: {SEED})")
+    add("--processes", type=_number(int, 1), help="worker processes (default: one per CPU)")
+    add(
+        "--time-limit",
+        type=_number(float, 0),
+        help=f"seconds after which a clip is left out, 0 for no limit (default: {TIME_LIMIT:g})",
     )
-    parser.add_argument("--check", type=Path, metavar="DIR", help="check the dataset in DIR instead of preparing one")
+    add("--check", type=_path, metavar="DIR", help="check the dataset in DIR instead of preparing one; writes nothing")
     return parser
 
 
-def _numbers(kind: type, count: int):
-    def parse(text: str) -> tuple:
-        values = tuple(kind(part) for part in text.split(","))
-        if len(values) != count:
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected {count} numbers with commas between")
-        return values
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("found nothing, expected a path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
 
-    return parse
+
+def _number(kind: type, least: float) -> Callable[[str], Any]:
+    def parse_number(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= least) or "_" in text:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected {what} of at least {least:g}")
+        return value
+
+    return parse_number
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a lower and a higher number, as in 0,100")
+    return low, high
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if len(parts) != len(COUNTS) or not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {len(COUNTS)} whole numbers, as in 300,40,40")
+    return tuple(map(int, parts))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected names of columns with commas between")
+    return names

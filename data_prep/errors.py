@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from emi_jax.report.terminal import printable
+
 
 class CorpusError(ValueError):
     """A corpus, table or dataset that cannot be used as it is; the message names file, row, found and expected."""
 
 
 class ClipError(Exception):
-    """One clip that cannot be read. Preparation records it in the report and goes on.
+    """One clip that cannot be read. Preparation records it in the report and continues with the others.
 
     Args:
         path: the file, or the clip's id where no single file is at fault.
@@ -17,7 +19,7 @@ class ClipError(Exception):
 
     def __init__(self, path: str | Path, why: str):
         super().__init__(str(path), why)  # both as args, so that the error survives the trip between processes
-        self.path, self.why = str(path), why
+        self.path, self.why = printable(str(path)), printable(why)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, help="in place of the one that prediction takes")
     options = parser.parse_args()
-    sources, left_out = find_clips(options.clips), list[Exception]()
+    sources, left_out = find_clips(options.clips).clips, list[Exception]()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         predictor = open_predictor(folder, options.dtype, options.batch_size)

@@ -2,35 +2,44 @@
 
 import collections
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from data_prep.build.dataset import dataset_path, open_dataset
 from data_prep.build.report import FILE as REPORT
 from data_prep.build.report import Report
+from data_prep.build.staging import content_digest, fingerprint
 from data_prep.clips.clip import ClipSource
-from data_prep.corpora import Corpus
+from data_prep.clips.media import SAMPLE_RATE
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.errors import CorpusError
 
 TYPES = {"times": np.float32, "face_found": np.bool_, "audio": np.int16, "labels": np.float32}
+ROUNDING = 0.05
+"""Seconds by which the last picture or sample may lie beyond the clip option max_seconds."""
+
+FEW = 3
+"""So many clips may have one and the same label."""
 
 
-def check_dataset(out: Path, request: Request | None = None) -> list[str]:
-    """Reads the dataset in a data folder.
+def check_dataset(out: Path, request: Request | None = None, progress: bool = True) -> list[str]:
+    """Reads the dataset in a data folder and writes nothing.
 
     Args:
         out: the data folder.
-        request: the corpus that it was made from, to hold labels, subjects and words against its tables by name.
+        request: the corpus that it was made from, to compare labels, subjects and words with its tables by name.
+        progress: whether to show progress bars.
 
     Returns:
-        One line for each fault: an example that is malformed, a name that is there twice, a subject or a clip's
-        content that is in two splits, a split without examples, a difference from the report or the corpus. Empty
-        when there are none.
+        One line for each fault: a record that cannot be read, an example that is malformed, a name that is there
+        twice, a subject or a clip's content that is in two splits, a split without examples, a label that never
+        varies, a difference from the fingerprint, the report or the corpus. Empty when there are none.
 
     Raises:
         CorpusError: there is no dataset.
@@ -39,37 +48,80 @@ def check_dataset(out: Path, request: Request | None = None) -> list[str]:
         raise CorpusError(
             f"{out}: found no dataset, expected {dataset_path(out)}; python -m data_prep --out={out} makes one"
         )
+    named = {(clip.split, clip.id): clip for clip in read_corpus(request, write=False).clips} if request else None
     builder = open_dataset(out)
-    metadata = builder.info.metadata
+    metadata, splits = builder.info.metadata, builder.info.splits
     faults: list[str] = []
-    subjects: dict[str, set[str]] = collections.defaultdict(set)
-    contents: dict[bytes, list[str]] = collections.defaultdict(list)
-    seen: set[str] = set()
-    told = _told(read_corpus(request, 1)) if request else None
-    for split, info in builder.info.splits.items():
+    seen = _Seen()
+    for split, info in splits.items():
         if not info.num_examples:
             faults.append(f"split {split}: found no examples, expected at least one")
             continue
-        for example in builder.as_data_source(split):
-            name = f"{split} {_id(example)}"
-            faults += [f"{name}: {fault}" for fault in _example_faults(example, metadata)]
-            if name in seen:
-                faults.append(f"{name}: found more than once, expected once")
-            seen.add(name)
-            if told is not None:
-                faults += [f"{name}: {fault}" for fault in _join_faults(example, told.pop((split, _id(example)), None))]
-            if example["subject"]:
-                subjects[example["subject"].decode()].add(split)
-            if content := _content(example):
-                contents[content].append(name)
-    for subject, splits in sorted(subjects.items()):
-        if len(splits) > 1:
-            faults.append(f"subject {subject}: found in {' and '.join(sorted(splits))}, expected in one split")
-    for names in contents.values():
-        if len({name.split()[0] for name in names}) > 1:
-            faults.append(f"same content: found in {' and '.join(sorted(names))}, expected in one split")
-    counts = {split: info.num_examples for split, info in builder.info.splits.items()}
-    return faults + list(_report_faults(out, counts, told))
+        bar = tqdm(total=info.num_examples, desc=f"checking {split}", unit="clip", disable=not progress)
+        try:
+            for example in builder.as_data_source(split):
+                bar.update()
+                name = f"{split} {_id(example)}"
+                faults += [f"{name}: {fault}" for fault in _example_faults(example, metadata)]
+                faults += seen.add(split, name, example)
+                if named is not None:
+                    clip = named.pop((split, _id(example)), None)
+                    faults += [f"{name}: {fault}" for fault in _join_faults(example, clip)]
+        except (RuntimeError, ValueError, KeyError, IndexError, OSError) as error:  # of ArrayRecord's and TFDS' readers
+            reason = " ".join(str(error).split())
+            faults.append(f"split {split}: record {bar.n + 1} of {info.num_examples} cannot be read: {reason}")
+        finally:
+            bar.close()
+    counts = {split: info.num_examples for split, info in splits.items()}
+    if seen.count == sum(counts.values()) and seen.fingerprint(metadata) != metadata["fingerprint"]:
+        faults.append("fingerprint: found another content than when the dataset was written")
+    return [*faults, *seen.faults(metadata["label_names"]), *_report_faults(out, counts, named)]
+
+
+class _Seen:
+    """What the examples of a dataset have to do with each other."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[str, set[str]] = collections.defaultdict(set)
+        self._contents: dict[bytes, list[tuple[str, str]]] = collections.defaultdict(list)
+        self._labels: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+        self._digests: list[tuple[str, str, str]] = []
+        self._names: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._digests)
+
+    def add(self, split: str, name: str, example: Mapping[str, Any]) -> list[str]:
+        """Takes note of an example; returns what is wrong with it."""
+        faults = [f"{name}: found more than once, expected once"] if name in self._names else []
+        self._names.add(name)
+        self._digests.append((split, _id(example), content_digest(example)))
+        self._labels[split].append(example["labels"])
+        if example["subject"]:
+            self._subjects[example["subject"].decode()].add(split)
+        if content := _content(example):
+            self._contents[content].append((split, name))
+        return faults
+
+    def fingerprint(self, metadata: Mapping[str, Any]) -> str:
+        return fingerprint(metadata["label_names"], metadata["label_range"], self._digests)
+
+    def faults(self, label_names: list[str]) -> Iterator[str]:
+        for subject, splits in sorted(self._subjects.items()):
+            if len(splits) > 1:
+                yield f"subject {subject}: found in {' and '.join(sorted(splits))}, expected in one split"
+        for clips in self._contents.values():
+            if len({split for split, _ in clips}) > 1:
+                names = " and ".join(sorted(name for _, name in clips))
+                yield f"same content: found in {names}, expected in one split"
+        for split, rows in self._labels.items():
+            if len({row.shape for row in rows}) > 1:
+                continue  # each of them is a fault already
+            for label, values in zip(label_names, np.array(rows).T, strict=False):
+                known = values[~np.isnan(values)]
+                if len(known) > FEW and len(set(known)) == 1:
+                    yield f"label {label}: found {known[0]:g} in all clips of split {split}, expected several values"
 
 
 def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[str]:
@@ -77,7 +129,9 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     if not count == len(times) == len(example["face_found"]):
         flags = len(example["face_found"])
         yield f"found {count} faces, {len(times)} times and {flags} flags, expected as many of each"
-    if np.any(np.diff(times) <= 0) or np.any(times < 0):
+    if not np.all(np.isfinite(times)):
+        yield "found times that are no finite numbers, expected seconds"
+    elif np.any(np.diff(times) <= 0) or np.any(times < 0):
         yield "found times that do not rise, expected ascending seconds"
     if any(example[name].dtype != kind for name, kind in TYPES.items()):
         yield f"found {', '.join(f'{name} of {example[name].dtype}' for name in TYPES)}, expected {TYPES}"
@@ -85,42 +139,44 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         yield f"found labels of shape {labels.shape}, expected {len(metadata['label_names'])}"
     if np.any((labels < 0) | (labels > 1)) or np.any(np.isinf(labels)):
         yield f"found labels {labels.tolist()}, expected values from 0 to 1 or NaN"
-    size = metadata["clip_options"]["face_size"]
+    options = metadata["clip_options"]
+    size, most, longest = options["face_size"], options["max_frames"], options["max_seconds"]
+    if count > most:
+        yield f"found {count} faces, expected at most {most}"
+    seconds = max(len(example["audio"]) / SAMPLE_RATE, *(t for t in times.tolist() if math.isfinite(t)), 0.0)
+    if seconds > longest + ROUNDING:
+        yield f"found {seconds:.2f} s of pictures or sound, expected at most {longest:g}"
     for number, data in enumerate(example["faces"]):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None or image.shape != (size, size, 3):
             yield f"face {number}: found {'no JPEG' if image is None else image.shape}, expected ({size}, {size}, 3)"
     if not count and not len(example["audio"]) and not example["transcript"]:
         yield "found no faces, no sound and no words, expected one of them"
 
 
-def _told(corpus: Corpus) -> dict[tuple[str, str], ClipSource]:
-    return {(clip.split, clip.id): clip for clip in corpus.clips}
-
-
-def _join_faults(example: Mapping[str, Any], told: ClipSource | None) -> Iterator[str]:
+def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterator[str]:
     """Where an example differs from what the corpus' tables say of the clip of its name."""
-    if told is None:
+    if clip is None:
         yield "found no such clip in the corpus, expected its name in this split"
         return
-    labels = np.array(told.labels or [np.nan] * len(example["labels"]), np.float32)
+    labels = np.array(clip.labels or [np.nan] * len(example["labels"]), np.float32)
     if labels.shape != example["labels"].shape or not np.array_equal(labels, example["labels"], equal_nan=True):
         yield f"found labels {example['labels'].tolist()}, expected {labels.tolist()} by its name"
-    if (subject := example["subject"].decode()) != told.subject:
-        yield f"found subject {subject!r}, expected {told.subject!r} by its name"
+    if (subject := example["subject"].decode()) != clip.subject:
+        yield f"found subject {subject!r}, expected {clip.subject!r} by its name"
     words = example["transcript"].decode()
-    if told.transcript is not None and words != told.transcript.strip():
-        yield f"found the words {words!r}, expected {told.transcript.strip()!r} by its name"
+    if clip.transcript is not None and words != clip.transcript.strip():
+        yield f"found the words {words!r}, expected {clip.transcript.strip()!r} by its name"
 
 
 def _report_faults(
     out: Path, counts: Mapping[str, int], missing: Mapping[tuple[str, str], Any] | None
 ) -> Iterator[str]:
-    """Differences between the dataset, the report beside it and, where it was read, the corpus."""
-    if not (out / REPORT).is_file():
-        yield f"{out / REPORT}: found no report, expected the one of the preparation"
-        return
+    """Differences between the dataset, the report next to it and, where it was read, the corpus."""
     report = Report.load(out)
+    if report is None:
+        yield f"{out / REPORT}: found no readable report, expected the one of the preparation"
+        return
     if report.clips != counts:
         yield f"{REPORT}: found {report.clips} clips, expected {counts} as in the dataset"
     left_out = {(entry["split"], entry["id"]) for entry in report.left_out}

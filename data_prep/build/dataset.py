@@ -81,8 +81,13 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[s
     """
     building, older = out / BUILDING, out / OLDER
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-        Emi(splits, metadata, building).download_and_prepare()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            Emi(splits, metadata, building).download_and_prepare()
+    except (RuntimeError, ValueError) as error:  # what ArrayRecord makes of the system's errors
+        if full := [text for text in ("No space left", "quota exceeded") if text.lower() in str(error).lower()]:
+            raise OSError(f"{building}: {full[0]} on the disk") from error
+        raise
     final = dataset_path(out)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():

@@ -1,7 +1,7 @@
 """The one entry: a corpus on disk becomes the TFDS dataset `emi`, in parallel and in steps that can be stopped.
 
 First each clip is read into a staging folder by worker processes, then all are written as ArrayRecord files in one
-go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is there already does nothing.
+go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is complete does nothing.
 """
 
 import collections
@@ -19,7 +19,8 @@ from typing import Any
 from tqdm import tqdm
 
 from data_prep.build.report import Report, make_report
-from data_prep.build.staging import Staged, load_staged, signature, stage_clip, staged_path
+from data_prep.build.room import check_room, need_room
+from data_prep.build.staging import Staged, fingerprint, load_staged, signature, stage_clip, staged_path
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.options import ClipOptions
@@ -50,6 +51,8 @@ def prepare(
     source: str | Path | None = None,
     labels: str | Path | None = None,
     label_range: tuple[float, float] = (0.0, 1.0),
+    label_columns: Sequence[str] = (),
+    recursive: bool = False,
     transcripts: str | Path | None = None,
     counts: Mapping[str, int] = COUNTS,
     seed: int = SEED,
@@ -64,14 +67,16 @@ def prepare(
         corpus: synthetic, vidmimic2 or folder.
         out: the data folder; the dataset comes to lie in `out/emi/1.1.0`, with report.json and report.html in `out`.
         source: folder of the raw corpus; the synthetic one is written there first, by default to `out/raw_corpus`.
-        labels: the CSV of a `folder` corpus; `labels.csv` in the source by default.
+        labels: the table of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
-        transcripts: CSV or JSON with the clips' words.
+        label_columns: the columns of a `folder` corpus that are labels; by default all but the reserved ones.
+        recursive: whether a `folder` corpus has clips in subfolders.
+        transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
-        seed: of the synthetic corpus' content.
-        options: how clips are read; None takes the corpus' own.
-        processes: worker processes; None takes one per CPU.
-        time_limit: seconds after which a clip is given up and left out; None waits for ever.
+        seed: random seed of the synthetic corpus' content.
+        options: how clips are read; None for the corpus' own.
+        processes: worker processes; None for one per CPU.
+        time_limit: seconds after which a clip is left out; None for no limit.
         progress: whether to show progress bars.
 
     Returns:
@@ -81,9 +86,10 @@ def prepare(
         CorpusError: the corpus cannot be used as it is, or another process is writing to `out`.
     """
     options = options or default_options(corpus)
-    folder, table, words = (Path(path) if path else None for path in (source, labels, transcripts))
-    request = Request(corpus, folder, table, label_range, words, counts, seed)
-    return prepare_here(request, Path(out), options, processes, time_limit, progress)
+    folder, table, words = (Path(path).expanduser() if path else None for path in (source, labels, transcripts))
+    columns = tuple(label_columns)
+    request = Request(corpus, folder, table, label_range, columns, recursive, words, counts, seed)
+    return prepare_here(request, Path(out).expanduser(), options, processes, time_limit, progress)
 
 
 def prepare_here(
@@ -118,9 +124,9 @@ def build(
         request: the corpus.
         out: the data folder.
         options: how clips are read.
-        run: calls a function on every clip, anywhere and in any order, and gives (clip, result or error).
-        processes: that write the synthetic corpus, with `bar` as its progress.
-        bar: wraps results as they come, given their number and a title.
+        run: calls a function on every clip, anywhere and in any order, and yields (clip, result or error).
+        processes: that write the synthetic corpus.
+        bar: wraps clips or results as they come, given their number and a title, to show progress.
 
     Raises:
         CorpusError: as `prepare`.
@@ -140,10 +146,11 @@ def build(
         recipe = _recipe(corpus, options)
         staging = out / "staging"
         clear_leftovers(out)
-        if _finished_recipe(dataset_path(out)) == recipe:
+        if _finished_recipe(dataset_path(out)) == recipe and (report := Report.load(out)):
             shutil.rmtree(staging, ignore_errors=True)  # a call was stopped after its last step but this
-            return Report.load(out)
+            return dataclasses.replace(report, is_new=False)
         staging.mkdir(exist_ok=True)
+        check_room(out, corpus.clips, options)
 
         work = functools.partial(stage_clip, folder=staging, options=options, asr_cache=out / "asr")
         staged, failed = _sort(run(work, corpus.clips))
@@ -151,32 +158,35 @@ def build(
             first = f"; the first: {failed[0][1]}" if failed else ""
             raise CorpusError(f"corpus {corpus.name}: found no clip that can be read, expected at least one{first}")
 
-        fingerprint = _fingerprint(corpus, staged)
+        content = fingerprint(
+            corpus.label_names, corpus.label_range, [(clip.split, clip.id, row.digest) for clip, row in staged]
+        )
         metadata = {
             "corpus": corpus.name,
             "label_names": list(corpus.label_names),
             "label_range": list(corpus.label_range),
             "clip_options": dataclasses.asdict(options),
-            "fingerprint": fingerprint,
+            "fingerprint": content,
             "available": _available(staged),
             "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
             "recipe": recipe,
         }
 
         def examples(split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-            for clip, _ in staged:
-                if clip.split == split:
-                    yield clip.id, load_staged(staged_path(clip, staging, options), len(corpus.label_names))
+            clips = [clip for clip, _ in staged if clip.split == split]
+            for clip in bar(clips, len(clips), f"writing {split}") if bar else clips:
+                yield clip.id, load_staged(staged_path(clip, staging, options), len(corpus.label_names))
 
         splits = {
             split: functools.partial(examples, split) for split in SPLITS if any(c.split == split for c, _ in staged)
         }
         seconds = time.monotonic() - started
-        report = make_report(corpus, staged, failed, dataset_path(out), fingerprint, seconds)
+        report = make_report(corpus, staged, failed, dataset_path(out), content, seconds)
         seen = [clip for clip, row in staged if row.frames]
         shown = seen[:: math.ceil(len(seen) / SAMPLES) or 1]
         write_page(report, (load_staged(staged_path(clip, staging, options), 0) for clip in shown), out)
         report.save(out)
+        need_room(out, sum(path.stat().st_size for path in staging.glob("*.npz")), "the dataset's files")
         write_dataset(out, splits, metadata)
         shutil.rmtree(staging)
         return report
@@ -216,18 +226,17 @@ def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[st
 
 def _recipe(corpus: Corpus, options: ClipOptions) -> str:
     """A hash of all that the dataset is made from, known before any clip is read."""
-    told = [corpus.name, corpus.label_names, corpus.label_range, [signature(clip, options) for clip in corpus.clips]]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    signatures = [signature(clip, options) for clip in corpus.clips]
+    parts = [corpus.name, corpus.label_names, corpus.label_range, signatures]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _finished_recipe(dataset: Path) -> str | None:
-    path = dataset / "metadata.json"
-    return json.loads(path.read_text()).get("recipe") if path.is_file() else None
-
-
-def _fingerprint(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]) -> str:
-    content = [corpus.label_names, corpus.label_range, [(clip.split, clip.id, row.digest) for clip, row in staged]]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    """The recipe of the dataset in a folder; None where there is none, or no whole one."""
+    try:
+        return json.loads((dataset / "metadata.json").read_text()).get("recipe")
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _bar(results: Iterable, total: int, title: str, *, shown: bool) -> Iterable:

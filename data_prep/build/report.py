@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from data_prep.clips.remarks import CENTRED, NO_FACE
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.errors import ClipError
 from data_prep.files import write_whole
+from emi_jax.report.terminal import printable
 
 FILE = "report.json"
 SHOWN = 5  # lines printed of each kind of problem; the file holds them all
@@ -35,9 +36,10 @@ class Report:
         no_face: number of clips with pictures but no face in any, whether vision is absent or their middle is used.
         labels: per label its mean, standard deviation, share above zero and how many clips know it.
         histograms: "seconds" (of the clips' length) and each label -> counts in BINS equal bins and their edges.
-        remarks: kind of oddity -> {id, split, detail} of each clip that was read in spite of it.
+        remarks: kind of oddity -> {id, split, detail} of each clip that was read with it.
         notes: remarks on the corpus as a whole.
         seconds: how long it took.
+        is_new: whether this call did it; False when the dataset was complete before. Not saved.
     """
 
     corpus: str
@@ -53,20 +55,26 @@ class Report:
     remarks: dict[str, list[dict[str, str]]]
     notes: list[str]
     seconds: float
+    is_new: bool = dataclasses.field(default=True, compare=False)
 
     def save(self, out: Path) -> None:
         """Writes report.json into the folder."""
-        write_whole(out / FILE, (json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n").encode())
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "is_new"}
+        write_whole(out / FILE, (json.dumps(fields, indent=1, allow_nan=False) + "\n").encode())
 
     @classmethod
-    def load(cls, out: Path) -> "Report":
-        """Reads what `save` wrote."""
-        return cls(**json.loads((out / FILE).read_text()))
+    def load(cls, out: Path) -> "Report | None":
+        """Reads what `save` wrote; None where there is no such file, or no whole one."""
+        try:
+            return cls(**json.loads((out / FILE).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
 
     def summary(self) -> str:
         """A dozen lines to print."""
         read = ", ".join(f"{count} {split}" for split, count in self.clips.items())
         lines = [
+            *([] if self.is_new else ["already prepared from the same files with the same options: nothing to do"]),
             f"corpus {self.corpus}: {sum(self.clips.values())} clips read ({read}) in {self.seconds:.0f} s",
             f"faces found in {self.faces_found:.1%} of the pictures",
             "clips without " + ", ".join(f"{name}: {count}" for name, count in self.missing.items()),
@@ -80,7 +88,7 @@ class Report:
             *_some([f"note: {note}" for note in self.notes]),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
         ]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def make_report(
@@ -100,7 +108,7 @@ def make_report(
     remarks: dict[str, list[dict[str, str]]] = {}
     for clip, row in staged:
         for kind, detail in row.remarks:
-            remarks.setdefault(kind, []).append({"id": clip.id, "split": clip.split, "detail": detail})
+            remarks.setdefault(kind, []).append({"id": clip.id, "split": clip.split, "detail": printable(detail)})
     columns = {name: known[:, k][~np.isnan(known[:, k])] for k, name in enumerate(corpus.label_names)}
     columns = {name: values for name, values in columns.items() if len(values)}
     return Report(
@@ -122,9 +130,19 @@ def make_report(
             **{name: _histogram(values, (0.0, 1.0)) for name, values in columns.items()},
         },
         remarks=dict(sorted(remarks.items())),
-        notes=list(corpus.notes),
+        notes=[*map(printable, corpus.notes), *_constant_labels(corpus, staged)],
         seconds=round(seconds, 1),
     )
+
+
+def _constant_labels(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]) -> Iterator[str]:
+    """Labels that cannot be scored: without two values there is no correlation."""
+    for split in SPLITS:
+        rows = [clip.labels for clip, _ in staged if clip.split == split and clip.labels]
+        for name, values in zip(corpus.label_names, np.array(rows).T, strict=False):
+            known = set(values[~np.isnan(values)])
+            if len(known) == 1 and len(rows) > 1:
+                yield f"label {name} has one value in all clips of split {split}: it is not scored there"
 
 
 def _statistics(values: np.ndarray) -> dict[str, float]:

@@ -1,9 +1,11 @@
-"""Finished clips wait here, one file each, until all are there: a stopped preparation goes on with what is missing."""
+"""Finished clips wait here, one file each, until all are read: a stopped preparation resumes with what is missing."""
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from data_prep.clips.clip import Clip, ClipSource, read_clip
 from data_prep.clips.media import SAMPLE_RATE
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.remarks import Remark
+from data_prep.errors import CorpusError
 from data_prep.files import whole_file
 
-FORMAT = 2  # raise it when the same files give another example
+DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What reading a damaged staged file raises."""
+
+FORMAT = 3  # raise it when the same files give another example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,40 +52,90 @@ class Staged:
     @classmethod
     def from_json(cls, text: str) -> "Staged":
         """What `to_json` wrote."""
-        told = json.loads(text)
-        return cls(**{**told, "remarks": tuple(Remark(*remark) for remark in told["remarks"])})
+        fields = json.loads(text)
+        return cls(**{**fields, "remarks": tuple(Remark(*remark) for remark in fields["remarks"])})
 
 
 def signature(source: ClipSource, options: ClipOptions) -> str:
     """A hash of all that an example is made from: files by name, size and time of change, table cells, options."""
     files = [_file_mark(path) for path in (source.video, source.audio, source.faces)]
-    told = [source.id, source.split, source.transcript, source.subject, [repr(label) for label in source.labels]]
-    return _hash(json.dumps([FORMAT, files, told, dataclasses.asdict(options)]).encode())
+    cells = [source.id, source.split, source.transcript, source.subject, [repr(label) for label in source.labels]]
+    return _hash(json.dumps([FORMAT, files, cells, source.remarks, dataclasses.asdict(options)]).encode())
 
 
 def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache: Path | None = None) -> Staged:
-    """Reads a clip into the folder, unless it is there already.
+    """Reads a clip into the folder, unless a whole file of it is there already.
 
     Raises:
         ClipError: the clip cannot be read.
         OSError: the folder cannot be written to.
     """
     path = staged_path(source, folder, options)
-    if not path.exists():
-        arrays = _pack(read_clip(source, options, asr_cache))
-        with whole_file(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)
-    with np.load(path) as arrays:
-        return Staged.from_json(str(arrays["summary"]))
+    if path.exists():
+        try:
+            return _whole_summary(path, len(source.labels))
+        except DAMAGE:  # a power cut or a full disk left a piece
+            path.unlink(missing_ok=True)
+    arrays, summary = _pack(read_clip(source, options, asr_cache))
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return summary
 
 
 def staged_path(source: ClipSource, folder: Path, options: ClipOptions) -> Path:
     """Where `stage_clip` puts a clip: another signature is another file."""
-    return folder / f"{source.split}-{source.id}-{signature(source, options)[:16]}.npz"
+    return folder / f"{source.split}-{signature(source, options)[:32]}.npz"  # an id may be as long as a file name
 
 
 def load_staged(path: Path, labels: int) -> dict[str, Any]:
-    """The example in a staged file; an unlabelled clip gets `labels` times NaN."""
+    """The example in a staged file; an unlabelled clip gets `labels` times NaN.
+
+    Raises:
+        CorpusError: the file is damaged.
+    """
+    try:
+        return _load(path, labels)
+    except DAMAGE as error:
+        raise CorpusError(f"{path}: damaged ({error}); rerun the same command to read the clip again") from error
+
+
+def content_digest(example: Mapping[str, Any]) -> str:
+    """A hash of an example's content, equal before it is written to the dataset and after it is read from there.
+
+    Labels that are all unknown count as none: an unlabelled clip does not know how many there are.
+    """
+    hasher = hashlib.sha256()
+    for name in sorted(example):
+        value = example[name]
+        if name == "faces":
+            data = b"".join(len(face).to_bytes(8, "little") + face for face in value)
+        elif name == "labels" and not np.isfinite(value).any():
+            data = b""
+        else:
+            data = value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else value.tobytes()
+        hasher.update(f"{name} {len(data)} ".encode() + data)
+    return hasher.hexdigest()
+
+
+def fingerprint(label_names: Sequence[str], label_range: Sequence[float], clips: Sequence[tuple[str, str, str]]) -> str:
+    """A hash of a dataset's content: the labels' names and range, and (split, id, digest) of all clips in any order."""
+    return _hash(json.dumps([list(label_names), list(label_range), sorted(clips)]).encode())
+
+
+def _whole_summary(path: Path, labels: int) -> Staged:
+    """The summary in a staged file whose content is as it was written.
+
+    Raises:
+        ValueError: it is not; or any other of DAMAGE.
+    """
+    with np.load(path) as arrays:
+        summary = Staged.from_json(str(arrays["summary"]))
+    if content_digest(_load(path, labels)) != summary.digest:
+        raise ValueError(f"{path}: another content than its summary says")
+    return summary
+
+
+def _load(path: Path, labels: int) -> dict[str, Any]:
     with np.load(path) as arrays:
         text = json.loads(str(arrays["text"]))
         ends = np.cumsum(arrays["face_sizes"])
@@ -95,7 +151,7 @@ def load_staged(path: Path, labels: int) -> dict[str, Any]:
         }
 
 
-def _pack(clip: Clip) -> dict[str, np.ndarray]:
+def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
     example = clip.example
     blob = b"".join(example["faces"])
     arrays = {name: example[name] for name in ("times", "face_found", "audio", "labels")}
@@ -104,7 +160,7 @@ def _pack(clip: Clip) -> dict[str, np.ndarray]:
     arrays["text"] = np.array(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))
     seconds = len(example["audio"]) / SAMPLE_RATE
     summary = Staged(
-        digest=_digest(arrays),
+        digest=content_digest(example),
         frames=len(example["faces"]),
         faces=int(example["face_found"].sum()),
         seconds=seconds,
@@ -113,21 +169,24 @@ def _pack(clip: Clip) -> dict[str, np.ndarray]:
         remarks=clip.remarks,
     )
     arrays["summary"] = np.array(summary.to_json())
-    return arrays
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    return _hash(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays)))
+    return arrays, summary
 
 
 def _file_mark(path: Path | None) -> list | None:
+    """Name, size and time of change of a file; of a folder, those of the files in it."""
     if path is None:
         return None
     try:
-        status = path.stat()
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                return [path.name, sorted(_mark(entry.name, entry.stat()) for entry in entries)]
+        return _mark(path.name, path.stat())
     except OSError:
         return [path.name]
-    return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def _mark(name: str, status: os.stat_result) -> list:
+    return [name, status.st_size, status.st_mtime_ns]
 
 
 def _hash(data: bytes) -> str:

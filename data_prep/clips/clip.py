@@ -41,6 +41,7 @@ class ClipSource:
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip of any number of labels.
         subject: who is seen and heard; "" when unknown.
         split: train, valid or test.
+        remarks: what was odd about how the clip and its words were found.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ClipSource:
     labels: tuple[float, ...] = ()
     subject: str = ""
     split: str = ""
+    remarks: tuple[Remark, ...] = ()
 
 
 class Clip(NamedTuple):
@@ -86,7 +88,7 @@ def duration(example: Mapping[str, Any]) -> float:
 
 
 def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
-    remarks: list[Remark] = []
+    remarks: list[Remark] = list(source.remarks)
     with ffmpeg_warnings() as warned:
         faces, times, found = _read_vision(source, options, remarks)
         audio = _read_sound(source, options, remarks)

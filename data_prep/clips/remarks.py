@@ -17,6 +17,8 @@ NO_FACE = "no face found: vision counts as absent"
 CENTRED = "no face found: the middle of the pictures is used"
 NO_AUDIO = "no sound"
 NO_TEXT = "no words"
+WORDS_ENCODING = "words in another encoding than UTF-8"
+OTHER_ENDING = "table names another file ending"
 
 SHORTEST = 0.25
 """Seconds below which a clip is remarked on as SHORT."""

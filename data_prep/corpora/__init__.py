@@ -2,12 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
 
 SPLITS = ("train", "valid", "test")
-MEDIA_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wav", ".mp3", ".flac", ".m4a", ".ogg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +16,8 @@ class Corpus:
         name: synthetic, vidmimic2 or folder.
         label_names: the K labels, in order.
         label_range: lowest and highest label in the users' units; clips carry labels scaled to [0, 1].
-        clips: all clips that the tables name, and those of unlabelled splits.
-        ceiling: split -> label -> the Pearson correlation that no model can pass; known for made data only.
+        clips: all clips that the tables name, and those of unlabelled splits; (split, id) is unique.
+        ceiling: split -> label -> the Pearson correlation that no model can exceed; known for made data only.
         notes: remarks for the report.
     """
 
@@ -29,15 +27,3 @@ class Corpus:
     clips: tuple[ClipSource, ...]
     ceiling: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def find_media(folder: Path) -> dict[str, Path]:
-    """Media files of a folder by name without ending; of several, the one whose ending is first in MEDIA_SUFFIXES."""
-    found: dict[str, Path] = {}
-    if not folder.is_dir():
-        return found
-    rank = {suffix: position for position, suffix in enumerate(MEDIA_SUFFIXES)}
-    files = [path for path in folder.iterdir() if path.suffix.lower() in rank and not path.name.startswith(".")]
-    for path in sorted(files, key=lambda path: (path.stem, rank[path.suffix.lower()])):
-        found.setdefault(path.stem, path)
-    return found

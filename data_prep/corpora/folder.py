@@ -1,103 +1,174 @@
-"""Any folder of clips with one CSV: `Filename`, any numeric label columns, optional Split, Subject, Transcript."""
+"""Any folder of clips with one table: `Filename`, any numeric label columns, optional Split, Subject, Transcript."""
 
-import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from data_prep.clips.clip import ClipSource
-from data_prep.corpora import SPLITS, Corpus, find_media
-from data_prep.corpora.tables import FILENAME, Row, read_table
-from data_prep.corpora.transcripts import plain_name, read_transcripts
+from data_prep.clips.remarks import OTHER_ENDING, WORDS_ENCODING, Remark
+from data_prep.corpora import Corpus
+from data_prep.corpora.endings import media_ending, without_media_ending
+from data_prep.corpora.media_files import MediaFolder, list_media, some
+from data_prep.corpora.names import AmbiguousNameError, clip_ids, nfc
+from data_prep.corpora.splits import split_notes, table_splits
+from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, TRANSCRIPT, Row, Table, plain, read_table
+from data_prep.corpora.text import Text
+from data_prep.corpora.transcripts import Transcripts, read_transcripts, words_files
 from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
 
-TOLD = (FILENAME, "Split", "Subject", "Transcript")  # every other column is a label
-ALIASES = {"val": "valid", "validation": "valid", "dev": "valid"}
-SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
+SHOWN = 5
+"""Names without a file that are noted with the files that are most like them."""
 
 
 def read_folder(
-    source: Path, labels: Path | None, label_range: tuple[float, float], transcripts: Path | None
+    source: Path,
+    labels: Path | None = None,
+    label_range: tuple[float, float] = (0.0, 1.0),
+    transcripts: Path | None = None,
+    label_columns: Sequence[str] = (),
+    recursive: bool = False,
 ) -> Corpus:
-    """Finds the clips that the CSV names.
+    """Finds the clips that the table names.
 
     Args:
         source: the folder with the media files.
-        labels: the CSV; `labels.csv` of the folder where not given.
+        labels: the table; `labels.csv` of the folder where not given.
         label_range: lowest and highest value of the labels.
-        transcripts: CSV or JSON, in place of a Transcript column.
+        transcripts: what `read_transcripts` reads; its words come before those of a Transcript column. Without both,
+            files with words next to the clips are read.
+        label_columns: the columns that are labels; by default all but the reserved ones.
+        recursive: whether clips also lie in subfolders.
 
     Raises:
-        CorpusError: the folder, the table or a cell is at fault.
+        CorpusError: the folder, the table or a cell is at fault, or a name fits several files or a clip twice.
     """
     low, high = label_range
-    if not low < high:
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise CorpusError(f"--label-range: found {low:g},{high:g}, expected a lower and a higher number")
     if not source.is_dir():
         raise CorpusError(f"{source}: no such folder, expected the folder of the clips")
-    table = read_table(labels or source / "labels.csv", [])
-    names = tuple(column for column in table.columns if column not in TOLD)
-    if not names:
-        raise CorpusError(f"{table.path}, line 1: found no label column, expected one beside {', '.join(TOLD)}")
-    texts = read_transcripts(transcripts) if transcripts else {}
-    splits = _told_splits(table.rows) if "Split" in table.columns else _subject_splits(table.rows)
-    files = find_media(source)
-    exact = {path.name: path for path in source.iterdir() if path.is_file()}
-    clips = tuple(
-        ClipSource(
-            id=plain_name(row.name),
-            video=exact.get(row.name) or files.get(row.name) or source / row.name,
-            transcript=texts.get(plain_name(row.name), row.cells.get("Transcript")),
-            labels=tuple(row.number(name, low, high) for name in names),
-            subject=row.cells.get("Subject", ""),
-            split=split,
+    table = read_table(labels or source / "labels.csv", [], folders=recursive)
+    names = _label_names(table, label_columns)
+    if not table.rows:
+        raise CorpusError(f"{table.path}: found no rows, expected one for each clip")
+    folder = list_media(source, recursive)
+    files = _files(table, folder)
+    ids = _ids(table, files, source)
+    splits = table_splits(table)
+    words = find_words(source, transcripts, TRANSCRIPT in table.columns)
+    clips = []
+    for row, file, split in zip(table.rows, files, splits, strict=True):
+        spoken = words.find(*([file.name] if file else []), row.name) if words else None
+        clips.append(
+            ClipSource(
+                id=ids[row.name],
+                video=file or source / row.name,
+                transcript=spoken.text if spoken else row.cells.get(TRANSCRIPT),
+                labels=tuple(row.number(name, low, high) for name in names),
+                subject=row.cells.get(SUBJECT, ""),
+                split=split,
+                remarks=tuple(_remarks(row, file, spoken)),
+            )
         )
-        for row, split in zip(table.rows, splits, strict=True)
-    )
-    _check_ids(table.rows)
-    return Corpus("folder", names, (low, high), clips)
+    notes = [*table.notes, *_label_notes(table, names, label_columns), *split_notes(table, splits)]
+    notes += _file_notes(table, folder, files, words)
+    return Corpus("folder", names, (low, high), tuple(clips), notes=tuple(notes))
 
 
-def _told_splits(rows: Sequence[Row]) -> list[str]:
-    splits = []
-    for row in rows:
-        split = row.cells["Split"].lower()
-        split = ALIASES.get(split, split)
-        if split not in SPLITS:
-            raise row.fault("Split", f"one of {', '.join(SPLITS)}")
-        splits.append(split)
-    return splits
+def find_words(folder: Path, transcripts: Path | None, has_column: bool) -> Transcripts | None:
+    """The words that are not in a table of labels: those of --transcripts, else of files next to the clips."""
+    if transcripts:
+        return read_transcripts(transcripts)
+    files = {} if has_column else words_files(folder, are_certain=False)
+    return Transcripts(folder, files) if files else None
 
 
-def _subject_splits(rows: Sequence[Row]) -> list[str]:
-    """Splits of about SHARES of the clips; a subject (or, unknown, a clip) is in one split only.
-
-    Subjects are put in the order of a hash of their names, so that neither the table's order nor chance plays a part.
-    """
-    groups: dict[str, list[int]] = {}
-    for k, row in enumerate(rows):
-        groups.setdefault(row.cells.get("Subject") or f"clip {row.name}", []).append(k)
-    order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
-    sizes = np.array([len(groups[name]) for name in order])
-    middles = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
-    to_valid = np.searchsorted(middles, SHARES["train"])
-    to_test = np.searchsorted(middles, 1 - SHARES["test"])
-    if len(order) >= 3:  # then no split is empty
-        to_valid = np.clip(to_valid, 1, len(order) - 2)
-        to_test = np.clip(to_test, to_valid + 1, len(order) - 1)
-    splits = [""] * len(rows)
-    for position, name in enumerate(order):
-        for k in groups[name]:
-            splits[k] = "train" if position < to_valid else "valid" if position < to_test else "test"
-    return splits
+def words_remarks(spoken: Text | None) -> list[Remark]:
+    """What is odd about the file that holds the words of a clip."""
+    return [Remark(WORDS_ENCODING, f"read as {spoken.encoding}")] if spoken and spoken.encoding else []
 
 
-def _check_ids(rows: Sequence[Row]) -> None:
-    seen: dict[str, Row] = {}
-    for row in rows:
-        other = seen.setdefault(plain_name(row.name), row)
-        if other is not row:
+def _label_names(table: Table, chosen: Sequence[str]) -> tuple[str, ...]:
+    others = [column for column in table.columns if column not in RESERVED]
+    if not others:
+        raise CorpusError(f"{table.path}, line 1: found no label column, expected one besides {', '.join(RESERVED)}")
+    names = []
+    for name in chosen or others:
+        alike = [column for column in others if column == name] or [
+            column for column in others if plain(column) == plain(name)
+        ]
+        if len(alike) != 1 or alike[0] in names:
+            raise CorpusError(
+                f"--label-columns: found {name!r}, expected one column each of {table.path}: {', '.join(others)}"
+            )
+        names.append(alike[0])
+    return tuple(names)
+
+
+def _files(table: Table, folder: MediaFolder) -> list[Path | None]:
+    """The file of each row, None where there is none."""
+    files: list[Path | None] = []
+    rows: dict[Path, Row] = {}
+    for row in table.rows:
+        try:
+            found = folder.media.find(row.name)
+        except AmbiguousNameError as error:
+            raise row.fault(FILENAME, f"a name that fits one file, not {' and '.join(error.candidates)}") from None
+        file = found[1] if found else None
+        if file and (other := rows.setdefault(file, row)) is not row:
+            raise row.fault(
+                FILENAME, f"another clip: {other.name!r} (line {other.line}) and it are the file {file.name}"
+            )
+        files.append(file)
+    return files
+
+
+def _ids(table: Table, files: Sequence[Path | None], source: Path) -> dict[str, str]:
+    """The id of each row's clip, by the name in the table."""
+    below = [file.relative_to(source).as_posix() if file else "" for file in files]
+    of_files = clip_ids(filter(None, below))
+    ids: dict[str, str] = {}
+    rows: dict[str, Row] = {}
+    for row, name in zip(table.rows, below, strict=True):
+        own = of_files[name] if name else nfc(without_media_ending(row.name)).replace("/", "_")
+        if (other := rows.setdefault(own, row)) is not row:
             raise row.fault(
                 FILENAME, f"a name that differs from {other.name!r} (line {other.line}) by more than its ending"
             )
+        ids[row.name] = own
+    return ids
+
+
+def _remarks(row: Row, file: Path | None, spoken: Text | None) -> Iterator[Remark]:
+    ending = media_ending(row.name)
+    if file and ending and ending != file.suffix.lower():
+        yield Remark(OTHER_ENDING, f"{row.name} is {file.name}")
+    yield from words_remarks(spoken)
+
+
+def _label_notes(table: Table, names: Sequence[str], chosen: Sequence[str]) -> Iterator[str]:
+    if not chosen:
+        yield (
+            f"labels are all columns besides {', '.join(RESERVED)}: {', '.join(names)} (--label-columns chooses others)"
+        )
+    elif ignored := [column for column in table.columns if column not in (*RESERVED, *names)]:
+        yield f"columns that are no labels are not read: {', '.join(ignored)}"
+
+
+def _file_notes(
+    table: Table, folder: MediaFolder, files: Sequence[Path | None], words: Transcripts | None
+) -> Iterator[str]:
+    """What of the folder and the words belongs to no clip, and the other way round."""
+    lost = [row.name for row, file in zip(table.rows, files, strict=True) if file is None]
+    for name in lost[:SHOWN]:
+        nearest = ", ".join(map(printable, folder.media.nearest(name))) or "none is like it"
+        yield f"{printable(name)!r} names no file; most like it: {nearest}"
+    if len(lost) > SHOWN:
+        yield f"{len(lost)} names in {table.path.name} name no file: {some(lost)}"
+    if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
+        yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"
+    yield from folder.notes(used={table.path, *(words.files() if words else ())})
+    if words:
+        yield from words.notes
+        yield from words.unmatched()

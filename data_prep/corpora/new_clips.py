@@ -3,44 +3,105 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_prep.clips.clip import Clip, ClipOptions, ClipSource, read_clip
-from data_prep.corpora import MEDIA_SUFFIXES, find_media
-from data_prep.corpora.tables import read_table
-from data_prep.corpora.transcripts import plain_name
+from data_prep.corpora.folder import find_words, words_remarks
+from data_prep.corpora.media_files import list_media
+from data_prep.corpora.names import AmbiguousNameError, clip_ids
+from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+from emi_jax.report.terminal import printable
 
+TABLE_ENDINGS = (".csv", ".tsv")
 FEW = 16
 """Up to this many clips are read before worker processes would have started."""
 
 
-def find_clips(path: Path) -> list[ClipSource]:
-    """The clips that a path stands for, by name.
+class NewClips(NamedTuple):
+    """Clips to predict.
+
+    Attributes:
+        clips: one source for each, by id.
+        notes: what of the folder or table is not taken, and how it was read.
+    """
+
+    clips: tuple[ClipSource, ...]
+    notes: tuple[str, ...]
+
+
+def find_clips(path: Path, recursive: bool = False) -> NewClips:
+    """The clips that a path stands for.
+
+    The words of a clip may stand in a file of its name next to it, as `data_prep.corpora.transcripts` reads them.
 
     Args:
-        path: a media file; a folder, of which every media file is taken; or a CSV with a column Filename, and words in
-            a column Transcript where it has one, whose names lie in the CSV's folder. The words of a clip may also
-            stand in a `.txt` file of its name beside it.
+        path: a media file; a folder, of which every media file is taken; or a table with a column Filename, and words
+            in a column Transcript where it has one, whose names are looked up in the table's folder.
+        recursive: whether the subfolders of a folder are searched, too.
 
     Raises:
-        CorpusError: there is nothing of the kind.
+        CorpusError: there is nothing of the kind, or a name in the table fits no single file.
     """
     if path.is_dir():
-        found = [_source(file) for file in find_media(path).values()]
+        folder = list_media(path, recursive)
+        files = {name: folder.media.find(name) for name in sorted(folder.media.names())}
+        if not files:
+            raise CorpusError(
+                f"{path}: found no media file, expected one that ends as FFmpeg's formats do (.mp4, .mov, .wav, ...)"
+                + "".join(f"; {note}" for note in folder.notes())
+            )
+        clips, used = _sources({name: (found[1], None) for name, found in files.items() if found})
+        return NewClips(clips, tuple(folder.notes(used)))
+    if path.suffix.lower() in TABLE_ENDINGS:
+        return _clips_of_table(path, recursive)
+    if not path.exists() and not path.is_symlink():
+        nearest = list_media(path.parent).media.nearest(path.name)
+        like = f"; like it are {', '.join(nearest)}" if nearest else ""
+        raise CorpusError(
+            f"{path}: no such file or folder, expected a clip, a folder of clips or a table of names{like}"
+        )
+    return NewClips(_sources({path.name: (path, None)})[0], ())
+
+
+def _clips_of_table(path: Path, recursive: bool) -> NewClips:
+    table, folder = read_table(path, [], folders=recursive), list_media(path.parent, recursive)
+    files: dict[str, tuple[Path, str | None]] = {}
+    lines: dict[str, int] = {}
+    notes = list(table.notes)
+    for row in table.rows:
+        try:
+            found = folder.media.find(row.name)
+        except AmbiguousNameError as error:
+            raise row.fault(FILENAME, f"a name that fits one file, not {' and '.join(error.candidates)}") from None
         if not found:
-            raise CorpusError(f"{path}: found no media file, expected one that ends in {', '.join(MEDIA_SUFFIXES)}")
-        return sorted(found, key=lambda source: source.id)
-    if path.suffix.lower() == ".csv":
-        files = find_media(path.parent)
-        return [
-            _source(files.get(plain_name(row.name), path.parent / row.name), row.cells.get("Transcript"))
-            for row in read_table(path, []).rows
-        ]
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file or folder, expected a clip, a folder of clips or a CSV of names")
-    return [_source(path)]
+            like = ", ".join(folder.media.nearest(row.name)) or "none is like it"
+            notes.append(f"{printable(row.name)!r} names no file; most like it: {like}")
+        name, file = found or (row.name, path.parent / row.name)
+        if name in files:
+            raise row.fault(FILENAME, f"another clip: line {lines[name]} names the same file {name}")
+        files[name], lines[name] = (file, row.cells.get(TRANSCRIPT)), row.line
+    if not files:
+        raise CorpusError(f"{path}: found no rows, expected the name of a clip in each")
+    return NewClips(_sources(files)[0], tuple(notes))
+
+
+def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path]]:
+    """Clips by id, from files by name with the words of a table; and the files with words that lie next to them."""
+    ids = clip_ids(files)
+    words = {parent: find_words(parent, None, False) for parent in {file.parent for file, _ in files.values()}}
+    clips = []
+    for name, (file, text) in files.items():
+        place = words[file.parent]
+        spoken = None if text or place is None else place.find(file.name)
+        clips.append(
+            ClipSource(
+                ids[name], file, transcript=spoken.text if spoken else text, remarks=tuple(words_remarks(spoken))
+            )
+        )
+    used = {file for place in words.values() if place for file in place.files()}
+    return tuple(sorted(clips, key=lambda clip: clip.id)), used
 
 
 def read_clips(
@@ -72,10 +133,3 @@ def _outcomes(sources: Sequence[ClipSource], read: Callable[[ClipSource], Clip])
             yield read(source)
         except ClipError as error:
             yield error
-
-
-def _source(file: Path, transcript: str | None = None) -> ClipSource:
-    beside = file.with_suffix(".txt")
-    if not transcript and beside.is_file():
-        transcript = beside.read_text(encoding="utf-8", errors="replace")
-    return ClipSource(file.stem, video=file, transcript=transcript)

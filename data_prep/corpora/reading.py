@@ -1,5 +1,6 @@
 """Finds the clips of any of the corpora, as the command line names them."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +17,16 @@ CORPORA = ("synthetic", "vidmimic2", "folder")
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A corpus as a user asks for it.
+    """Which corpus to read, as the command line names it.
 
     Attributes:
         corpus: one of CORPORA.
         source: folder of the raw corpus; of the synthetic one, the folder that it is written to first.
-        labels: the CSV of a `folder` corpus; `labels.csv` in the source by default.
+        labels: the table of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
-        transcripts: CSV or JSON with the clips' words.
+        label_columns: the columns of a `folder` corpus that are labels; empty for all but the reserved ones.
+        recursive: whether a `folder` corpus has clips in subfolders.
+        transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
         seed: of the synthetic corpus' content.
     """
@@ -32,18 +35,21 @@ class Request:
     source: Path | None
     labels: Path | None = None
     label_range: tuple[float, float] = (0.0, 1.0)
+    label_columns: tuple[str, ...] = ()
+    recursive: bool = False
     transcripts: Path | None = None
     counts: Mapping[str, int] = dataclasses.field(default_factory=lambda: COUNTS)
     seed: int = SEED
 
 
-def read_corpus(request: Request, processes: int, bar: Any = None) -> Corpus:
-    """The clips of a corpus; the synthetic one is written first where it is not there.
+def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bool = True) -> Corpus:
+    """The clips of a corpus; the synthetic one is written first where it is missing.
 
     Args:
-        request: what is asked for.
+        request: the corpus.
         processes: that write the synthetic corpus.
         bar: shows the progress of that.
+        write: whether the synthetic corpus may be written.
 
     Raises:
         CorpusError: the corpus cannot be used as it is.
@@ -53,8 +59,21 @@ def read_corpus(request: Request, processes: int, bar: Any = None) -> Corpus:
     if request.source is None:
         raise CorpusError(f"corpus {request.corpus}: found no source, expected --source=DIR with its clips")
     if request.corpus == "synthetic":
-        write_synthetic(request.source, request.counts, request.seed, processes, bar)
-        return read_synthetic(request.source, request.transcripts)
-    if request.corpus == "vidmimic2":
-        return read_vidmimic2(request.source, request.transcripts)
-    return read_folder(request.source, request.labels, request.label_range, request.transcripts)
+        if write:
+            write_synthetic(request.source, request.counts, request.seed, processes, bar)
+        corpus = read_synthetic(request.source)
+    elif request.corpus == "vidmimic2":
+        corpus = read_vidmimic2(request.source, request.transcripts)
+    else:
+        corpus = read_folder(
+            request.source,
+            request.labels,
+            request.label_range,
+            request.transcripts,
+            request.label_columns,
+            request.recursive,
+        )
+    counts = collections.Counter((clip.split, clip.id) for clip in corpus.clips)
+    if twice := [f"{name} in {split}" for (split, name), count in counts.items() if count > 1]:
+        raise CorpusError(f"{request.source}: found clip {twice[0]} more than once, expected once")
+    return corpus

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.corpora.vidmimic2 import TABLES, read_vidmimic2
 from data_prep.errors import CorpusError
+from data_prep.files import write_whole
 from data_prep.synthetic.latents import EMOTIONS, ceiling
 from data_prep.synthetic.plan import ClipPlan, plan_corpus
 from data_prep.synthetic.video import write_clip
@@ -20,13 +22,19 @@ from data_prep.workers import map_clips
 VERSION = 2  # of the content that a seed gives
 COUNTS = {"train": 3000, "valid": 120, "test": 240}
 SEED = 2025
-MARK = "corpus.json"
+MARK, TRUTH = "corpus.json", "truth.csv"
 
 
-def read_synthetic(source: Path, transcripts: Path | None = None) -> Corpus:
-    """The clips of a written corpus, with the ceiling of each split."""
-    corpus = read_vidmimic2(source, transcripts)
-    with (source / "truth.csv").open(newline="", encoding="utf-8") as file:
+def read_synthetic(source: Path) -> Corpus:
+    """The clips of a written corpus, with the ceiling of each split.
+
+    Raises:
+        CorpusError: the folder holds no whole synthetic corpus.
+    """
+    if not (source / MARK).is_file() or not (source / TRUTH).is_file():
+        raise CorpusError(f"{source}: found no synthetic corpus; python -m data_prep --source={source} writes it")
+    corpus = read_vidmimic2(source, source / "transcripts.csv")
+    with (source / TRUTH).open(newline="", encoding="utf-8") as file:
         expected = {
             row["Filename"]: [float(row[f"Expected {name}"]) for name in EMOTIONS] for row in csv.DictReader(file)
         }
@@ -47,7 +55,7 @@ def write_synthetic(
     processes: int = 1,
     progress: Callable[[Iterable, int, str], Iterable] | None = None,
 ) -> None:
-    """Writes the corpus, or goes on where an earlier call was stopped; does nothing when it is whole.
+    """Writes the corpus, or what is missing of it; does nothing when it is whole.
 
     Args:
         source: the folder to write to.
@@ -68,7 +76,8 @@ def write_synthetic(
         )
     plans = plan_corpus(counts, seed)
     (source / "raw").mkdir(parents=True, exist_ok=True)
-    (source / MARK).write_text(json.dumps(mark, indent=1) + "\n")
+    if not found:
+        write_whole(source / MARK, (json.dumps(mark, indent=1) + "\n").encode())
     todo = [plan for plan in plans if not (source / "raw" / f"{plan.id}.mp4").exists()]
     if todo:
         results = map_clips(functools.partial(write_clip, folder=source / "raw"), todo, processes)
@@ -80,7 +89,10 @@ def write_synthetic(
 
 def _read_mark(source: Path) -> dict:
     if (source / MARK).is_file():
-        return json.loads((source / MARK).read_text())
+        try:
+            return json.loads((source / MARK).read_text())
+        except ValueError as error:
+            raise CorpusError(f"{source / MARK}: found broken JSON ({error}); delete {source}") from None
     if source.is_dir() and any(source.iterdir()):
         raise CorpusError(f"{source}: found files that are no synthetic corpus, expected an empty or missing folder")
     return {}
@@ -105,7 +117,7 @@ def _write_tables(source: Path, plans: Sequence[ClipPlan]) -> None:
         for d in (plan.defects for plan in plans)
     ]
     _write_csv(
-        source / "truth.csv",
+        source / TRUTH,
         [
             "Filename",
             *(f"Expected {name}" for name in EMOTIONS),
@@ -120,7 +132,6 @@ def _write_tables(source: Path, plans: Sequence[ClipPlan]) -> None:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    partial = path.with_suffix(".part")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    partial.rename(path)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_whole(path, text.getvalue().encode())

@@ -1,15 +1,30 @@
-"""Reads the CSV tables of a corpus; every fault is one line that names file, line, column, found and expected."""
+"""Reads the tables of a corpus; every fault is one line that names file, line, column, found and expected."""
 
 import csv
 import dataclasses
-import math
+import io
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from data_prep.corpora.numbers import scaled_number
+from data_prep.corpora.text import read_text
 from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
 
-FILENAME = "Filename"
-LONGEST_NAME = 150  # bytes; with what preparation adds to it, a file system still takes it
+FILENAME, SPLIT, SUBJECT, TRANSCRIPT = RESERVED = ("Filename", "Split", "Subject", "Transcript")
+SPELLINGS = {
+    FILENAME: "file name clip clip_name clip_id video video_name video_id video_file audio_file file_id id recording",
+    SPLIT: "partition set subset",
+    SUBJECT: "subject_id speaker speaker_id actor actor_id participant participant_id person person_id",
+    TRANSCRIPT: "transcription text words sentence",
+}
+"""Other headers that mean a reserved column, where a table does not have the column itself."""
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+LONGEST_NAME = 255  # bytes: no file has a longer name
+LONGEST_CELL = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,104 +34,160 @@ class Row:
     path: Path
     line: int
     cells: dict[str, str]
+    decimal_comma: bool = False
 
     @property
     def name(self) -> str:
-        """The Filename cell: a plain name, never a path."""
+        """The Filename cell."""
         return self.cells[FILENAME]
 
     def fault(self, column: str, expected: str) -> CorpusError:
         """The error that this row's cell of a column is not what it should be."""
-        found = self.cells.get(column)
+        found = printable(self.cells.get(column, ""))
         return CorpusError(f"{self.path}, line {self.line}, column {column!r}: found {found!r}, expected {expected}")
 
     def number(self, column: str, low: float, high: float) -> float:
         """The cell scaled from [low, high] to [0, 1]; NaN when it is empty.
 
         Raises:
-            CorpusError: it is no finite number, or lies outside [low, high].
+            CorpusError: it is no finite number, or lies outside [low, high] by more than rounding.
         """
-        text = self.cells[column]
-        if not text:
-            return math.nan
-        expected = f"a number from {low:g} to {high:g}, or nothing where it is unknown"
         try:
-            value = float(text)
-        except ValueError:
-            raise self.fault(column, expected) from None
-        if not low <= value <= high:
-            hint = "" if not math.isfinite(value) else "; other units are told by --label-range"
-            raise self.fault(column, expected + hint)
-        return (value - low) / (high - low)
+            return scaled_number(self.cells[column], low, high, self.decimal_comma)
+        except ValueError as error:
+            raise self.fault(column, str(error)) from None
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A CSV file: its columns, in order, and its rows."""
+    """A table: its columns, in order, its rows, and what is worth knowing about how it was read."""
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, required: Sequence[str]) -> Table:
-    """Reads a CSV table with a header and a unique `Filename` in each row.
+def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Table:
+    """Reads a table with a header and a unique `Filename` in each row.
+
+    Cells are separated by commas, semicolons or tabs, whichever splits the header into the most columns with a
+    Filename among them. With semicolons and tabs a comma within a number is a decimal comma. Reserved and required
+    columns are found whatever the case, spaces and underscores of their headers; a column without a header is not read.
+
+    Args:
+        path: the file, in any encoding that `read_text` knows.
+        required: columns besides Filename that must be there.
+        folders: whether names may be paths below the folder of the clips.
 
     Raises:
-        CorpusError: the file is missing or not UTF-8 text, a column is missing or there twice, a row has too many or
-            too few cells, or a name is empty, twice there, or a path.
+        CorpusError: the file cannot be read as text, a column is missing or there twice, a row has too many or too
+            few cells, or a name is empty, there twice, or a path.
     """
-    lines = _read_lines(path)
+    text, encoding = read_text(path)
+    notes = [f"{path.name}: not UTF-8, read as {encoding}"] if encoding else []
+    first, skipped = re.match(r"sep=([,;\t])\r?\n", text), 0  # Excel's own way to name the separator
+    if first:
+        text, skipped = text[first.end() :], 1
+    separator = first[1] if first else _separator(text)
+    if separator != ",":
+        notes.append(f"{path.name}: cells are separated by {SEPARATORS[separator]}")
+    lines = _read_lines(path, text, separator, skipped)
     _, header = next(lines, (0, []))
-    columns = tuple(cell.strip() for cell in header)
-    wanted = [FILENAME, *required]
-    for column in wanted:
-        if column not in columns:
-            found = ", ".join(columns) or "an empty file"
-            raise CorpusError(f"{path}, line 1: no column {column!r}; found {found}; expected {', '.join(wanted)}")
-    if twice := sorted({column for column in columns if columns.count(column) > 1}):
-        raise CorpusError(f"{path}, line 1: column {twice[0]!r} found more than once, expected once")
-
+    columns = _columns(path, header, required, notes)
     rows: dict[str, Row] = {}
-    for line, cells in lines:
+    for line, found in lines:
+        cells = found[: len(columns)] if not any(cell.strip() for cell in found[len(columns) :]) else found
         if len(cells) != len(columns):
             raise CorpusError(f"{path}, line {line}: found {len(cells)} cells, expected {len(columns)}")
-        row = Row(path, line, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)})
-        _check_name(row)
+        named = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if column}
+        row = Row(path, line, named, separator != ",")
+        _check_name(row, folders)
         if row.name in rows:
             raise row.fault(FILENAME, f"a name that is not there yet (line {rows[row.name].line} has it)")
         rows[row.name] = row
-    return Table(path, columns, tuple(rows.values()))
+    return Table(path, tuple(filter(None, columns)), tuple(rows.values()), tuple(notes))
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of each line that is not blank."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise CorpusError(f"{path}: no such file, expected a CSV table with a column {FILENAME!r}") from None
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path}: found byte {error.object[error.start]:#04x} at {error.start}, expected UTF-8 text"
-        ) from None
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+def plain(header: str) -> str:
+    """A header without regard to case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_-]+", "", header.casefold())
+
+
+def _separator(text: str) -> str:
+    """The separator that gives the header the most columns, preferably with a Filename among them."""
+
+    def columns(separator: str) -> tuple[bool, int]:
+        header = next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator), [])
+        return any(meaning(cell) == FILENAME for cell in header), len(header)
+
+    csv.field_size_limit(LONGEST_CELL)
+    return max(SEPARATORS, key=columns)  # the first of equals: the comma
+
+
+def meaning(header: str) -> str:
+    """The reserved column that a header names exactly or in another spelling; "" for none."""
+    for column in RESERVED:
+        if plain(header) in {plain(column), *map(plain, SPELLINGS[column].split())}:
+            return column
+    return ""
+
+
+def _columns(path: Path, header: Sequence[str], required: Sequence[str], notes: list[str]) -> list[str]:
+    """The columns' names, with "" for those that are not read."""
+    columns = [" ".join(cell.split()) for cell in header]
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for column in columns for letter in column):
+        raise CorpusError(f"{path}, line 1: found control characters in the header, expected names of columns")
+    exact = dict.fromkeys([*RESERVED, *required])
+    for wanted in exact:
+        if wanted not in columns:
+            same = [k for k, column in enumerate(columns) if plain(column) == plain(wanted)]
+            alike = same or [k for k, column in enumerate(columns) if wanted in RESERVED and meaning(column) == wanted]
+            if len(alike) > 1:
+                found = " and ".join(repr(columns[k]) for k in alike)
+                raise CorpusError(f"{path}, line 1: both {found} may be the column {wanted!r}; rename one {wanted}")
+            for k in alike:
+                notes.append(f"{path.name}: column {columns[k]!r} is read as {wanted}")
+                columns[k] = wanted
+    nameless = [k for k, column in enumerate(columns) if not column or re.fullmatch(r"Unnamed: \d+", column)]
+    if nameless and any(columns):
+        numbers = ", ".join(str(k + 1) for k in nameless)
+        notes.append(f"{path.name}: columns without a name are not read: number {numbers}")
+    columns = ["" if k in nameless else column for k, column in enumerate(columns)]
+    names = list(filter(None, columns))
+    for column in (FILENAME, *required):
+        if column not in columns:
+            found, wanted = ", ".join(names) or "an empty file", ", ".join([FILENAME, *required])
+            raise CorpusError(
+                f"{path}, line 1: no column {column!r}; found {found}; expected {wanted}, separated by "
+                f"{', '.join(SEPARATORS.values())}"
+            )
+    if twice := sorted({column for column in names if names.count(column) > 1}):
+        raise CorpusError(f"{path}, line 1: column {twice[0]!r} found more than once, expected once")
+    return columns
+
+
+def _read_lines(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of each line that is not blank. Only line feeds and carriage returns end lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:
             raise CorpusError(
-                f"{path}, line {reader.line_num}: found broken CSV ({error}), expected quoted cells"
+                f"{path}, line {reader.line_num + skipped}: found broken CSV ({error}), expected quoted cells"
             ) from None
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells
+            yield reader.line_num + skipped, cells
 
 
-def _check_name(row: Row) -> None:
-    """Names become file names: one that is a path, or no file can bear, is a fault."""
-    name = row.name
-    if not name or name.startswith(".") or any(mark in name for mark in "/\\:") or not name.isprintable():
-        raise row.fault(FILENAME, "the plain name of a clip, without folders")
-    if len(name.encode()) > LONGEST_NAME:
+def _check_name(row: Row, folders: bool) -> None:
+    """A name that is a path out of the corpus' folder, or that no file can have, is a fault."""
+    name, path = row.name, PurePosixPath(row.name)
+    is_path = "\\" in name or ("/" in name and (not folders or path.is_absolute() or ".." in path.parts))
+    if not name or name.startswith(".") or is_path or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise row.fault(FILENAME, "the plain name of a clip, without folders" + (" above its own" if folders else ""))
+    if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
         raise row.fault(FILENAME, f"a name of at most {LONGEST_NAME} bytes")

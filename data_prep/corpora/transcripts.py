@@ -1,35 +1,132 @@
-"""Reads transcripts from a CSV table (columns Filename, Transcript) or a JSON object {name: text}."""
+"""Finds the words of clips: in a table, in a JSON file, or in a folder with a file for each clip."""
 
-import json
+from collections.abc import Collection
 from pathlib import Path
 
-from data_prep.corpora.tables import read_table
+from data_prep.corpora.media_files import some
+from data_prep.corpora.names import AmbiguousNameError, NameIndex
+from data_prep.corpora.tables import FILENAME, TRANSCRIPT, meaning, read_table
+from data_prep.corpora.text import Text, read_text
+from data_prep.corpora.words_files import WORDS_ENDINGS, parse_json, read_words, words_of_json
 from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
 
 
-def read_transcripts(path: Path) -> dict[str, str]:
-    """Transcripts by clip name, without file ending.
+class Transcripts:
+    """Words by the names of clips.
+
+    Args:
+        place: where they come from, for messages.
+        words: the words, or the files that hold them, by name with or without a media ending.
+        notes: what is worth knowing about how they were read.
+    """
+
+    def __init__(self, place: Path, words: dict[str, str | Path], notes: Collection[str] = ()):
+        self.place, self.notes = place, tuple(notes)
+        self._index: NameIndex[str | Path] = NameIndex(words)
+        self._used: set[str] = set()
+
+    def find(self, *names: str) -> Text | None:
+        """The words of a clip, by the first of its names that is known; None where there are none.
+
+        Raises:
+            CorpusError: several entries match, or its file cannot be read.
+        """
+        for name in names:
+            try:
+                found = self._index.find(name)
+            except AmbiguousNameError as error:
+                raise CorpusError(
+                    f"{self.place}: clip {printable(name)!r} matches {' and '.join(map(printable, error.candidates))}; "
+                    "keep the words of one of them"
+                ) from None
+            if found:
+                own, words = found
+                self._used.add(own)
+                return read_words(words) if isinstance(words, Path) else Text(words, "")
+        return None
+
+    def unmatched(self) -> list[str]:
+        """Notes on what matched no clip so far."""
+        names = sorted(self._index.names() - self._used)
+        return [f"{len(names)} transcripts in {self.place} match no clip: {some(names)}"] if names else []
+
+    def files(self) -> set[Path]:
+        """The files that hold the words of one clip each."""
+        return {words for words in self._index.things() if isinstance(words, Path)}
+
+
+def read_transcripts(path: Path) -> Transcripts:
+    """Reads transcripts.
+
+    Args:
+        path: a table with columns Filename and Transcript; a JSON object {name: words} or list of objects with a
+            name and words; or a folder of files `NAME.txt`, `.json`, `.srt` or `.vtt`, where NAME is that of the clip
+            with or without its own ending.
 
     Raises:
-        CorpusError: the file is missing or is neither of the two forms.
+        CorpusError: there is none of these.
     """
+    if path.is_dir():
+        words = words_files(path)
+        if not words:
+            raise CorpusError(f"{path}: found no transcript, expected files named NAME{', NAME'.join(WORDS_ENDINGS)}")
+        return Transcripts(path, words)
     if path.suffix.lower() != ".json":
-        return {plain_name(row.name): row.cells["Transcript"] for row in read_table(path, ["Transcript"]).rows}
+        table = read_table(path, [TRANSCRIPT])
+        return Transcripts(path, {row.name: row.cells[TRANSCRIPT] for row in table.rows}, table.notes)
+    text, encoding = read_text(path)
+    return Transcripts(path, _by_name(path, text), [f"{path.name}: read as {encoding}"] if encoding else [])
+
+
+def words_files(folder: Path, are_certain: bool = True) -> dict[str, str | Path]:
+    """The files of a folder that hold words, by their names without the ending of such files.
+
+    Args:
+        folder: the folder.
+        are_certain: whether JSON files hold words; if not, those that do not are passed over.
+    """
+    found: dict[str, str | Path] = {}
+    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in WORDS_ENDINGS and path.is_file()]
+    for path in sorted(files, key=lambda path: WORDS_ENDINGS.index(path.suffix.lower())):
+        if not path.name.startswith(".") and (are_certain or path.suffix.lower() != ".json" or _holds_words(path)):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _holds_words(path: Path) -> bool:
     try:
-        table = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CorpusError(f"{path}: no such file, expected transcripts as JSON or CSV") from None
-    except ValueError as error:
-        raise CorpusError(f"{path}: found broken JSON ({error}), expected an object {{name: text}}") from None
+        read_words(path)
+    except CorpusError:
+        return False
+    return True
+
+
+def _by_name(path: Path, text: str) -> dict[str, str | Path]:
+    table = parse_json(path, text)
+    if isinstance(table, list):
+        table = _by_name_of_records(path, table)
     if not isinstance(table, dict):
         raise CorpusError(f"{path}: found a JSON {type(table).__name__}, expected an object {{name: text}}")
-    for name, text in table.items():
-        if not isinstance(text, str) or any("\ud800" <= letter <= "\udfff" for letter in text):  # half a letter
-            raise CorpusError(f"{path}, entry {name!r}: found {text!r}, expected text")
-    return {plain_name(name): text for name, text in table.items()}
+    words: dict[str, str | Path] = {}
+    for name, found in table.items():
+        spoken = words_of_json(found)
+        if spoken is None or any("\ud800" <= letter <= "\udfff" for letter in spoken):  # half a letter
+            raise CorpusError(f"{path}, entry {name!r}: found {printable(repr(found)[:80])}, expected text")
+        words[name] = spoken
+    return words
 
 
-def plain_name(name: str) -> str:
-    """A clip's name without the ending of a media file."""
-    stem, dot, ending = name.rpartition(".")
-    return stem if dot and ending.isalnum() and not ending.isdigit() and stem else name
+def _by_name_of_records(path: Path, records: list) -> dict[str, object]:
+    """[{"Filename": ..., "Transcript": ...}] as {name: words}; the fields are found as the columns of tables are."""
+    words: dict[str, object] = {}
+    for number, record in enumerate(records, start=1):
+        fields = {meaning(key): value for key, value in record.items()} if isinstance(record, dict) else {}
+        name = fields.get(FILENAME)
+        if not isinstance(name, str) or TRANSCRIPT not in fields or name in words:
+            raise CorpusError(
+                f"{path}, entry {number}: found {printable(repr(record)[:80])}, expected an object with "
+                f"{FILENAME!r}, which is not there yet, and {TRANSCRIPT!r}"
+            )
+        words[name] = fields[TRANSCRIPT]
+    return words

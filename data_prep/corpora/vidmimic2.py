@@ -1,63 +1,156 @@
-"""Hume-Vidmimic2: `raw/`, `audio/`, `face_images/`, one CSV of labels per split, and `test_data/` without labels.
+"""Hume-Vidmimic2: `raw/`, `audio/`, `face_images/`, one table of labels per split, and `test_data/` for the test split.
 
 Folders are joined to the tables by clip name, never by row. Feature files (`vit/`, `wav2vec2/`) are pickles and are
 never opened.
 """
 
+import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
-from data_prep.corpora import Corpus, find_media
-from data_prep.corpora.tables import read_table
-from data_prep.corpora.transcripts import plain_name, read_transcripts
+from data_prep.corpora import Corpus
+from data_prep.corpora.endings import without_media_ending
+from data_prep.corpora.folder import words_remarks
+from data_prep.corpora.media_files import list_media
+from data_prep.corpora.names import AmbiguousNameError, NameIndex, nfc
+from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, Row, Table, plain, read_table
+from data_prep.corpora.transcripts import Transcripts, read_transcripts
 from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
 
 LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 TABLES = {"train": "train_split.csv", "valid": "valid_split.csv", "test": "test_split.csv"}
+TEST_DATA = "test_data"
+WORDS = ("transcripts.csv", "transcripts.json", "transcripts", "text")
+"""Where words are looked for without --transcripts, in the corpus' folder and in test_data/."""
 
 
 def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     """Finds the clips of a folder in Vidmimic2's layout.
 
+    A clip of the test split lies in test_data/ or next to the others. The challenge keeps the labels of the test split,
+    and public pipelines fill its table with zeros: such a table is that of an unlabelled split.
+
     Args:
         source: the folder that holds `raw/` and `train_split.csv`.
-        transcripts: CSV or JSON; `transcripts.csv` of the folder where not given. `subjects.csv` is read where it is
-            there.
+        transcripts: what `read_transcripts` reads; where not given, those of WORDS that exist. `subjects.csv` is read
+            where it exists.
 
     Raises:
-        CorpusError: a folder or table is missing or at fault.
+        CorpusError: a folder or table is missing or at fault, or a clip is there twice.
     """
-    if not (source / "raw").is_dir() and not (source / "face_images").is_dir():
+    if not any((source / folder).is_dir() for folder in ("raw", "audio", "face_images")):
         raise CorpusError(f"{source}: found neither raw/ nor face_images/, expected the folders of Hume-Vidmimic2")
-    if transcripts is None and (source / "transcripts.csv").is_file():
-        transcripts = source / "transcripts.csv"
-    notes = (
-        [] if transcripts else ["no transcripts: give them with --transcripts=FILE.csv, or all clips are without words"]
-    )
-    texts = {_full(name): text for name, text in read_transcripts(transcripts).items()} if transcripts else {}
+    words = _words(source, transcripts)
     subjects = _subjects(source / "subjects.csv")
-
+    main, test = _Files(source), _Files(source / TEST_DATA)
+    notes: list[str] = []
     clips: list[ClipSource] = []
-    files = _Files(source)
-    for split, table in TABLES.items():
-        if split == "test" and not (source / table).is_file():
+    rows: dict[object, Row] = {}
+    for split, name in TABLES.items():
+        if split == "test" and not (source / name).is_file():
             continue
-        for row in read_table(source / table, LABELS).rows:
-            labels = tuple(row.number(label, 0.0, 1.0) for label in LABELS)
-            clips.append(files.clip(plain_name(row.name), split, labels, texts, subjects))
+        table = read_table(source / name, LABELS)
+        notes += [*table.notes, *_extra_columns(table)]
+        unlabelled = split == "test" and _is_placeholder(table)
+        if unlabelled:
+            notes.append(f"{name}: every label is one and the same value: the split test counts as unlabelled")
+        for row in table.rows:
+            labels = () if unlabelled else tuple(row.number(label, 0.0, 1.0) for label in LABELS)
+            try:
+                found = (split == "test" and test.find(row.name)) or main.find(row.name)
+            except AmbiguousNameError as error:
+                raise row.fault(FILENAME, f"a name that fits one clip, not {' and '.join(error.candidates)}") from None
+            clip = found or ClipSource(_full(row.name), source / "raw" / f"{_full(row.name)}.mp4")
+            place = clip.video or clip.audio or clip.faces
+            if (other := rows.setdefault(place, row)) is not row:
+                raise row.fault(
+                    FILENAME, f"another clip: {other.name!r} ({other.path.name}, line {other.line}) is the same one"
+                )
+            clips.append(dataclasses.replace(clip, split=split, labels=labels))
     if not any(clip.split == "test" for clip in clips):
-        unlabelled = _Files(source / "test_data")
-        clips += [unlabelled.clip(name, "test", (), texts, subjects) for name in sorted(unlabelled.names())]
-    notes += _notes(source, files, clips)
-    if texts and (wordless := sum(clip.id not in texts for clip in clips)):
-        notes.append(f"{wordless} clips are not in {transcripts}")
+        clips += [dataclasses.replace(clip, split="test") for clip in test.clips()]
+    clips = [_with_words(clip, words, subjects) for clip in clips]
+    notes += _notes(source, [*main.clips(), *test.clips()], clips)
+    notes += _word_notes(clips, words)
     return Corpus("vidmimic2", LABELS, (0.0, 1.0), tuple(clips), notes=tuple(notes))
 
 
-def _notes(source: Path, files: "_Files", clips: Sequence[ClipSource]) -> Iterator[str]:
+class _Files:
+    """The clips of one root folder, by name."""
+
+    def __init__(self, root: Path):
+        self._video, self._audio = list_media(root / "raw").media, list_media(root / "audio").media
+        if not len(self._video):  # test_data/ is often one flat folder
+            self._video = list_media(root).media
+        images = root / "face_images"
+        self._faces = NameIndex({path.name: path for path in sorted(images.iterdir())} if images.is_dir() else {})
+
+    def find(self, name: str) -> ClipSource | None:
+        """A clip by its name, with all files of that name; None where there are none.
+
+        Raises:
+            AmbiguousNameError: several match.
+        """
+        found = [index.find(name) for index in (self._video, self._audio, self._faces)]
+        own = [nfc(without_media_ending(match[0])) for match in found if match]
+        if not own:
+            return None
+        paths = [match[1] if match else None for match in found]
+        return ClipSource(printable(_full(own[0])), video=paths[0], audio=paths[1], faces=paths[2])
+
+    def clips(self) -> list[ClipSource]:
+        """All clips, by name."""
+        names = self._video.names() | self._audio.names() | self._faces.names()
+        found: dict[str, ClipSource] = {}
+        for name in sorted(map(without_media_ending, names)):
+            if clip := self.find(name):
+                found.setdefault(clip.id, clip)
+        return list(found.values())
+
+
+def _words(source: Path, transcripts: Path | None) -> list[Transcripts]:
+    if transcripts:
+        return [read_transcripts(transcripts)]
+    places = [root / name for root in (source, source / TEST_DATA) for name in WORDS]
+    return [read_transcripts(place) for place in places if place.is_file() or (place.is_dir() and any(place.iterdir()))]
+
+
+def _subjects(path: Path) -> NameIndex[str]:
+    rows = read_table(path, [SUBJECT]).rows if path.is_file() else ()
+    return NameIndex({row.name: row.cells[SUBJECT] for row in rows})
+
+
+def _with_words(clip: ClipSource, words: Sequence[Transcripts], subjects: NameIndex[str]) -> ClipSource:
+    words = sorted(words, key=lambda place: (TEST_DATA in place.place.parts) != (clip.split == "test"))
+    spoken = next((text for place in words if (text := place.find(clip.id))), None)
+    subject = subjects.find(clip.id)
+    return dataclasses.replace(
+        clip,
+        transcript=spoken.text if spoken else None,
+        subject=subject[1] if subject else "",
+        remarks=tuple(words_remarks(spoken)),
+    )
+
+
+def _is_placeholder(table: Table) -> bool:
+    """Whether all cells are 0, or several rows hold one and the same value."""
+    values = {row.number(label, 0.0, 1.0) for row in table.rows for label in LABELS}
+    return len(values) == 1 and not math.isnan(*values) and (len(table.rows) > 1 or values == {0.0})
+
+
+def _extra_columns(table: Table) -> Iterator[str]:
+    known = {plain(name) for name in (*LABELS, *RESERVED)}
+    if extra := [column for column in table.columns if plain(column) not in known]:
+        yield f"{table.path.name}: columns that are not read: {', '.join(extra)}"
+
+
+def _notes(source: Path, files: Sequence[ClipSource], clips: Sequence[ClipSource]) -> Iterator[str]:
     """What is odd about the delivery as a whole."""
-    if unnamed := sorted(files.names() - {clip.id for clip in clips}):
+    taken = {path for clip in clips for path in (clip.video, clip.audio, clip.faces)}
+    if unnamed := sorted(clip.id for clip in files if not {clip.video, clip.audio, clip.faces} & (taken - {None})):
         yield f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first"
     if unlabelled := [clip.id for clip in clips if not clip.labels]:
         yield f"{len(unlabelled)} clips have no labels: those of the split {clips[-1].split}"
@@ -67,41 +160,21 @@ def _notes(source: Path, files: "_Files", clips: Sequence[ClipSource]) -> Iterat
         yield f"feature files are not opened, they may run code: {', '.join(features)}"
 
 
-class _Files:
-    """The files of one root folder, by clip name."""
-
-    def __init__(self, root: Path):
-        self._root = root
-        self._video, self._audio = find_media(root / "raw"), find_media(root / "audio")
-        images = root / "face_images"
-        self._faces = {path.name: path for path in images.iterdir() if path.is_dir()} if images.is_dir() else {}
-
-    def names(self) -> set[str]:
-        return self._video.keys() | self._audio.keys() | self._faces.keys()
-
-    def clip(
-        self, name: str, split: str, labels: tuple[float, ...], texts: dict[str, str], subjects: dict[str, str]
-    ) -> ClipSource:
-        name = _full(name)
-        there = name in self.names()
-        return ClipSource(
-            id=name,
-            video=self._video.get(name) if there else self._root / "raw" / f"{name}.mp4",
-            audio=self._audio.get(name),
-            faces=self._faces.get(name),
-            transcript=texts.get(name),
-            labels=labels,
-            subject=subjects.get(name, ""),
-            split=split,
-        )
+def _word_notes(clips: Sequence[ClipSource], words: Sequence[Transcripts]) -> Iterator[str]:
+    if not words:
+        yield f"no transcripts: give them with --transcripts, or as {', '.join(WORDS)} in the corpus' folder"
+        return
+    places = " and ".join(str(place.place) for place in words)
+    if wordless := sum(clip.transcript is None for clip in clips):
+        yield f"{wordless} clips are not in {places}"
+    else:
+        yield f"the words come from {places}"
+    for place in words:
+        yield from place.notes
+        yield from place.unmatched()
 
 
 def _full(name: str) -> str:
-    """A clip's name with the leading zeros that spreadsheets drop."""
-    return name.zfill(5) if name.isdigit() else name
-
-
-def _subjects(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    return {_full(plain_name(row.name)): row.cells["Subject"] for row in read_table(path, ["Subject"]).rows}
+    """The id of a clip by any of its names: without ending, and a number with five digits, as the corpus has them."""
+    stem = nfc(without_media_ending(name))
+    return stem.zfill(5) if stem.isdigit() else stem

@@ -2,10 +2,12 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
 
+from data_prep.files import whole_file
 from data_prep.synthetic.face import render_frames
 from data_prep.synthetic.plan import FPS, ClipPlan
 from data_prep.synthetic.voice import RATE, render_voice
@@ -16,23 +18,22 @@ def write_clip(plan: ClipPlan, folder: Path) -> None:
     final = folder / f"{plan.id}.mp4"
     if final.exists():
         return
-    partial = folder / f".{plan.id}.part"
     sound = None if plan.defects.missing == "voice" else render_voice(plan)
-    write_mp4(partial, render_frames(plan), sound, FPS, RATE)
-    partial.rename(final)
+    with whole_file(final) as file:
+        write_mp4(file, render_frames(plan), sound, FPS, RATE)
 
 
-def write_mp4(path: Path, frames: np.ndarray, sound: np.ndarray | None, fps: int, rate: int) -> None:
+def write_mp4(target: Path | BinaryIO, frames: np.ndarray, sound: np.ndarray | None, fps: int, rate: int) -> None:
     """Writes pictures and sound.
 
     Args:
-        path: the file to write; its name may end in anything.
+        target: a path, whatever its ending, or a file open for writing.
         frames: uint8 [N, height, width, 3] RGB, even height and width.
         sound: float32 [samples] in [-1, 1], or None for no audio track.
         fps: frames a second.
         rate: samples a second.
     """
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(target, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "25"})
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"

@@ -78,6 +78,8 @@ def test_labels_and_words_are_held_against_the_tables(built, raw_corpus, tmp_pat
 
 def test_the_report_is_held_against_the_dataset(built, tmp_path):
     (tmp_path / "emi").symlink_to(built[0] / "emi")
-    assert check_dataset(tmp_path) == [f"{tmp_path}/report.json: found no report, expected the one of the preparation"]
+    assert check_dataset(tmp_path) == [
+        f"{tmp_path}/report.json: found no readable report, expected the one of the preparation"
+    ]
     dataclasses.replace(Report.load(built[0]), clips={"train": 1}).save(tmp_path)
     assert check_dataset(tmp_path) == [f"report.json: found {{'train': 1}} clips, expected {COUNTS} as in the dataset"]

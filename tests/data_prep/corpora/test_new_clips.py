@@ -1,5 +1,6 @@
-"""What a path stands for: one clip, a folder, a CSV of names; words beside a clip; a bad file is told and skipped."""
+"""What a path stands for: one clip, a folder, a table of names; words next to clips; bad files are named."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -19,22 +20,88 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_every_media_file_in_it(folder):
-    found = find_clips(folder)
-    assert [(source.id, source.transcript) for source in found] == [("a", "what a day"), ("b", None)]
+    clips, notes = find_clips(folder)
+    assert [(source.id, source.transcript) for source in clips] == [("a", "what a day"), ("b", None)]
+    assert notes == (f"1 files in {folder} are not read, they have no ending of media: notes.pdf",)
 
 
 def test_a_file_is_itself(folder):
-    (found,) = find_clips(folder / "a.wav")
+    (found,) = find_clips(folder / "a.wav").clips
     assert (found.video, found.transcript) == (folder / "a.wav", "what a day")
 
 
-def test_a_csv_names_clips_beside_it_and_their_words(folder):
+def test_a_table_names_clips_next_to_it_and_their_words(folder):
     (folder / "names.csv").write_text("Filename,Transcript\nb,hello there\na,\n")
-    found = find_clips(folder / "names.csv")
+    found = find_clips(folder / "names.csv").clips
     assert [(source.video, source.transcript) for source in found] == [
-        (folder / "b.mp4", "hello there"),
         (folder / "a.wav", "what a day"),
+        (folder / "b.mp4", "hello there"),
     ]
+
+
+def ids(found):
+    return [(clip.id, clip.video.name) for clip in found.clips]
+
+
+def test_two_files_of_one_stem_are_two_clips(tmp_path):
+    for name in ("a.mp4", "a.wav", "take.mov", "take.mkv"):
+        (tmp_path / name).touch()
+    every = [(name, name) for name in ("a.mp4", "a.wav", "take.mkv", "take.mov")]
+    assert ids(find_clips(tmp_path)) == every
+    (tmp_path / "one.csv").write_text("Filename\na.wav\n")
+    assert ids(find_clips(tmp_path / "one.csv")) == [("a", "a.wav")]
+    (tmp_path / "both.csv").write_text("Filename\na.wav\na.mp4\n")
+    assert ids(find_clips(tmp_path / "both.csv")) == every[:2]
+    (tmp_path / "which.csv").write_text("Filename\ntake\n")
+    with pytest.raises(CorpusError, match=r"line 2, .*'take', expected a name that fits one file, not take.mkv and"):
+        find_clips(tmp_path / "which.csv")
+
+
+def test_names_in_a_table_are_looked_up_as_in_preparation(tmp_path):
+    for name in ("00007.MP4", "Andre\u0301.mov", "anna.happy.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "names.tsv").write_text(
+        "clip\tmood\n7\t1\nAndr\u00e9\t2\nanna.happy\t3\nana.happy\t4\n", encoding="utf-8"
+    )
+    found = find_clips(tmp_path / "names.tsv")
+    assert ids(found) == [
+        ("00007", "00007.MP4"),
+        ("Andr\u00e9", "Andre\u0301.mov"),
+        ("ana.happy", "ana.happy"),
+        ("anna.happy", "anna.happy.mp4"),
+    ]
+    assert "'ana.happy' names no file; most like it: anna.happy.mp4" in found.notes
+
+
+def test_a_file_named_twice_in_a_table_is_an_error(tmp_path):
+    (tmp_path / "00001.mp4").touch()
+    (tmp_path / "names.csv").write_text("Filename\n1\n00001.mp4\n")
+    with pytest.raises(CorpusError, match=r"line 3, .*: line 2 names the same file 00001.mp4"):
+        find_clips(tmp_path / "names.csv")
+
+
+def test_subfolders_are_searched_on_request(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/b.mp4").touch()
+    (tmp_path / "sub/b.txt").write_text("deep words")
+    (tmp_path / "a.mp4").touch()
+    assert [note for note in find_clips(tmp_path).notes if "not searched" in note]
+    found = find_clips(tmp_path, recursive=True)
+    assert [(clip.id, clip.transcript) for clip in found.clips] == [("a", None), ("b", "deep words")]
+
+
+def test_other_json_next_to_a_clip_is_no_transcript(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.json").write_text('{"prediction": 0.5}')
+    assert find_clips(tmp_path).clips[0].transcript is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX")
+def test_names_that_are_no_utf8_are_taken(tmp_path):
+    with open(os.path.join(os.fsencode(tmp_path), b"Andr\xe9.mp4"), "wb"):
+        pass
+    (found,) = find_clips(tmp_path).clips
+    assert (found.id, os.fsencode(found.video.name)) == ("Andr\u00e9", b"Andr\xe9.mp4")
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.mp4", "no such file or folder"), ("empty", "no media file")])
@@ -47,6 +114,6 @@ def test_nothing_there_is_an_error(name, message, tmp_path):
 def test_a_file_that_cannot_be_read_is_left_out_and_named(folder):
     shutil.copy(folder / "a.txt", folder / "c.mp4")
     left_out: list[Exception] = []
-    assert not list(read_clips(find_clips(folder), ClipOptions(), left_out))
+    assert not list(read_clips(find_clips(folder).clips, ClipOptions(), left_out))
     assert all(isinstance(error, ClipError) for error in left_out)
     assert [Path(error.path).name for error in left_out] == ["a.wav", "b.mp4", "c.mp4"]

@@ -3,7 +3,6 @@ import math
 import pytest
 
 from data_prep.corpora.tables import read_table
-from data_prep.corpora.transcripts import plain_name, read_transcripts
 from data_prep.errors import CorpusError
 
 
@@ -17,7 +16,8 @@ def _write(tmp_path, text, encoding="utf-8"):
     ("text", "message"),
     [
         ("", "line 1: no column 'Filename'; found an empty file"),
-        ("Name,Joy\na,1\n", "line 1: no column 'Filename'; found Name, Joy"),
+        ("Mood,Joy\na,1\n", "line 1: no column 'Filename'; found Mood, Joy"),
+        ("clip,video,Joy\na,b,1\n", "line 1: both 'clip' and 'video' may be the column 'Filename'"),
         ("Filename,Fear\na,1\n", "line 1: no column 'Joy'; found Filename, Fear; expected Filename, Joy"),
         ("Filename,Joy,Joy\na,1,1\n", "line 1: column 'Joy' found more than once, expected once"),
         ("Filename,Joy\na,1\na,0\n", "line 3, column 'Filename': found 'a', expected a name .*line 2 has it"),
@@ -28,9 +28,9 @@ def _write(tmp_path, text, encoding="utf-8"):
         ("Filename,Joy\n,1\n", "line 2, column 'Filename': found ''"),
         ("Filename,Joy\n/etc/passwd,1\n", "line 2, column 'Filename': found '/etc/passwd', expected the plain name"),
         ("Filename,Joy\n.hidden,1\n", "line 2, column 'Filename': found '.hidden', expected the plain name"),
-        ("Filename,Joy\na\0b,1\n", "line 2, column 'Filename': found 'a.x00b', expected the plain name"),
-        ('Filename,Joy\n"a\nb",1\n', "line 3, column 'Filename': found 'a.nb', expected the plain name"),
-        (f"Filename,Joy\n{'x' * 200},1\n", "line 2, column 'Filename': found 'x+', expected a name of at most 150"),
+        ("Filename,Joy\na\0b,1\n", "line 2, column 'Filename': found 'a..x00b', expected the plain name"),
+        ('Filename,Joy\n"a\nb",1\n', "line 3, column 'Filename': found 'a..nb', expected the plain name"),
+        (f"Filename,Joy\n{'x' * 256},1\n", "line 2, column 'Filename': found 'x+', expected a name of at most 255"),
         ('Filename,Joy\na,"1\n', "found broken CSV"),
     ],
 )
@@ -42,18 +42,117 @@ def test_faults_of_a_table_name_file_line_found_and_expected(tmp_path, text, mes
     assert "\n" not in str(caught.value)
 
 
-def test_other_encodings_and_missing_files_are_named(tmp_path):
-    with pytest.raises(CorpusError, match=r"labels.csv: found byte 0xe9 at 16, expected UTF-8 text"):
-        read_table(_write(tmp_path, "Filename,Joy\nRen\u00e9,1\n", "latin-1"), ["Joy"])
+@pytest.mark.parametrize(
+    ("encoding", "note"),
+    [
+        ("utf-8", None),
+        ("utf-8-sig", None),
+        ("utf-16", None),
+        ("utf-32", None),
+        ("utf-16-le", "labels.csv: not UTF-8, read as utf-16-le"),
+        ("utf-16-be", "labels.csv: not UTF-8, read as utf-16-be"),
+        ("cp1252", "labels.csv: not UTF-8, read as cp1252"),
+    ],
+)
+def test_tables_in_other_encodings_are_read_and_uncertain_ones_noted(tmp_path, encoding, note):
+    table = read_table(_write(tmp_path, "Filename,Joy\nRen\u00e9,1\n", encoding), ["Joy"])
+    assert [row.name for row in table.rows] == ["Ren\u00e9"]
+    assert table.notes == ((note,) if note else ())
+
+
+def test_damaged_and_missing_tables_are_named(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes("Filename,Joy\n\u00e9\u00e9\u00e9,1\n".encode() + b"\xff")
+    with pytest.raises(CorpusError, match=r"labels.csv: found byte 0xff at 22, which is no utf-8; save it as UTF-8"):
+        read_table(path, ["Joy"])
     with pytest.raises(CorpusError, match=r"nowhere.csv: no such file"):
         read_table(tmp_path / "nowhere.csv", [])
+    with pytest.raises(CorpusError, match=r"found a folder, expected a file"):
+        read_table(tmp_path, [])
 
 
-@pytest.mark.parametrize("cell", ["high", "nan", "inf", "-0.1", "1.01", "0,5", "1e999"])
-def test_faults_of_a_label(tmp_path, cell):
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("high", "--label-columns"),
+        ("NaN", "leave the cell empty"),
+        ("n/a", "leave the cell empty"),
+        ("inf", "a number from"),
+        ("-0.1", "--label-range"),
+        ("1.01", "--label-range"),
+        ("0,5", "write a decimal point"),
+        ("50%", "without the percent sign"),
+        ("0_1", "a number from"),
+        ("\u0663", "a number from"),
+        ("1e999", "a number from"),
+    ],
+)
+def test_faults_of_a_label_have_a_hint(tmp_path, cell, hint):
     table = read_table(_write(tmp_path, f'Filename,Joy\na,"{cell}"\n'), ["Joy"])
-    with pytest.raises(CorpusError, match=f"line 2, column 'Joy': found '{cell}', expected a number from 0 to 1"):
+    with pytest.raises(CorpusError, match=f"line 2, column 'Joy': found '{cell}', expected .*{hint}"):
         table.rows[0].number("Joy", 0, 1)
+
+
+@pytest.mark.parametrize(("cell", "value"), [("1.0000001", 1.0), ("-0.0000001", 0.0), ("+.5", 0.5), ("5e-1", 0.5)])
+def test_rounding_beyond_the_range_is_taken_back(tmp_path, cell, value):
+    table = read_table(_write(tmp_path, f"Filename,Joy\na,{cell}\n"), ["Joy"])
+    assert table.rows[0].number("Joy", 0, 1) == value
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_come_with_decimal_commas(tmp_path, separator, name):
+    rows = [["Filename", "Joy", "Transcript"], ["a", "0,25", "so, well"], ["b", "0.5", ""]]
+    text = "".join(separator.join(row) + "\n" for row in rows)
+    for start in ("", f"sep={separator}\n"):
+        table = read_table(_write(tmp_path, start + text), ["Joy"])
+        assert [row.number("Joy", 0, 1) for row in table.rows] == [0.25, 0.5]
+        assert table.rows[0].cells["Transcript"] == "so, well"
+        assert table.notes == (f"labels.csv: cells are separated by {name}",)
+        assert table.rows[0].line == 2 + bool(start)
+
+
+def test_a_comma_that_may_separate_thousands_is_a_fault(tmp_path):
+    table = read_table(_write(tmp_path, "Filename;Joy\na;1,000\n"), ["Joy"])
+    assert table.rows[0].number("Joy", 0, 100) == 0.01
+    with pytest.raises(CorpusError, match="may be a decimal comma or separate thousands"):
+        table.rows[0].number("Joy", 0, 2000)
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_line_feeds_and_returns_end_lines(tmp_path, sign):
+    table = read_table(_write(tmp_path, f"Filename,Joy,Transcript\na,0.5,so{sign}well\nb,2,\n"), ["Joy"])
+    assert [row.cells.get("Transcript") for row in table.rows] == [f"so{sign}well", ""]
+    with pytest.raises(CorpusError, match="line 3, column 'Joy'"):
+        table.rows[1].number("Joy", 0, 1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_in_all_ways(tmp_path, end):
+    table = read_table(_write(tmp_path, end.join(["Filename,Joy", "a,1", '"b",0', ""])), ["Joy"])
+    assert [row.name for row in table.rows] == ["a", "b"]
+
+
+def test_a_cell_may_be_long(tmp_path):
+    words = "word " * 40_000
+    assert (
+        read_table(_write(tmp_path, f"Filename,Transcript\na,{words}\n"), []).rows[0].cells["Transcript"]
+        == words.strip()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Screen 10.15.22\u202fPM",
+        "Interview\u00a01",
+        "\U0001f468\u200d\U0001f469",
+        "10:15",
+        "\u0645\u06cc\u200c\u062e",
+        "x" * 255,
+    ],
+)
+def test_names_may_hold_what_file_names_hold(tmp_path, name):
+    assert read_table(_write(tmp_path, f"Filename,Joy\n{name},1\n"), ["Joy"]).rows[0].name == name
 
 
 def test_good_tables_in_all_their_forms(tmp_path):
@@ -64,26 +163,3 @@ def test_good_tables_in_all_their_forms(tmp_path):
     assert table.rows[0].number("Joy", -100, 100) == 0.625
     assert math.isnan(table.rows[1].number("Joy", 0, 100))
     assert table.rows[1].line == 4
-
-
-def test_transcripts_as_csv_and_json(tmp_path):
-    expected = {"00001": "So, you won!", "x.y": "caf\u00e9"}
-    csv, json = tmp_path / "t.csv", tmp_path / "t.json"
-    csv.write_text('Filename,Transcript\n00001.mp4,"So, you won!"\nx.y.wav,caf\u00e9\n', encoding="utf-8")
-    json.write_text('{"00001": "So, you won!", "x.y.mp4": "caf\u00e9"}', encoding="utf-8")
-    assert read_transcripts(csv) == read_transcripts(json) == expected
-
-
-@pytest.mark.parametrize("text", ["[1]", "{", '{"a": 1}', '{"a": "\\ud800"}'])
-def test_faults_of_json_transcripts(tmp_path, text):
-    path = tmp_path / "t.json"
-    path.write_text(text)
-    with pytest.raises(CorpusError, match=r"t.json.*: found .*expected"):
-        read_transcripts(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"), [("00001.mp4", "00001"), ("a", "a"), ("take.2", "take.2"), ("a.b.MOV", "a.b"), ("v1.5", "v1.5")]
-)
-def test_plain_name(name, plain):
-    assert plain_name(name) == plain

@@ -1,0 +1,80 @@
+"""Which files of a folder are clips, and which are not."""
+
+import dataclasses
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from data_prep.corpora.endings import media_ending
+from data_prep.corpora.names import NameIndex
+from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
+
+SHOWN = 5
+"""Names that a note lists."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MediaFolder:
+    """What a folder holds.
+
+    Attributes:
+        path: the folder.
+        media: everything with a media ending, by its path below the folder (`/` between). Links, pipes and, unless
+            subfolders are searched, folders are among it: reading one says what is wrong with it.
+        others: files without a media ending, and hidden ones with.
+        folders: subfolders that were not searched.
+    """
+
+    path: Path
+    media: NameIndex[Path]
+    others: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+    def notes(self, used: Collection[Path] = ()) -> Iterator[str]:
+        """What is not taken, except the files that serve another purpose."""
+        if others := [path.name for path in self.others if path not in used]:
+            yield f"{len(others)} files in {self.path} are not read, they have no ending of media: {some(others)}"
+        if self.folders:
+            names = some(path.name for path in self.folders)
+            yield f"{len(self.folders)} subfolders of {self.path} are not searched (--recursive does): {names}"
+
+
+def list_media(folder: Path, recursive: bool = False) -> MediaFolder:
+    """Lists a folder; one that does not exist is empty.
+
+    Args:
+        folder: the folder.
+        recursive: whether to search its subfolders. Links to folders are never followed.
+
+    Raises:
+        CorpusError: the folder cannot be listed.
+    """
+    media: dict[str, Path] = {}
+    others: list[Path] = []
+    folders: list[Path] = []
+    waiting = [folder] if folder.is_dir() else []
+    while waiting:
+        for path in _entries(waiting.pop()):
+            is_media = bool(media_ending(path.name)) and not path.name.startswith(".")
+            if path.is_dir() and (recursive or not is_media):
+                (waiting if recursive and not path.is_symlink() else folders).append(path)
+            elif is_media:
+                media[path.relative_to(folder).as_posix()] = path
+            elif media_ending(path.name) or not path.name.startswith("."):
+                others.append(path)
+    return MediaFolder(folder, NameIndex(dict(sorted(media.items()))), tuple(sorted(others)), tuple(sorted(folders)))
+
+
+def some(names: Iterable[str]) -> str:
+    """A few names, and how many more there are."""
+    names = [printable(name) for name in names]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except OSError as error:
+        raise CorpusError(f"{folder}: cannot be listed ({error.strerror}); allow reading it") from error

@@ -1,0 +1,160 @@
+"""One look-up of names, for preparation and prediction alike.
+
+People's tables name clips loosely: without the ending, in another Unicode form or case, or as a number that lost its
+zeros in a spreadsheet. `NameIndex` finds what is meant and never guesses between two.
+"""
+
+import difflib
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from data_prep.corpora.endings import MEDIA_ENDINGS, SOUND_ENDINGS, VIDEO_ENDINGS, media_ending, without_media_ending
+from data_prep.errors import CorpusError
+from emi_jax.report.terminal import printable
+
+Thing = TypeVar("Thing")
+NEAREST = 3
+"""Candidates listed for a name that matches nothing."""
+
+
+class AmbiguousNameError(CorpusError):
+    """A name that matches several things and none of them exactly.
+
+    Attributes:
+        name: the name looked up.
+        candidates: the names that it matches.
+    """
+
+    def __init__(self, name: str, candidates: Sequence[str]):
+        super().__init__(f"{printable(name)!r} matches {', '.join(map(printable, candidates))}")
+        self.name, self.candidates = name, tuple(candidates)
+
+
+def nfc(name: str) -> str:
+    """The composed Unicode form; the bytes of a file name that are no UTF-8 are taken for Windows-1252."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = name.encode(errors="surrogateescape").decode("cp1252", errors="replace")
+    return unicodedata.normalize("NFC", name)
+
+
+def _loose(name: str) -> str:
+    """Without case, with every kind of space as one plain space."""
+    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFKC", nfc(name)).casefold().split()))
+
+
+def _unpadded(name: str) -> str:
+    """As `_loose`, a number without leading zeros and without the `.0` that spreadsheets and pandas append."""
+    name = _loose(name)
+    stem, ending = without_media_ending(name), media_ending(name)
+    number = re.fullmatch(r"(\d+)(\.0)?", stem)
+    return f"{number[1].lstrip('0') or '0'}{ending}" if number else name
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (str, nfc, _loose, _unpadded)
+_PARTS: Mapping[str, Callable[[str], str]] = {"whole": str, "stem": without_media_ending}
+_STEPS = [
+    (mine, theirs, form)
+    for mine, theirs in (("whole", "whole"), ("whole", "stem"), ("stem", "stem"))
+    for form in _FORMS
+]
+
+
+class NameIndex(Generic[Thing]):
+    """Things by name, found by names that people write.
+
+    The steps, each of which decides when it matches: the whole name, then the name without a media ending; each of them
+    as it is, then in composed Unicode form, then without regard to case and kinds of space, then as a number without
+    leading zeros. Of a video and a sound file that match equally, the sound file is meant where the name has the
+    ending of a sound file, else the video.
+
+    Args:
+        things: what can be found, by name; names of files have their endings.
+    """
+
+    def __init__(self, things: Mapping[str, Thing]):
+        self._things = dict(things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def names(self) -> set[str]:
+        """All names, as given."""
+        return set(self._things)
+
+    def things(self) -> list[Thing]:
+        """All things, in the order of their names as given."""
+        return list(self._things.values())
+
+    def find(self, name: str) -> tuple[str, Thing] | None:
+        """The one thing that a name means, and its own name; None where nothing matches.
+
+        Raises:
+            AmbiguousNameError: several match.
+        """
+        for mine, theirs, form in _STEPS:
+            found = self._tables[theirs, form].get(form(_PARTS[mine](name)), [])
+            if len(found) > 1:
+                found = _preferred(name, found)
+            if len(found) > 1:
+                raise AmbiguousNameError(name, sorted(found))
+            if found:
+                return found[0], self._things[found[0]]
+        return None
+
+    def nearest(self, name: str) -> list[str]:
+        """The names most like one that matches nothing."""
+        by_stem = {_loose(without_media_ending(own)): own for own in self._things}
+        return [
+            by_stem[stem] for stem in difflib.get_close_matches(_loose(without_media_ending(name)), by_stem, NEAREST)
+        ]
+
+    @functools.cached_property
+    def _tables(self) -> dict[tuple[str, Callable[[str], str]], dict[str, list[str]]]:
+        tables: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
+        for part, cut in _PARTS.items():
+            for form in _FORMS:
+                table = tables.setdefault((part, form), {})
+                for name in self._things:
+                    table.setdefault(form(cut(name)), []).append(name)
+        return tables
+
+
+def _preferred(name: str, found: list[str]) -> list[str]:
+    kind = SOUND_ENDINGS if media_ending(name) in SOUND_ENDINGS else VIDEO_ENDINGS
+    media = [own for own in found if media_ending(own) in MEDIA_ENDINGS]
+    return [own for own in media if media_ending(own) in kind] or found
+
+
+def clip_ids(names: Iterable[str]) -> dict[str, str]:
+    """The id of each clip: its file's name without the ending; with the ending where two names differ only by it.
+
+    Args:
+        names: file names, or paths below one folder with `/` between, each once.
+
+    Raises:
+        CorpusError: two names cannot be told apart.
+    """
+    names = list(names)
+    ids: dict[str, str] = {}
+    forms: tuple[Callable[[str], str], ...] = (
+        lambda name: without_media_ending(name.rpartition("/")[2]),
+        lambda name: without_media_ending(name).replace("/", "_"),
+        lambda name: name.replace("/", "_"),
+    )
+    left = names
+    for form in forms:
+        groups: dict[str, list[str]] = {}
+        for name in left:
+            groups.setdefault(printable(nfc(form(name))), []).append(name)
+        taken = {_loose(own) for own in ids.values()}
+        unique = {own: group[0] for own, group in groups.items() if len(group) == 1 and _loose(own) not in taken}
+        ids |= {name: own for own, name in unique.items()}
+        left = [name for name in left if name not in ids]
+    if left:
+        raise CorpusError(f"{printable(left[0])!r}: another file has the same name in another form; rename one of them")
+    return ids
