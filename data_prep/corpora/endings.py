@@ -11,7 +11,8 @@ _VIDEO = """
 _SOUND = """
 .wav .wave .bwf .w64 .rf64 .mp3 .mp2 .mp1 .mpa .m4a .m4b .m4r .f4a .aac .adts .flac .ogg .oga .ogx .opus .spx
 .wma .aif .aiff .aifc .au .snd .caf .amr .awb .ac3 .eac3 .ec3 .dts .thd .mlp .ape .wv .tta .tak .mpc .voc .shn
-.mka .weba .ra .gsm .sph .nist .m2a .isma .dtshd .g722 .g729 .lc3 .qoa .iamf .oma .aa3 .dss .ircam .sf .vqf .paf .pvf .afc
+.mka .weba .ra .gsm .sph .nist .m2a .isma .dtshd .g722 .g729 .lc3 .qoa .iamf .oma .aa3 .dss .ircam
+.sf .vqf .paf .pvf .afc
 """
 VIDEO_ENDINGS, SOUND_ENDINGS = frozenset(_VIDEO.split()), frozenset(_SOUND.split())
 MEDIA_ENDINGS = VIDEO_ENDINGS | SOUND_ENDINGS
