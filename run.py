@@ -33,6 +33,7 @@ from data_prep.corpora.new_clips import find_clips, read_clips
 from data_prep.errors import CorpusError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
+from emi_jax.report.terminal import printable
 from emi_jax.runs import results
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
@@ -174,7 +175,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     predictions = sorted(predictor.predict(examples), key=lambda prediction: prediction.id)
     took = time.perf_counter() - began - predictor.compile_seconds
     for error in left_out:
-        log.info("left out: %s", error)
+        log.info("left out: %s", printable(str(error)))
     if not predictions:
         raise UserError(f"none of the {len(sources)} clips in {path} can be read")
     table, written = results.keep_predictions(predictor, predictions, workdir / "predicted", PAGES.value)
@@ -194,7 +195,7 @@ def tell(written: Sequence[Path]) -> None:
     """Names the files that were made."""
     log.info("written:")
     for path in written:
-        log.info("  %s", path)
+        log.info("  %s", printable(str(path)))
 
 
 SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
@@ -248,7 +249,7 @@ def parse(arguments: Sequence[str]) -> list[str]:
 
 def fail(error: Exception) -> int:
     """Tells an error in one line; gives the exit code."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
     return CANNOT_GO_ON
 
 

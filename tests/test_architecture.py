@@ -33,9 +33,15 @@ FORBIDDEN = {
 }
 ALLOWED = {
     "emi_jax": (),
-    "data_prep": ("emi_jax.report.page", "emi_jax.report.terminal", "emi_jax.inputs.dataset"),
+    "data_prep": (
+        "emi_jax.inputs.dataset",
+        "emi_jax.report.page",
+        "emi_jax.report.svg",
+        "emi_jax.report.tables",
+        "emi_jax.report.terminal",
+    ),
 }
-"""Modules of a forbidden package that are light and know nothing of the rest of it."""
+"""Modules of a forbidden package that are light (no JAX) and know nothing of the rest of it."""
 MOST_ROOT_MODULES, MOST_LINES, MEDIAN_LINES = 8, 300, 130
 
 

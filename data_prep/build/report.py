@@ -14,6 +14,8 @@ from data_prep.clips.remarks import CENTRED, NO_FACE
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.errors import ClipError
 from data_prep.files import write_whole
+from emi_jax.report import tables
+from emi_jax.report.tables import Row, Table
 from emi_jax.report.terminal import printable
 
 FILE = "report.json"
@@ -34,8 +36,10 @@ class Report:
         faces_found: share of the kept pictures in which a face was found.
         missing: number of clips without vision, audio, text.
         no_face: number of clips with pictures but no face in any, whether vision is absent or their middle is used.
-        labels: per label its mean, standard deviation, share above zero and how many clips know it.
-        histograms: "seconds" (of the clips' length) and each label -> counts in BINS equal bins and their edges.
+        label_range: lowest and highest label in the users' units, in which all below is given.
+        labels: per label its mean, standard deviation, share above the lowest value and how many clips know it.
+        histograms: per label the counts in BINS equal bins and their edges.
+        lengths: the same of the clips' lengths in seconds.
         remarks: kind of oddity -> {id, split, detail} of each clip that was read with it.
         notes: remarks on the corpus as a whole.
         seconds: how long it took.
@@ -50,8 +54,10 @@ class Report:
     faces_found: float
     missing: dict[str, int]
     no_face: int
+    label_range: list[float]
     labels: dict[str, dict[str, float]]
     histograms: dict[str, dict[str, list[float]]]
+    lengths: dict[str, list[float]]
     remarks: dict[str, list[dict[str, str]]]
     notes: list[str]
     seconds: float
@@ -78,10 +84,7 @@ class Report:
             f"corpus {self.corpus}: {sum(self.clips.values())} clips read ({read}) in {self.seconds:.0f} s",
             f"faces found in {self.faces_found:.1%} of the pictures",
             "clips without " + ", ".join(f"{name}: {count}" for name, count in self.missing.items()),
-            *(
-                f"{name}: mean {row['mean']:.3f}, sd {row['sd']:.3f}, above zero {row['above_zero']:.0%}"
-                for name, row in self.labels.items()
-            ),
+            *(tables.plain(self.label_table().header, self.label_table().rows).splitlines() if self.labels else ()),
             f"clips left out: {len(self.left_out)}",
             *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
             *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
@@ -89,6 +92,15 @@ class Report:
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
         ]
         return "\n".join(map(printable, lines))
+
+    def label_table(self) -> Table:
+        """A row for each label."""
+        low, high = self.label_range
+        rows: list[Row] = [
+            [name, row["mean"], row["sd"], f"{row['above_lowest']:.0%}", int(row["known"])]
+            for name, row in self.labels.items()
+        ]
+        return Table(f"Labels from {low:g} to {high:g}", ["", "mean", "sd", f"above {low:g}", "clips"], rows)
 
 
 def make_report(
@@ -109,8 +121,9 @@ def make_report(
     for clip, row in staged:
         for kind, detail in row.remarks:
             remarks.setdefault(kind, []).append({"id": clip.id, "split": clip.split, "detail": printable(detail)})
+    low, high = corpus.label_range
     columns = {name: known[:, k][~np.isnan(known[:, k])] for k, name in enumerate(corpus.label_names)}
-    columns = {name: values for name, values in columns.items() if len(values)}
+    columns = {name: low + (high - low) * values for name, values in columns.items() if len(values)}
     return Report(
         corpus=corpus.name,
         dataset=str(dataset),
@@ -124,11 +137,10 @@ def make_report(
             "text": sum(not row.words for _, row in staged),
         },
         no_face=sum(len(remarks.get(kind, ())) for kind in (NO_FACE, CENTRED)),
-        labels={name: _statistics(values) for name, values in columns.items()},
-        histograms={
-            "seconds": _histogram([row.length for _, row in staged], None),
-            **{name: _histogram(values, (0.0, 1.0)) for name, values in columns.items()},
-        },
+        label_range=list(corpus.label_range),
+        labels={name: _statistics(values, low) for name, values in columns.items()},
+        histograms={name: _histogram(values, corpus.label_range) for name, values in columns.items()},
+        lengths=_histogram([row.length for _, row in staged], None),
         remarks=dict(sorted(remarks.items())),
         notes=[*map(printable, corpus.notes), *_constant_labels(corpus, staged)],
         seconds=round(seconds, 1),
@@ -145,8 +157,8 @@ def _constant_labels(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]
                 yield f"label {name} has one value in all clips of split {split}: it is not scored there"
 
 
-def _statistics(values: np.ndarray) -> dict[str, float]:
-    stats = {"mean": values.mean(), "sd": values.std(), "above_zero": (values > 0).mean(), "known": len(values)}
+def _statistics(values: np.ndarray, low: float) -> dict[str, float]:
+    stats = {"mean": values.mean(), "sd": values.std(), "above_lowest": (values > low).mean(), "known": len(values)}
     return {name: round(float(value), 4) for name, value in stats.items()}
 
 

@@ -136,7 +136,7 @@ def _draw_mel(axes: Axes, audio: np.ndarray) -> None:
     picture = librosa.power_to_db(power, ref=np.max)
     end = len(audio) / SAMPLE_RATE
     bands = librosa.mel_frequencies(MELS, fmax=SAMPLE_RATE / 2)
-    hertz = (250, 500, 1000, 2000, 4000)
+    hertz = (500, 1000, 2000, 4000)
     axes.set_yticks(np.interp(hertz, bands, np.arange(MELS) + 0.5), [str(value) for value in hertz])
     axes.imshow(picture, origin="lower", aspect="auto", extent=(0, end, 0, MELS), cmap="magma", rasterized=True)
 

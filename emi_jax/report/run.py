@@ -41,14 +41,14 @@ def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> P
             `root`, if there are any.
         dataset: that the run read.
     """
-    sources = [folder, *(Path(source) for source in _related(config))]
+    related = [drawing for source in _related(config) for drawing in _drawings(Path(source), f" ({Path(source).name})")]
     return page.write(
         folder / "report.html",
         "run.html",
         f"emi_jax: {config['stage']} in {folder.name}",
         data=_data(dataset),
         scores=[_scores(path) for path in sorted(folder.glob("metrics_*.json"))],
-        drawings=[drawing for source in sources for drawing in _drawings(source)],
+        drawings=[*_drawings(folder), *related],
         config=json.dumps(config, indent=2, default=list),
         versions=_versions(),
     )
@@ -72,15 +72,14 @@ def _related(config: Mapping[str, Any]) -> list[str]:
     return [config["init_from"], *studies] if config["init_from"] else studies
 
 
-def _drawings(folder: Path) -> Iterator[dict[str, Any]]:
-    """The figures of a folder, each with the table of the same name if there is one."""
+def _drawings(folder: Path, origin: str = "") -> Iterator[dict[str, Any]]:
+    """The figures of a folder, each with the table of the same name if there is one; `origin` ends their titles."""
     for path in sorted(folder.glob("figures/*.svg"), key=lambda path: (_rank(path), path.name)):
         kind, _, rest = path.stem.partition("_")
         title, description = FIGURES.get(kind, (kind, f"Figure {path.name}."))
         table = folder / f"{path.stem}.txt"
         yield {
-            "title": ": ".join(filter(None, (title, rest.replace("_", " ")))),
-            "folder": folder.name,
+            "title": ": ".join(filter(None, (title, rest.replace("_", " ")))) + origin,
             "image": Image.svg(description, path.read_text(encoding="utf-8")),
             "text": table.read_text(encoding="utf-8") if table.exists() else "",
         }
