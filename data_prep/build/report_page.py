@@ -33,7 +33,7 @@ def write_page(report: Report, samples: Iterable[Mapping[str, Any]], out: Path) 
     page.write(
         out / FILE,
         "preparation.html",
-        f"Preparation of {report.corpus}",
+        f"Preparation report: {report.corpus} corpus",
         facts=_facts(report),
         notes=report.notes,
         histograms=Image.svg("Histograms of the clips' lengths and of each label.", svg.to_svg(histograms(report))),
