@@ -27,7 +27,7 @@ from emi_jax.runs.from_config import build_stage, build_transform, check_clips, 
 from emi_jax.runs.workdir import Workdir
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
-from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.checkpoints import Checkpoints, Progress, restore_best
 from emi_jax.train.clock import Clock
 from emi_jax.train.evaluation import Evaluator, Forward
 from emi_jax.train.hooks import Evaluate, Hook, Log, Save, StopSignal
@@ -151,7 +151,7 @@ class Experiment:
             shows=is_first(),
         )
         valid, goal = self.evaluator("valid"), self.stage.goal
-        evaluate = Evaluate(evaluate_every, steps, valid, goal, hook_log, checkpoints, rng, self.workdir.record)
+        evaluate = Evaluate(evaluate_every, steps, valid, goal, hook_log, checkpoints, self.workdir.record)
         profile = Profile(config.profile, first_step + 1, steps, self.workdir.path / "trace")
         try:
             with StopSignal() as stop:
@@ -174,11 +174,10 @@ class Experiment:
 
     def best(self) -> dict:
         """All parameters of the best checkpoint, on the devices."""
-        _, progress = self._begin(lambda _: 0.0)
-        checkpoints = self._checkpoints()
-        state = checkpoints.restore_best(progress)
-        checkpoints.close()
-        return state.evaluated
+        config = self.config.train
+        params = self.stage.init(jax.random.PRNGKey(config.seed), self.encoders.params)
+        trained, frozen = self.mapping.replicate(parameters.split(params, config.frozen, "config.train.frozen"))
+        return parameters.merge(restore_best(self.workdir.path / "checkpoints", trained), frozen)
 
     def export(self, params: dict) -> Path:
         """Keeps the towers of `params` as the result of the run."""

@@ -1,30 +1,36 @@
-"""Checkpoints by orbax: the last ones to go on from, and the best one to evaluate, kept apart."""
+"""Checkpoints by orbax: the last ones to resume from, and the best parameters to evaluate, kept apart."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
-from emi_jax.train.processes import is_first
-from emi_jax.train.seal import SealRestore, SealSave, content_hash
+from emi_jax.train.processes import decide_in_first, succeed_together
+from emi_jax.train.seal import DamagedError, Seal, SealedSave, check_files, first_difference, layout, read_seal
 from emi_jax.train.step import TrainState
 
 log = logging.getLogger(__name__)
 
+ITEM = "arrays"
+"""The folder of arrays and seal in a checkpoint."""
+NOTHING = -1
+"""In place of a step: there is no checkpoint."""
+
+Tree = TypeVar("Tree")
+
 
 class Progress(NamedTuple):
-    """All that a run goes on from.
+    """All that a run resumes from.
 
     Attributes:
         state: after the last step.
         rng: of the whole run, a PRNG key.
-        batches: how many have been taken from the data: the position of its iterator.
+        batches: how many batches were read from the data: the position of its iterator.
     """
 
     state: TrainState
@@ -33,108 +39,170 @@ class Progress(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run, in `last/` and `best/` of a folder.
+    """The checkpoints of a run that is being trained, in `last/` and `best/` of a folder.
 
     orbax writes in the background and renames a finished checkpoint into place, so that a run killed at any moment
-    leaves whole ones only. What is damaged later is found by the hash of its content and put into `damaged/`. Best and
-    last have folders of their own: with one folder the last is deleted once it is worse than the best, and a run would
-    go back.
+    leaves complete ones only. Damage that comes later is found by the hashes in the seal, and a damaged checkpoint is
+    moved to `damaged/`. `best/` holds the evaluated parameters alone. It has a folder of its own: in one folder the
+    last checkpoint would be deleted once it is worse than the best, and a run would fall back.
 
     Frozen parameters are not saved: they are those of the encoder folders that the run names.
     """
 
     def __init__(self, folder: Path, keep: int):
-        """Opens the folder; it is made with the first checkpoint.
+        """Opens the folder for writing, and makes it.
 
         Args:
             folder: in the run's workdir.
             keep: how many of the last checkpoints stay.
         """
         self._folder = folder.absolute()
-        self._last = _manager(self._folder / "last", keep)
-        self._best = _manager(self._folder / "best", 1)
-        self._goal = self._best_goal()
+        with _one_line_errors(self._folder):
+            self._last = _manager(self._folder / "last", keep)
+            self._best = _manager(self._folder / "best", 1)
+        self._best_step, self._goal = self._find_best()
 
     def save(self, progress: Progress) -> None:
-        """Saves what to go on from; returns before it is on disk. The best one so far is on disk first."""
-        with _told(self._folder):
-            self._best.wait_until_finished()
-            if progress.batches != self._last.latest_step():
-                self._last.save(progress.batches, args=_items(progress, {}))
+        """Saves what to resume from; returns before it is on disk.
 
-    def save_best(self, progress: Progress, goal: float) -> None:
-        """Saves what to evaluate if its `goal` is higher than that of the best so far; returns before it is on disk."""
+        A kill may leave this checkpoint without the best one of the same step, which can be made from it, and never
+        without the best one of an earlier step.
+        """
+        if progress.batches == self._last.latest_step():
+            return
+        with _one_line_errors(self._folder):
+            if self._best_step != progress.batches:
+                self._best.wait_until_finished()
+            facts = {"batches": progress.batches, "best_step": self._best_step, "goal": self._goal}
+            self._last.save(progress.batches, args=_composite(_arrays(progress), facts))
+
+    def save_best(self, step: int, params: Any, goal: float) -> None:
+        """Saves evaluated parameters if their `goal` is higher than the best so far; returns before it is on disk.
+
+        Args:
+            step: after which they were evaluated.
+            params: the trained parameters, or their moving average.
+            goal: their score.
+        """
         if self._goal is not None and goal <= self._goal:
             return
-        self._goal = goal
-        with _told(self._folder):
-            self._best.save(progress.batches, args=_items(progress, {"goal": goal}), force=True)
+        self._best_step, self._goal = step, goal
+        with _one_line_errors(self._folder):
+            arrays = jax.tree.map(_of_all_processes, params)
+            self._best.save(step, args=_composite(arrays, {"goal": goal}), force=True)
 
     def restore_last(self, like: Progress) -> Progress | None:
-        """The last good checkpoint, laid out as `like`; None before the first. One that is damaged is set aside.
+        """The last good checkpoint, with the layout of `like`; None before the first. Damaged ones are moved away.
 
         Raises:
-            UserError: there are checkpoints, and all are damaged.
+            UserError: there are checkpoints and all are damaged; or the last good one cannot be read or does not fit.
         """
-        for step in sorted(self._last.all_steps(), reverse=True):
-            try:
-                return _read(self._last, step, like)
-            except _DamagedError as damage:
-                log.warning("%s; going on from the one before it", damage)
-                self._set_aside(self._last, step)
-        if any((self._folder / "damaged").glob("last-*")):
-            raise UserError(
-                f"no checkpoint in {self._folder} is whole; delete the workdir to start anew, or take another"
-            )
-        return None
-
-    def restore_best(self, like: Progress) -> TrainState:
-        """The best state, laid out as that of `like`.
-
-        Raises:
-            UserError: there is none, or it is damaged.
-        """
-        step = self._best.latest_step()
-        if step is None:
-            raise UserError(f"no checkpoint in {self._folder / 'best'}: train first, with --mode=train")
-        try:
-            return _read(self._best, step, like).state
-        except _DamagedError as damage:
-            raise UserError(f"{damage}; put a copy in its place, or train again in another workdir") from damage
+        expected = _arrays(like)
+        step = decide_in_first(lambda: self._last_good_step(expected))
+        self._last.reload()
+        if step == NOTHING:
+            return None
+        folder = self._folder / "last" / str(step) / ITEM
+        arrays, seal = succeed_together(lambda: _restore(folder, expected))
+        rng = arrays.pop("rng")
+        state = like.state.replace(**arrays)
+        self._restore_best_of(step, state, seal)
+        return Progress(state, rng, seal.facts["batches"])
 
     def close(self) -> None:
-        """Waits until all is on disk."""
-        with _told(self._folder):
+        """Waits until everything is on disk."""
+        with _one_line_errors(self._folder):
             self._last.close()
             self._best.close()
 
-    def _best_goal(self) -> float | None:
-        step = self._best.latest_step()
-        if step is None:
-            return None
-        try:
-            return self._best.restore(step, args=ocp.args.Composite(seal=SealRestore())).seal["goal"]
-        except Exception:  # whatever a damaged file makes of its reader
-            log.warning("checkpoint %s is damaged; the next one counts as the best", self._best.directory / str(step))
-            self._set_aside(self._best, step)
-            return None
+    def _last_good_step(self, expected: Any) -> int:
+        for step in _steps(self._folder / "last"):
+            try:
+                _verify(self._folder / "last" / str(step) / ITEM, expected)
+                return step
+            except DamagedError as damage:
+                log.warning("%s; trying the one before it", damage)
+                self._set_aside("last", step)
+        if damaged := list((self._folder / "damaged").glob("last-*")):
+            raise UserError(
+                f"all checkpoints in {self._folder / 'last'} are damaged, and were moved to {damaged[0].parent}: put a "
+                "copy of one back there, or train again in another --workdir"
+            )
+        return NOTHING
 
-    def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> None:
-        folder = Path(manager.directory) / str(step)
-        if is_first():
-            aside = self._folder / "damaged"
-            aside.mkdir(exist_ok=True)
-            folder.rename(aside / f"{folder.parent.name}-{step}-{len(list(aside.iterdir()))}")
-        multihost_utils.sync_global_devices(f"set aside {folder}")
-        manager.reload()
+    def _find_best(self) -> tuple[int | None, float | None]:
+        """Step and goal of the best checkpoint; one whose seal is damaged is moved away."""
+        step = decide_in_first(self._best_good_step)
+        self._best.reload()
+        if step == NOTHING:
+            return None, None
+        folder = self._folder / "best" / str(step) / ITEM
+        with _not_damaged(folder):
+            return step, succeed_together(lambda: read_seal(folder)).facts["goal"]
+
+    def _best_good_step(self) -> int:
+        for step in _steps(self._folder / "best"):
+            folder = self._folder / "best" / str(step)
+            try:
+                with _not_damaged(folder):
+                    read_seal(folder / ITEM)
+                return step
+            except DamagedError as damage:
+                log.warning("checkpoint %s is damaged: %s; the next evaluation counts as the best", folder, damage)
+                self._set_aside("best", step)
+        return NOTHING
+
+    def _restore_best_of(self, step: int, state: TrainState, seal: Seal) -> None:
+        """Makes the best checkpoint again where a kill came between it and the last one, of the same step."""
+        best_step, goal = seal.facts["best_step"], seal.facts["goal"]
+        if best_step == step and (self._best_step is None or self._best_step < step):
+            self.save_best(step, state.evaluated_params, goal)
+
+    def _set_aside(self, kind: str, step: int) -> None:
+        aside = self._folder / "damaged"
+        aside.mkdir(exist_ok=True)
+        (self._folder / kind / str(step)).rename(aside / f"{kind}-{step}-{len(list(aside.iterdir()))}")
 
 
-class _DamagedError(Exception):
-    """A checkpoint that cannot be read, or whose content is not what was saved."""
+def restore_best(folder: Path, like: Tree) -> Tree:
+    """The best parameters of a run, with the layout of `like`; nothing in the folder is changed.
+
+    Args:
+        folder: of the checkpoints.
+        like: the trained parameters of the run, on its devices.
+
+    Raises:
+        UserError: there are none, they are damaged, they do not fit, or they cannot be read.
+    """
+    best = folder.absolute() / "best"
+    expected = jax.tree.map(_of_all_processes, like)
+
+    def good_step() -> int:
+        steps = _steps(best)
+        while steps:
+            try:
+                _verify(best / str(steps[0]) / ITEM, expected)
+                return steps[0]
+            except DamagedError as damage:
+                before, steps = steps, _steps(best)
+                if steps == before:  # otherwise a training run has just replaced it
+                    raise UserError(f"{damage}. Put a copy in its place, or train again in another --workdir") from None
+        raise UserError(f"no checkpoint in {best}: train first, with --mode=train")
+
+    step = decide_in_first(good_step)
+    return succeed_together(lambda: _restore(best / str(step) / ITEM, expected))[0]
 
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep))
+
+
+def _steps(folder: Path) -> list[int]:
+    """Steps of the finished checkpoints in a folder, the last one first."""
+    try:
+        return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _arrays(progress: Progress) -> dict[str, Any]:
@@ -150,37 +218,60 @@ def _of_all_processes(leaf: jax.Array) -> jax.Array:
     return ocp.utils.fully_replicated_host_local_array_to_global_array(leaf)
 
 
-def _items(progress: Progress, facts: dict[str, Any]) -> ocp.args.Composite:
-    arrays, facts = _arrays(progress), facts | {"batches": progress.batches}
-    return ocp.args.Composite(state=ocp.args.StandardSave(arrays), seal=SealSave(arrays, facts))
+def _composite(arrays: Any, facts: dict[str, Any]) -> ocp.args.Composite:
+    return ocp.args.Composite(**{ITEM: SealedSave(arrays, facts)})
 
 
-def _read(manager: ocp.CheckpointManager, step: int, like: Progress) -> Progress:
-    folder = Path(manager.directory) / str(step)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
-    try:
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), seal=SealRestore())
-        found = manager.restore(step, args=args)
-        arrays, sealed, batches = found.state, found.seal["sha256"], found.seal["batches"]
-    except Exception as error:  # whatever a damaged file makes of its reader
-        raise _DamagedError(f"checkpoint {folder} cannot be read: {_first_line(error)}") from error
-    if (content := content_hash(arrays)) != sealed:
-        raise _DamagedError(f"checkpoint {folder} is damaged: its content is {content[:12]}, sealed was {sealed[:12]}")
-    rng = arrays.pop("rng")
-    return Progress(like.state.replace(**arrays), rng, batches)
+def _verify(folder: Path, expected: Any) -> None:
+    """Holds a checkpoint's layout and files against its seal and the run.
+
+    Raises:
+        DamagedError: a file is not what was written.
+        UserError: its arrays are not those of this run, or it cannot be read.
+    """
+    with _not_damaged(folder.parent):
+        try:
+            seal = read_seal(folder)
+            if difference := first_difference(seal.arrays, layout(expected)):
+                raise UserError(
+                    f"checkpoint {folder.parent} is of another model or optimiser: {difference}. It is intact: use the "
+                    "config and the version of emi-jax that wrote it, or another --workdir"
+                )
+            check_files(folder, seal)
+        except DamagedError as damage:
+            raise DamagedError(f"checkpoint {folder.parent} is damaged: {damage}") from damage
+
+
+def _restore(folder: Path, expected: Any) -> tuple[Any, Seal]:
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
+    with _not_damaged(folder.parent):
+        arrays = ocp.StandardCheckpointHandler().restore(folder, args=ocp.args.StandardRestore(abstract))
+        return arrays, read_seal(folder)
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Says in one line what kept a checkpoint from the disk."""
+def _not_damaged(folder: Path) -> Iterator[None]:
+    """Reports in one line what kept a checkpoint from being read, and that it stays where it is."""
+    try:
+        yield
+    except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        raise UserError(
+            f"checkpoint {folder} could not be read: {_first_line(error)}. It was not changed: fix the cause and rerun "
+            "the same command"
+        ) from error
+
+
+@contextlib.contextmanager
+def _one_line_errors(folder: Path) -> Iterator[None]:
+    """Reports in one line what kept a checkpoint from being written."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"a checkpoint could not be written to {folder}: {_first_line(error)}. Those before it are whole: "
-            "when the cause is mended, the same command goes on from them"
+            f"a checkpoint could not be written to {folder}: {_first_line(error)}. Earlier checkpoints are intact: fix "
+            "the cause and rerun the same command to resume"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

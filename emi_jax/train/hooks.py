@@ -115,7 +115,6 @@ class Evaluate:
     goal: str
     log: Log
     checkpoints: Checkpoints
-    rng: jax.Array
     record: Record
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
@@ -125,7 +124,7 @@ class Evaluate:
         self.log.flush()
         scores, _ = self.evaluator.run(state.evaluated)
         self.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
-        self.checkpoints.save_best(Progress(state, self.rng, step), scores[self.goal])
+        self.checkpoints.save_best(step, state.evaluated_params, scores[self.goal])
 
 
 @dataclasses.dataclass

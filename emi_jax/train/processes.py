@@ -1,37 +1,43 @@
 """Several processes, one run: each drives its own devices and reads its own share; the first one writes and prints."""
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
 
 HEARTBEAT_SECONDS = 30
-"""A process that has been silent for so long counts as dead, and the others end."""
+"""A process that has been silent for this long counts as dead, and the others end."""
+
+Result = TypeVar("Result")
 
 
-def join(asked: bool) -> None:
-    """Joins the other processes of the run, before JAX is asked for its devices.
+def join(expected: bool) -> None:
+    """Joins the other processes of the run, before JAX initialises its devices.
 
-    Where they are is told by `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or found by JAX from
-    what SLURM, Open MPI or a TPU pod say. CPUs then exchange arrays by gloo.
+    Their addresses come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or JAX finds them in
+    what SLURM, Open MPI or a TPU pod set. CPUs then exchange arrays by gloo.
 
     Args:
-        asked: there are others for certain; otherwise it is the environment that says so.
+        expected: there are other processes; when False, the environment decides whether there are.
 
     Raises:
-        UserError: who the others are is not known, or they do not come.
+        UserError: the other processes are unknown or cannot be reached.
     """
-    if not asked and not _announced():
+    if not expected and not _environment_announces_others():
         return
     names = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
     try:
-        count, number = (int(os.environ[name]) if name in os.environ else None for name in names)
+        count, number = (int(os.environ[name]) if os.environ.get(name) else None for name in names)
         jax.distributed.initialize(num_processes=count, process_id=number, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"the processes of this run do not find each other: {str(error).splitlines()[0]}; set "
-            "JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or start them with srun"
+            f"cannot connect to the other processes of this run: {str(error).splitlines()[0]}; set "
+            "JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or start the processes with srun"
         ) from error
 
 
@@ -40,8 +46,50 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def _announced() -> bool:
-    told = os.environ
-    several_tasks = any(int(told.get(name, 1)) > 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
-    several_workers = "," in told.get("TPU_WORKER_HOSTNAMES", "")
-    return "JAX_COORDINATOR_ADDRESS" in told or several_tasks or several_workers
+def decide_in_first(decide: Callable[[], int]) -> int:
+    """An integer that the first process computes, in all processes.
+
+    Raises:
+        Exception: `decide` failed; in the other processes a `UserError` that points at the first.
+    """
+    value, error = 0, None
+    if is_first():
+        try:
+            value = decide()
+        except Exception as caught:
+            error = caught
+    if jax.process_count() > 1:
+        value, failed = multihost_utils.broadcast_one_to_all(np.array([value, error is not None], np.int32)).tolist()
+        if failed and error is None:
+            raise UserError("the first process of this run failed: see its message")
+    if error is not None:
+        raise error
+    return value
+
+
+def succeed_together(work: Callable[[], Result]) -> Result:
+    """Runs `work`, which exchanges nothing, in every process; when it fails in one, all of them end.
+
+    Raises:
+        Exception: `work` failed; in the processes where it did not, a `UserError` that names the process where it did.
+    """
+    error = None
+    try:
+        result = work()
+    except Exception as caught:
+        error = caught
+    if jax.process_count() > 1:
+        failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
+        if failed.size and error is None:
+            raise UserError(f"process {failed[0]} of this run failed: see its message")
+    if error is not None:
+        raise error
+    return result
+
+
+def _environment_announces_others() -> bool:
+    variables = os.environ
+    counts = (variables.get(name, "") for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    several_tasks = any(count.isdecimal() and int(count) > 1 for count in counts)
+    several_workers = "," in variables.get("TPU_WORKER_HOSTNAMES", "")
+    return bool(variables.get("JAX_COORDINATOR_ADDRESS")) or several_tasks or several_workers

@@ -1,66 +1,145 @@
-"""What lies beside the arrays of a checkpoint: a few facts, and the SHA-256 of the arrays' content."""
+"""The seal of a checkpoint: what arrays it holds, a few facts, and the SHA-256 of every file.
+
+It decides what damage is: a file whose hash differs, a file that is missing, a seal that cannot be parsed. Any other
+trouble with a checkpoint (a disk that does not answer, memory that runs out, a model of another shape) leaves it as
+good as it was.
+"""
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from emi_jax.train.parameters import fingerprint
-from emi_jax.train.processes import is_first
+from emi_jax.errors import UserError
 
 FILE = "seal.json"
 
-
-def content_hash(tree: Any) -> str:
-    """SHA-256 over paths, dtypes, shapes and bits of the arrays of any tree."""
-    return fingerprint({jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)})
+Layout = dict[str, list]
+"""For the path of each array its dtype and shape, as `["float32", 64, 3]`."""
 
 
-class SealHandler(ocp.AsyncCheckpointHandler):
-    """Copies the arrays at once, since the next step reuses their memory, and hashes the copy in the background.
-
-    orbax renames a checkpoint into place when all its items are written, so that none is there without its seal.
-    """
-
-    async def async_save(self, directory: Any, args: "SealSave") -> list[ocp.future.Future]:
-        """Returns before the file is written."""
-        if not is_first():
-            return []
-        copies = jax.tree.map(np.array, args.arrays)
-        return [ocp.future.CommitFutureAwaitingContractedSignals(_write(directory, copies, args.facts), name="seal")]
-
-    def save(self, directory: Any, args: "SealSave") -> None:
-        """Not used: checkpoints are saved in the background."""
-        raise NotImplementedError
-
-    def restore(self, directory: Any, args: "SealRestore") -> dict[str, Any]:
-        """The facts, and the hash as `sha256`."""
-        return json.loads((Path(directory) / FILE).read_text())
+class DamagedError(Exception):
+    """A file of a checkpoint is not what was written."""
 
 
-async def _write(directory: Any, arrays: Any, facts: dict[str, Any]) -> None:
-    (Path(directory) / FILE).write_text(json.dumps(facts | {"sha256": content_hash(arrays)}))
-
-
-@ocp.args.register_with_handler(SealHandler, for_save=True)
-@dataclasses.dataclass
-class SealSave(ocp.args.CheckpointArgs):
-    """What is sealed.
+@dataclasses.dataclass(frozen=True)
+class Seal:
+    """The content of `seal.json`.
 
     Attributes:
-        arrays: the tree that is saved beside it.
+        files: SHA-256 of each file, by its path in the folder.
+        arrays: the layout of the arrays.
+        facts: anything that JSON takes.
+    """
+
+    files: Mapping[str, str]
+    arrays: Layout
+    facts: Mapping[str, Any]
+
+
+def layout(tree: Any) -> Layout:
+    """The layout of a tree of arrays or of their shapes."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): [str(leaf.dtype), *leaf.shape]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def first_difference(stored: Layout, expected: Layout) -> str:
+    """The first array in which a stored layout differs from the expected one, in words; empty where they agree."""
+    for path in sorted(stored.keys() | expected.keys()):
+        if path not in stored:
+            return f"it lacks {path}"
+        if path not in expected:
+            return f"it holds {path}, which this run does not have"
+        if stored[path] != expected[path]:
+            (dtype, *shape), (wanted, *wanted_shape) = stored[path], expected[path]
+            return f"{path} is {dtype} {shape}, in this run {wanted} {wanted_shape}"
+    return ""
+
+
+def read_seal(folder: Path) -> Seal:
+    """The seal of a folder of arrays.
+
+    Raises:
+        DamagedError: it is missing or cannot be parsed.
+        UserError: another version of this project wrote it.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        raise DamagedError(f"its {FILE} is missing") from None
+    except ValueError as error:
+        raise DamagedError(f"its {FILE} cannot be parsed") from error
+    try:
+        return Seal(**content)
+    except TypeError:
+        raise UserError(
+            f"{folder / FILE} was written by another version of emi-jax: use the version that trained the run"
+        ) from None
+
+
+def check_files(folder: Path, seal: Seal) -> None:
+    """Compares every file of a folder of arrays with its seal.
+
+    Raises:
+        DamagedError: a file is missing or its content differs.
+        OSError: a file cannot be read.
+    """
+    for name, sealed in seal.files.items():
+        try:
+            found = _sha256(folder / name)
+        except FileNotFoundError:
+            raise DamagedError(f"its file {name} is missing") from None
+        if found != sealed:
+            raise DamagedError(f"its file {name} has the SHA-256 {found[:12]}, sealed was {sealed[:12]}")
+
+
+class SealedHandler(ocp.StandardCheckpointHandler):
+    """Saves arrays as orbax does, and their seal.
+
+    The files are hashed in orbax's background thread after the last of them is written and before the checkpoint gets
+    its name, so that there is no checkpoint without a seal and no step waits for a hash.
+    """
+
+    async def async_save(self, directory: Any, args: "SealedSave") -> list[ocp.future.Future] | None:
+        """Copies the arrays to host memory and returns; they are written in the background."""
+        self._args = args
+        return await super().async_save(directory, args=ocp.args.StandardSave(args.arrays))
+
+    def finalize(self, directory: Any) -> None:
+        """Called in the first process when all have written their files."""
+        super().finalize(directory)
+        folder = Path(directory)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+        seal = Seal(hashes, self._args.layout, self._args.facts)
+        (folder / FILE).write_text(json.dumps(dataclasses.asdict(seal)))
+
+
+@ocp.args.register_with_handler(SealedHandler, for_save=True, for_restore=True)  # orbax wants both
+@dataclasses.dataclass
+class SealedSave(ocp.args.CheckpointArgs):
+    """What is saved.
+
+    Attributes:
+        arrays: a tree of arrays.
         facts: anything that JSON takes.
     """
 
     arrays: Any
     facts: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        self.layout = layout(self.arrays)  # now: the arrays are gone with the next step
 
-@ocp.args.register_with_handler(SealHandler, for_restore=True)
-@dataclasses.dataclass
-class SealRestore(ocp.args.CheckpointArgs):
-    """Nothing to say."""
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -58,9 +58,14 @@ class TrainState(flax.struct.PyTreeNode):
     ema: Any
 
     @property
+    def evaluated_params(self) -> Any:
+        """The trained parameters as evaluation uses them: the moving average where there is one."""
+        return self.params if self.ema is None else self.ema
+
+    @property
     def evaluated(self) -> dict:
-        """All parameters as evaluation uses them: the moving average where there is one."""
-        return merge(self.params if self.ema is None else self.ema, self.frozen)
+        """All parameters as evaluation uses them."""
+        return merge(self.evaluated_params, self.frozen)
 
 
 def create_state(params: Any, frozen: Any, optimizer: optax.GradientTransformation, ema_decay: float) -> TrainState:

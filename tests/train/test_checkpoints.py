@@ -1,52 +1,73 @@
-"""Checkpoints: what comes back, what is kept, and what damage and full disks are answered with."""
+"""Checkpoints: what is restored, what is kept, and the difference between damage and other trouble."""
 
 import errno
+import hashlib
+import json
 import logging
 import shutil
+import threading
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.train import seal
-from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.checkpoints import Checkpoints, Progress, restore_best
 from emi_jax.train.mapping import Mapping
 from emi_jax.train.step import create_state
 
 
-def progress(step: int) -> Progress:
-    """A state of which every leaf tells the step, on two devices."""
-    params = {"layer": {"kernel": np.full((64, 64), step, np.float32), "bias": np.arange(3, dtype=np.float32) + step}}
-    state = create_state(params, {"frozen": np.zeros(2)}, optax.adam(0.1), 0.9)
+def progress(step: int, bias: int = 3, optimizer: optax.GradientTransformation | None = None) -> Progress:
+    """A state of which every leaf depends on the step, on two devices."""
+    params = {
+        "layer": {"kernel": np.full((64, 64), step, np.float32), "bias": np.arange(bias, dtype=np.float32) + step}
+    }
+    state = create_state(params, {"frozen": np.zeros(2)}, optimizer or optax.adam(0.1), 0.9)
     state = state.replace(step=np.int32(step))
     state, rng = Mapping("shard_map", jax.devices()[:2]).replicate((state, jax.random.PRNGKey(step)))
     return Progress(state, rng, step)
 
 
-def saved(folder, steps, keep=3):
+def save(folder, steps, keep=3, best=()):
+    """Saves the last checkpoint of each step, and the best one for those that have a goal."""
     checkpoints = Checkpoints(folder, keep)
+    goals = dict(best)
     for step in steps:
+        if step in goals:
+            checkpoints.save_best(step, progress(step).state.evaluated_params, goals[step])
         checkpoints.save(progress(step))
     checkpoints.close()
 
 
-def restored(folder):
+def restore(folder, like=None):
     checkpoints = Checkpoints(folder, 3)
     try:
-        return checkpoints.restore_last(progress(0))
+        return checkpoints.restore_last(like or progress(0))
     finally:
         checkpoints.close()
+
+
+def best(folder):
+    return restore_best(folder, progress(0).state.evaluated_params)
+
+
+def content(folder):
+    """Every file below a folder, by name, with the hash of its content."""
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
 def largest_file(folder):
     return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 
 
-def test_state_rng_and_position_come_back_bit_for_bit(tmp_path):
-    saved(tmp_path, [7])
-    found, expected = restored(tmp_path), progress(7)
+def test_state_rng_and_position_are_restored_bit_for_bit(tmp_path):
+    save(tmp_path, [7])
+    found, expected = restore(tmp_path), progress(7)
     assert found.batches == 7
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -56,90 +77,222 @@ def test_state_rng_and_position_come_back_bit_for_bit(tmp_path):
     assert len(found.state.params["layer"]["kernel"].sharding.device_set) == 2
 
 
-def test_the_last_ones_stay_and_the_best_one_beside_them(tmp_path):
-    checkpoints = Checkpoints(tmp_path, 2)
-    for step, goal in ((1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5)):
-        checkpoints.save_best(progress(step), goal)
-        checkpoints.save(progress(step))
-    checkpoints.close()
+def test_the_last_checkpoints_stay_and_the_best_one_in_addition(tmp_path):
+    save(tmp_path, [1, 2, 3, 4], keep=2, best={1: 0.1, 2: 0.5, 3: 0.4, 4: 0.5}.items())
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == ["3", "4"]
-    again = Checkpoints(tmp_path, 2)
-    assert int(again.restore_best(progress(0)).step) == 2
-    again.save_best(progress(5), 0.45)
-    assert int(again.restore_best(progress(0)).step) == 2
-    again.close()
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 2
+    save(tmp_path, [5], best=[(5, 0.45)])  # after a restart the goal to beat is still 0.5
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 2
+    save(tmp_path, [6], best=[(6, 0.55)])
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 6
+
+
+def test_best_holds_the_evaluated_parameters_and_no_optimiser_state(tmp_path):
+    save(tmp_path, [2], best=[(2, 0.5)])
+    sealed = json.loads((tmp_path / "best" / "2" / "arrays" / "seal.json").read_text())
+    assert sealed["arrays"] == {"layer/bias": ["float32", 3], "layer/kernel": ["float32", 64, 64]}
 
 
 def exchange_arrays(step_folder):
-    """Arrays that can be read and are not those that were saved: the hash alone tells."""
-    shutil.rmtree(step_folder / "state")
-    shutil.copytree(step_folder.parent / "3" / "state", step_folder / "state")
+    """Arrays that can be read but are not those that were saved: only the hash shows it."""
+    other = step_folder.parent / "3" / "arrays"
+    shutil.copytree(other, step_folder / "arrays", ignore=shutil.ignore_patterns("seal.json"), dirs_exist_ok=True)
 
 
-def flip_bytes(step_folder):
-    path = largest_file(step_folder / "state")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+def flip_a_byte(step_folder):
+    path = largest_file(step_folder / "arrays")
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 0xFF
+    path.write_bytes(flipped)
 
 
 def cut_off(step_folder):
-    path = largest_file(step_folder / "state")
+    path = largest_file(step_folder / "arrays")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def lose_arrays(step_folder):
-    shutil.rmtree(step_folder / "state")
+def lose_a_file(step_folder):
+    largest_file(step_folder / "arrays").unlink()
 
 
 def lose_the_seal(step_folder):
-    shutil.rmtree(step_folder / "seal")
+    (step_folder / "arrays" / "seal.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [exchange_arrays, flip_bytes, cut_off, lose_arrays, lose_the_seal])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(damage, tmp_path, caplog):
-    saved(tmp_path, [3, 9])
+def empty_the_seal(step_folder):
+    (step_folder / "arrays" / "seal.json").write_bytes(b"")
+
+
+DAMAGES = [exchange_arrays, flip_a_byte, cut_off, lose_a_file, lose_the_seal, empty_the_seal]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_path, caplog):
+    save(tmp_path, [3, 9])
     damage(tmp_path / "last" / "9")
     with caplog.at_level(logging.WARNING, logger="emi_jax"):
-        assert restored(tmp_path).batches == 3
-    assert f"checkpoint {tmp_path / 'last' / '9'}" in caplog.text
-    saved(tmp_path, [9])  # the way is free for the same step
-    assert restored(tmp_path).batches == 9
+        assert restore(tmp_path).batches == 3
+    assert f"checkpoint {tmp_path / 'last' / '9'} is damaged: " in caplog.text
+    save(tmp_path, [9])  # the same step can be saved again
+    assert restore(tmp_path).batches == 9
 
 
-def test_only_damaged_checkpoints_are_an_error_now_and_the_next_time(tmp_path):
-    saved(tmp_path, [3])
+def test_resume_refuses_a_run_of_which_all_checkpoints_are_damaged(tmp_path):
+    save(tmp_path, [3])
     cut_off(tmp_path / "last" / "3")
     for _ in range(2):
-        with pytest.raises(UserError, match=r"no checkpoint in .* is whole; delete the workdir to start anew"):
-            restored(tmp_path)
+        with pytest.raises(UserError, match=r"all checkpoints in .* are damaged, and were moved to .*damaged: put a"):
+            restore(tmp_path)
 
 
-def test_a_damaged_best_checkpoint_is_named(tmp_path):
-    checkpoints = Checkpoints(tmp_path, 2)
-    checkpoints.save_best(progress(5), 0.5)
-    checkpoints.close()
-    flip_bytes(tmp_path / "best" / "5")
-    with pytest.raises(UserError, match=r"checkpoint .*best/5 .*put a copy in its place"):
-        Checkpoints(tmp_path, 2).restore_best(progress(0))
+@pytest.mark.parametrize("damage", DAMAGES[1:])
+def test_a_damaged_best_checkpoint_is_named_and_left_where_it_is(damage, tmp_path):
+    save(tmp_path, [5], best=[(5, 0.5)])
+    damage(tmp_path / "best" / "5")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=r"checkpoint .*best/5 is damaged: .*Put a copy in its place"):
+        best(tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_training_moves_a_best_checkpoint_with_a_damaged_seal_away(tmp_path, caplog):
+    save(tmp_path, [5], best=[(5, 0.5)])
+    empty_the_seal(tmp_path / "best" / "5")
+    with caplog.at_level(logging.WARNING, logger="emi_jax"):
+        save(tmp_path, [6], best=[(6, 0.1)])
+    assert "best/5 is damaged: its seal.json cannot be parsed; the next evaluation counts as the best" in caplog.text
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 6
+
+
+@pytest.mark.parametrize(
+    ("like", "difference"),
+    [
+        (progress(0, optimizer=optax.sgd(0.1)), r"it holds opt_state/0/count, which this run does not have"),
+        (progress(0, bias=4), r"ema/layer/bias is float32 \[3\], in this run float32 \[4\]"),
+        (progress(0, optimizer=optax.chain(optax.adam(0.1), optax.trace(0.9))), r"it lacks opt_state/0/0/count"),
+    ],
+    ids=["less state", "another shape", "more state"],
+)
+def test_resume_names_the_first_difference_to_another_model(like, difference, tmp_path):
+    save(tmp_path, [3, 9])
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=rf"last/9 is of another model or optimiser: ({difference}).* It is intact"):
+        restore(tmp_path, like)
+    assert content(tmp_path) == before
+    assert restore(tmp_path).batches == 9
+
+
+def out_of_memory(*arguments, **options):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 16384 bytes.")
+
+
+def stale_handle(*arguments, **options):
+    raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def too_many_files(*arguments, **options):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("trouble", [out_of_memory, stale_handle, too_many_files])
+@pytest.mark.parametrize("place", ["orbax", "hash", "seal"])
+def test_trouble_with_reading_is_not_damage(trouble, place, tmp_path, monkeypatch):
+    save(tmp_path, [3, 9], best=[(9, 0.5)])
+    before = content(tmp_path)
+    opened = Checkpoints(tmp_path, 3)
+    places = {
+        "orbax": (ocp.StandardCheckpointHandler, "restore"),
+        "hash": (seal, "_sha256"),
+        "seal": (Path, "read_bytes"),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(*places[place], trouble)
+        with pytest.raises(UserError, match=r"checkpoint .*last/9 could not be read: .*It was not changed"):
+            opened.restore_last(progress(0))
+        with pytest.raises(UserError, match=r"checkpoint .*best/9 could not be read: .*It was not changed"):
+            best(tmp_path)
+    assert content(tmp_path) == before
+    assert opened.restore_last(progress(0)).batches == 9
+    opened.close()
+
+
+def test_a_seal_of_another_version_is_not_damage(tmp_path):
+    save(tmp_path, [3])
+    path = tmp_path / "last" / "3" / "arrays" / "seal.json"
+    path.write_text(json.dumps({"sha256": "abc"}))
+    with pytest.raises(UserError, match=r"seal.json was written by another version of emi-jax"):
+        restore(tmp_path)
+    assert path.exists()
 
 
 def test_a_half_written_folder_is_not_a_checkpoint(tmp_path):
-    saved(tmp_path, [3])
+    save(tmp_path, [3])
     shutil.copytree(tmp_path / "last" / "3", tmp_path / "last" / "9.orbax-checkpoint-tmp")
-    assert restored(tmp_path).batches == 3
+    assert restore(tmp_path).batches == 3
 
 
-def test_a_full_disk_is_one_line_and_the_checkpoints_before_it_are_whole(tmp_path, monkeypatch):
-    saved(tmp_path, [3])
+def test_a_full_disk_is_reported_in_one_line_and_earlier_checkpoints_stay_intact(tmp_path, monkeypatch):
+    save(tmp_path, [3])
 
-    def full(tree):
+    def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(seal, "content_hash", full)
-        with pytest.raises(
-            UserError, match=r"could not be written to .*No space left on device.*the same command goes on"
-        ):
-            saved(tmp_path, [9])
-    assert restored(tmp_path).batches == 3
+        patch.setattr(seal, "_sha256", full)
+        with pytest.raises(UserError, match=r"could not be written to .*No space left on device.*to resume"):
+            save(tmp_path, [9])
+    assert restore(tmp_path).batches == 3
+
+
+def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_moment(tmp_path, monkeypatch):
+    released, sha256 = threading.Event(), seal._sha256
+
+    def blocked(path):
+        assert released.wait(timeout=60)
+        return sha256(path)
+
+    monkeypatch.setattr(seal, "_sha256", blocked)
+    checkpoints, now = Checkpoints(tmp_path, 3), progress(4)
+    checkpoints.save_best(4, now.state.evaluated_params, 0.5)
+    checkpoints.save(now)  # although the best checkpoint is not on disk
+    step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
+    jax.block_until_ready(step(now.state))  # the next step reuses the memory
+    assert not (tmp_path / "last" / "4").exists()
+    assert not (tmp_path / "best" / "4").exists()
+    released.set()
+    checkpoints.close()
+    for one, other in zip(jax.tree.leaves(restore(tmp_path)), jax.tree.leaves(progress(4)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 4
+
+
+def test_a_best_checkpoint_that_a_kill_cut_off_is_made_again_from_the_last_one(tmp_path):
+    save(tmp_path, [4, 8], best=[(4, 0.3), (8, 0.5)])
+    expected = best(tmp_path)
+    shutil.rmtree(tmp_path / "best" / "8")  # killed after last/8 was complete and before best/8 was
+    assert restore(tmp_path).batches == 8
+    jax.tree.map(np.testing.assert_array_equal, best(tmp_path), expected)
+    save(tmp_path, [9], best=[(9, 0.4)])  # and its goal counts
+    jax.tree.map(np.testing.assert_array_equal, best(tmp_path), expected)
+
+
+def test_a_later_checkpoint_waits_for_the_best_one_of_an_earlier_step(tmp_path, monkeypatch):
+    """A kill in between would lose it: it could not be made from the later checkpoint."""
+    sha256 = seal._sha256
+    monkeypatch.setattr(seal, "_sha256", lambda path: (time.sleep(0.1), sha256(path))[1])
+    checkpoints = Checkpoints(tmp_path, 3)
+    checkpoints.save_best(4, progress(4).state.evaluated_params, 0.5)
+    checkpoints.save(progress(5))
+    assert (tmp_path / "best" / "4").exists()
+    checkpoints.close()
+
+
+def test_the_best_checkpoint_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
+    save(tmp_path, [5], best=[(5, 0.5)])
+
+    def refused(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("mkdir", "touch", "rename", "replace", "unlink", "write_text", "write_bytes"):
+        monkeypatch.setattr(Path, name, refused)
+    assert best(tmp_path)["layer"]["kernel"][0, 0] == 5

@@ -103,16 +103,16 @@ def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypat
     launchers = "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"
     for name in ("JAX_COORDINATOR_ADDRESS", "TPU_WORKER_HOSTNAMES", *launchers):
         monkeypatch.delenv(name, raising=False)
-    processes.join(asked=False)
+    processes.join(expected=False)
     for number, name in enumerate(launchers):
         monkeypatch.setenv(name, "1")
-        processes.join(asked=False)
+        processes.join(expected=False)
         assert len(joined) == number
         monkeypatch.setenv(name, "8")
-        processes.join(asked=False)
+        processes.join(expected=False)
         assert len(joined) == number + 1
         monkeypatch.delenv(name)
-    processes.join(asked=True)
+    processes.join(expected=True)
     assert len(joined) == 3
 
 
@@ -121,5 +121,8 @@ def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", nobody)
-    with pytest.raises(UserError, match=r"do not find each other: coordinator_address should be defined.*srun"):
-        processes.join(asked=True)
+    with pytest.raises(
+        UserError,
+        match=r"cannot connect to the other processes of this run: coordinator_address should be defined.*srun",
+    ):
+        processes.join(expected=True)

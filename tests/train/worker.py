@@ -39,7 +39,7 @@ def die_after(checkpoint: Path) -> None:
 
 if __name__ == "__main__":
     workdir, *checkpoint = sys.argv[1:]
-    join(asked=False)
+    join(expected=False)
     start()
     if checkpoint:
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
