@@ -108,7 +108,7 @@ def course(prediction: Prediction) -> Figure:
     arrays, audio = prediction.arrays, _voice(prediction)
     with style():
         figure = new_figure(9, 5.4)
-        wave, mel, trust = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
+        wave, mel, reliability = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
         if len(audio):
             wave.plot(np.arange(len(audio)) / SAMPLE_RATE, audio, linewidth=0.4, rasterized=True)
             _draw_mel(mel, audio)
@@ -118,14 +118,14 @@ def course(prediction: Prediction) -> Figure:
         mel.set_ylabel("Hz, mel scale")
         if AUDIO in prediction.reliability and len(steps := prediction.reliability[AUDIO]):
             seconds = (np.arange(len(steps)) + 0.5) * len(audio) / SAMPLE_RATE / len(steps)
-            trust.plot(seconds, steps, label="voice")
+            reliability.plot(seconds, steps, label="voice")
         if VISION in prediction.reliability and len(steps := prediction.reliability[VISION]):
             times = _times(prediction)[np.flatnonzero(arrays["frame_mask"])]
-            trust.plot(times, steps, "o-", label="face", markersize=3)
-        trust.set(ylim=(-0.05, 1.05), ylabel="reliability r", xlabel="seconds")
-        trust.axhline(1, color=INK, linewidth=0.4, alpha=0.4)
-        if trust.get_legend_handles_labels()[0]:
-            trust.legend(ncols=2, loc="lower left")
+            reliability.plot(times, steps, "o-", label="face", markersize=3)
+        reliability.set(ylim=(-0.05, 1.05), ylabel="reliability r", xlabel="seconds")
+        reliability.axhline(1, color=INK, linewidth=0.4, alpha=0.4)
+        if reliability.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -37,18 +37,19 @@ def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], shows: Sequence[str]) -> Figure:
-    """A curve for each model against the severity of each defect: a column a defect, a row for each thing shown.
+    """A curve for each model against the severity of each defect: a column a defect, a row for each value shown.
 
     Args:
-        defects: {defect: `severities`, `unit`, `models` {title: {what is shown: [severity][seed]}}}.
+        defects: {defect: `severities`, `unit`, `models` {title: {value: [severity][seed]}}}; None is a clean clip.
         titles: of the models, in order.
-        shows: which of a model's values are drawn: of "pearson", "weight" and "reliability".
+        shows: the values that are drawn: of "pearson", "weight" and "reliability".
     """
     with style():
         figure = new_figure(0.6 + 2.6 * len(defects), 0.9 + 2.2 * len(shows))
         grid = figure.subplots(len(shows), len(defects), squeeze=False, sharex="col", sharey="row")
         for column, (name, defect) in zip(grid.T, defects.items(), strict=True):
-            places = range(len(defect["severities"]))
+            severities = defect["severities"]
+            places = range(len(severities))
             for axes, shown in zip(column, shows, strict=True):
                 for index, title in enumerate(titles):
                     values = defect["models"][title][shown]
@@ -58,11 +59,15 @@ def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], 
                     axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=color, alpha=0.15)
                 axes.grid(True)
             column[0].set_title(name)
-            named = ["clean" if severity is None else f"{severity:g}" for severity in defect["severities"]]
-            column[-1].set_xticks(places, named)
-            column[-1].set_xlabel(defect["unit"])
+            if len(severities) == 2:  # there or not: the unit says it all
+                column[-1].set_xticks(places, ["clean", defect["unit"]])
+                column[-1].margins(x=0.2)
+            else:
+                named = ["clean" if severity is None else f"{severity:g}" for severity in severities]
+                column[-1].set_xticks(places, named)
+                column[-1].set_xlabel(defect["unit"])
         for axes, shown in zip(grid[:, 0], shows, strict=True):
-            axes.set_ylabel({"pearson": "mean Pearson"}.get(shown, f"{shown} of the\nhurt modality"))
+            axes.set_ylabel({"pearson": "mean Pearson"}.get(shown, f"{shown} of the\ncorrupted modality"))
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from emi_jax.report import figures, svg
+from emi_jax.report import figures, studies, svg
 
 LABELS = ("$x$ and $", r"a_b^{c}\d~", "<b>&|", "喜び", "mean", "seconds")
 
@@ -68,3 +68,16 @@ def test_each_direction_of_retrieval_has_its_own_chance():
     scores |= {"chance_a_text/recall@5": 0.3, "chance_b_text/recall@5": 0.4}
     for axes, expected in zip(figures.recalls(scores).axes, ([0.1, 0.2], [0.3, 0.4]), strict=True):
         assert [lines.get_segments()[0][0][1] for lines in axes.collections] == expected
+
+
+@pytest.mark.parametrize(
+    ("severities", "unit", "ticks", "label"),
+    [([None, 1.0], "missing", ["clean", "missing"], ""), ([None, 20.0, 0.0], "dB", ["clean", "20", "0"], "dB")],
+)
+def test_severities_are_named_at_the_axis(severities, unit, ticks, label):
+    models = {"full": {"pearson": [[0.5, 0.6]] * len(severities)}}
+    defects = {"no $voice$": {"severities": severities, "unit": unit, "models": models}}
+    (axes,) = studies.robustness(defects, ["full"], ("pearson",)).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ticks
+    assert axes.get_xlabel() == label
+    assert axes.get_title() == "no $voice$"
