@@ -8,12 +8,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import presets, stage2
+from configs import presets, sections, stage2
 
 Changes = tuple[tuple[str, Any], ...]
+Cell = tuple[str, str, Changes]
 
-
-ONLY = "model.head.modalities"
+ONLY = "model.modalities"
 PAPER: Changes = (("loss.correlation", 0.0), ("loss.quality", 0.0), ("train.corrupt", 0.0))
 # The encoders as stage 1 found them: initialised, or with the weights that it was given.
 UNALIGNED: Changes = (
@@ -21,17 +21,17 @@ UNALIGNED: Changes = (
     *((f"model.{name}.pretrained", f"{{config.init_from}}/initial/{name}") for name in ("vision", "audio", "text")),
     ("init_from", ""),
 )
-CELLS: tuple[tuple[str, str, Changes], ...] = (
+CELLS: tuple[Cell, ...] = (
     ("full", "full model", ()),
     ("no-alignment", "minus stage-1 alignment", UNALIGNED),
-    ("no-tcn", "minus TCN", (("model.head.tcn", False),)),
-    ("no-bilstm", "minus BiLSTM", (("model.head.bilstm", False),)),
-    ("no-gate", "minus gate", (("model.head.gate", False),)),
-    ("no-qam", "minus QAM", (("model.head.quality", False),)),
-    ("no-decoder", "minus decoder (mean pool + MLP)", (("model.head.decoder", False),)),
+    ("no-tcn", "minus TCN", (("model.head.fusion.tcn", False),)),
+    ("no-bilstm", "minus BiLSTM", (("model.head.fusion.bilstm", False),)),
+    ("no-gate", "minus gate", (("model.head.fusion.gate", False),)),
+    ("no-qam", "minus QAM", (("model.head.fusion.quality", False),)),
+    ("no-decoder", "minus decoder (mean pool + MLP)", (("model.head.fusion.decoder", False),)),
     ("no-corruption", "minus corruption in training", (("train.corrupt", 0.0), ("loss.quality", 0.0))),
     ("no-supervision", "minus quality supervision", (("loss.quality", 0.0),)),
-    ("attention", "plus quality in the attention", (("model.head.attention_bias", True),)),
+    ("attention", "plus quality in the attention", (("model.head.fusion.attention_bias", True),)),
     ("paper", "the paper's: MSE alone, no corruption", PAPER),
     ("vision", "face alone", ((ONLY, ("vision",)),)),
     ("audio", "voice alone", ((ONLY, ("audio",)),)),
@@ -49,22 +49,26 @@ CELLS: tuple[tuple[str, str, Changes], ...] = (
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """The config of the grid; presets as for stage 2."""
-    config = stage2.get_config(preset)
-    presets.place(config, "ablation")
+    return study("ablation", CELLS, preset)
+
+
+def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
+    """The config of a study over cells of the grid, in `ROOT/NAME`."""
+    config = presets.apply(stage2.start(sections.STUDY), preset, PRESETS)
+    presets.place(config, name)
     if preset == "demo":
         shrink(config)
-    config.study = "ablation"
-    config.grid = {
-        "folder": presets.under_root(config, "ablation"),
-        "seeds": (0, 1, 2, 3, 4),
-        "cells": CELLS,
-    }
+    config.study = name
+    config.grid.folder = presets.under_root(config, "ablation")
+    config.grid.cells = cells
     return config
 
 
 def shrink(config: ConfigDict) -> None:
     """The demo's fusion, small enough for a hundred trainings in 15 to 20 minutes on two cores."""
-    config.model.head.width = 64
-    config.model.head.num_layers = 1
+    stage2.resize_heads(config, width=64, num_layers=1)
     config.train.epochs = 3
     config.train.evaluate_every = 1.0
+
+
+PRESETS = stage2.PRESETS

@@ -5,15 +5,15 @@ python run.py --config=configs/robustness.py
 
 from ml_collections import ConfigDict
 
-from configs import ablation, presets
+from configs import ablation
 
 COMPARED = ("no-corruption", "no-qam", "no-supervision", "full", "attention")
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """The config of the study; presets as for stage 2."""
-    config = ablation.get_config(preset)
-    presets.place(config, "robustness")
-    config.grid.cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
-    config.study = "robustness"
-    return config
+    cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
+    return ablation.study("robustness", cells, preset)
+
+
+PRESETS = ablation.PRESETS

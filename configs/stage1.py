@@ -6,30 +6,14 @@ python run.py --config=configs/stage1.py:vidmimic2 --config.data.dir=DIR
 
 from ml_collections import ConfigDict
 
-from configs import presets
+from configs import fields, presets, sections
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
-    """The config of stage 1; presets `demo` and `vidmimic2`."""
-    config = ConfigDict(
-        {
-            "stage": "alignment",
-            "preset": preset,
-            "root": "runs/demo",  # folder of the runs that belong together
-            "init_from": "",
-            "data": presets.data(),
-            "model": presets.encoders(),
-            "train": presets.train(),
-            "loss": {"vision": 1.0, "audio": 1.0},
-        }
-    )
+    """The config of stage 1 after the presets of that name."""
+    config = fields.build(sections.STAGE_1)
     presets.place(config, "stage1")
-    config.model.dtype = "float32"
-    config.model.remat = False
-    config.model.attention = "auto"
-    config.model.pairs = ("vision", "audio")
-    config.model.width = 96
-    return presets.apply(config, preset, {"demo": demo, "vidmimic2": vidmimic2})
+    return presets.apply(config, preset, PRESETS)
 
 
 def demo(config: ConfigDict) -> None:
@@ -55,3 +39,6 @@ def vidmimic2(config: ConfigDict) -> None:
     config.model.width = 256
     config.train.frozen = ("^towers/audio/encoder/features/",)
     config.train.rate_factors = (("^towers/", 0.1), (".*", 1.0))
+
+
+PRESETS = {"demo": demo, "vidmimic2": vidmimic2}

@@ -16,7 +16,7 @@ def shrink_sizes(config: ConfigDict) -> ConfigDict:
         config.init_from = ""
         config.features.dir = ""
         config.model.modality_dropout = 0.0
-        config.model.head.update(width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
+        stage2.resize_heads(config, width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
     return config
 
 
@@ -27,7 +27,7 @@ def shrink(config: ConfigDict) -> ConfigDict:
     model.vision.config.update(image_size=16, patch_size=8, **small)
     model.audio.config.update(conv_dim=(8,) * 4, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, **small)
     model.text.config.update(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **small)
-    model.text.vocab_size = 80
+    model.text.scratch.vocab_size = 80
     return shrink_sizes(config)
 
 

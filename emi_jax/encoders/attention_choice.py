@@ -1,6 +1,7 @@
-"""Which attention kernel a run takes: cuDNN's where its devices have it, XLA's elsewhere."""
+"""Which attention implementation an encoder uses: cuDNN's where its devices have it, XLA's elsewhere."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,27 +9,39 @@ import jax.numpy as jnp
 from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
 
+LARGEST_HEAD, HEAD_MULTIPLE = 128, 8
+"""cuDNN's fused attention takes heads of at most this width, and of multiples of this."""
 
-def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device]) -> Implementation:
-    """The attention kernel of `jax.nn.dot_product_attention`, which would not take cuDNN's of itself.
+
+def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device], head_width: int) -> Implementation:
+    """The implementation of `jax.nn.dot_product_attention` for an encoder.
 
     Args:
-        name: "xla", "cudnn", or "auto" for cuDNN's where it can be had.
-        dtype: of the operands; cuDNN's kernel takes half precision alone.
-        devices: those that it will run on; cuDNN's kernel wants NVIDIA's Ampere generation or a later one.
+        name: "xla", "cudnn", or "auto" for cuDNN's where it is available.
+        dtype: of the operands; cuDNN's implementation takes half precision alone.
+        devices: those that it will run on; cuDNN's implementation needs NVIDIA's Ampere generation or a later one.
+        head_width: features of each attention head; see `LARGEST_HEAD`.
 
     Raises:
-        UserError: an unknown name, or cuDNN's kernel was asked for where it cannot be had.
+        UserError: an unknown name, or "cudnn" where it is not available.
     """
     if name not in ("auto", "xla", "cudnn"):
-        raise UserError(f"config.model.attention={name!r} is unknown; take 'auto', 'xla' or 'cudnn'")
-    fits = dtype in (jnp.bfloat16, jnp.float16) and all(map(_has_cudnn_attention, devices))
-    if name == "cudnn" and not fits:
+        raise UserError(f"config.model.attention={name!r} is unknown; use 'auto', 'xla' or 'cudnn'")
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    fits = head_width <= LARGEST_HEAD and head_width % HEAD_MULTIPLE == 0
+    available = half and fits and all(map(_has_cudnn_attention, devices))
+    if name == "cudnn" and not available:
         raise UserError(
-            f"config.model.attention='cudnn' needs half precision and NVIDIA GPUs of the Ampere generation or later; "
-            f"found {dtype} on {devices[0].device_kind}; take config.model.attention='auto'"
+            "config.model.attention='cudnn' needs half precision, NVIDIA GPUs of the Ampere generation or later, and "
+            f"heads whose width is a multiple of {HEAD_MULTIPLE} up to {LARGEST_HEAD}; found {dtype} on "
+            f"{devices[0].device_kind} and heads of {head_width}; use config.model.attention='auto'"
         )
-    return "cudnn" if fits and name != "xla" else "xla"
+    return "cudnn" if available and name != "xla" else "xla"
+
+
+def head_width(config: Any) -> int:
+    """Features of each attention head of an encoder."""
+    return config.hidden_size // config.num_attention_heads
 
 
 def _has_cudnn_attention(device: jax.Device) -> bool:

@@ -1,6 +1,7 @@
 """Reads a Hugging Face folder: where it is, its JSON files and its tensors."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,41 @@ from emi_jax.errors import UserError
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 NEEDED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt")
 
+log = logging.getLogger(__name__)
+
 
 def find_folder(name: str | Path) -> Path:
-    """The folder of that path, or the copy of the hub's repository of that id, downloaded if need be.
+    """The folder of that path, or a local copy of a repository of the Hugging Face hub, downloaded where it is missing.
+
+    Args:
+        name: a path, or `ID` or `ID@REVISION` of the hub. What starts with `/`, `./`, `../` or `~`, has more than one
+            slash, or lies in an existing folder is a path and never looked up on the hub.
 
     Raises:
-        UserError: there is no such folder and no such repository can be had.
+        UserError: there is no such folder, or no such repository can be downloaded.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    path, repository = Path(name).expanduser(), str(name)
+    if path.is_dir():
+        return path
+    repository, _, revision = repository.partition("@")
+    if isinstance(name, Path) or _is_path(repository):
+        raise UserError(f"{name}: no such folder; expected one with config.json and model.safetensors")
     try:
-        return Path(snapshot_download(str(name), allow_patterns=list(NEEDED)))
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(NEEDED)))
     except (OSError, HFValidationError) as error:
+        at = f" --revision {revision}" if revision else ""
         raise UserError(
-            f"{name}: no such folder, and as an id of the Hugging Face hub it cannot be had ({type(error).__name__}). "
+            f"{name}: no such folder, and not available from the Hugging Face hub ({type(error).__name__}). "
             "Give a folder with config.json and model.safetensors, made where the hub can be reached with: "
-            f"hf download {name} --local-dir FOLDER"
+            f"hf download {repository}{at} --local-dir FOLDER"
         ) from error
+    log.info("%s: from the Hugging Face hub at commit %s", repository, folder.name)
+    return folder
+
+
+def _is_path(name: str) -> bool:
+    parent = name.rpartition("/")[0]
+    return name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or bool(parent and Path(parent).is_dir())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -40,8 +59,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; a Hugging Face folder has one") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); copy it anew") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}); copy it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, expected an object")
     return content
@@ -56,7 +75,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
     if (folder / WEIGHTS).is_file():
         files = [folder / WEIGHTS]
     elif (folder / INDEX).is_file():
-        files = [folder / name for name in sorted(set(read_json(folder / INDEX)["weight_map"].values()))]
+        files = [folder / name for name in _shards(folder / INDEX)]
         if missing := [file.name for file in files if not file.is_file()]:
             raise UserError(f"{folder}: {INDEX} names files that are not there: {', '.join(missing)}; copy them too")
     else:
@@ -71,6 +90,17 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         with _open(file) as content:
             tensors.update(dict.fromkeys(content.keys(), file))
     return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files that an index lists, all of them in its own folder."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise UserError(f"{index}: expected weight_map to map each tensor to the name of a file; copy it again")
+    for name in names.values():
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise UserError(f"{index}: names {name!r}, expected a safetensors file in the same folder")
+    return sorted(set(names.values()))
 
 
 def tensor_shapes(tensors: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
@@ -94,4 +124,4 @@ def _open(file: Path) -> Any:
     try:
         return safe_open(file, "np")
     except Exception as error:  # safetensors' own error type lives in a compiled module and has no stable home
-        raise UserError(f"{file}: not a whole safetensors file ({error}); copy it anew") from error
+        raise UserError(f"{file}: not a whole safetensors file ({error}); copy it again") from error

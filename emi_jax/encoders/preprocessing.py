@@ -1,4 +1,4 @@
-"""What an encoder expects of its inputs, from the files beside its weights."""
+"""What an encoder expects of its inputs, from the files next to its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 
 
 def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
-    """The facts that a tower needs of an encoder's inputs.
+    """How a tower prepares the inputs of an encoder.
 
     Args:
         folder: a Hugging Face folder, or an id of the hub.
@@ -17,7 +17,7 @@ def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
 
     Returns:
         vision: `image_mean` and `image_std`, of each channel of pixels in [0, 1]; audio: `normalize`, whether clips
-        are brought to zero mean and unit variance; text: `max_tokens`, special ones included.
+        are normalised to zero mean and unit variance; text: `max_tokens`, special ones included.
 
     Raises:
         UserError: a file or a fact is missing, or the audio is not at 16 kHz.
@@ -28,27 +28,46 @@ def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
 
 def _vision(root: Path) -> dict[str, Any]:
     path, found = _preprocessor(root, "image_processor")
-    if not found.get("do_normalize", True):
-        return {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
-    if missing := [name for name in ("image_mean", "image_std") if len(found.get(name) or ()) != 3]:
-        raise UserError(f"{path}: lacks {' and '.join(missing)}, three numbers each; add them")
-    return {name: tuple(found[name]) for name in ("image_mean", "image_std")}
+    # Theirs is (pixel * factor - mean) / std with pixels of 0 to 255; ours takes pixels of 0 to 1.
+    scale = 255 * _number(found.get("rescale_factor", 1 / 255), path) if found.get("do_rescale", True) else 255.0
+    if not scale > 0:
+        raise UserError(f"{path}: rescale_factor is {found['rescale_factor']}, expected a positive number")
+    normalises = found.get("do_normalize", True)
+    result = {}
+    for name, without in (("image_mean", 0.0), ("image_std", 1.0)):
+        value = found.get(name) if normalises else without
+        channels = value if isinstance(value, list) else [value] * 3
+        if value is None or len(channels) != 3:
+            raise UserError(f"{path}: lacks {name}, one number or three; add it")
+        result[name] = tuple(_number(channel, path) / scale for channel in channels)
+    if not all(result["image_std"]):
+        raise UserError(f"{path}: image_std is 0, expected a positive number")
+    return result
+
+
+def _number(value: object, path: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{path}: found {value!r}, expected a number")
+    return float(value)
 
 
 def _audio(root: Path) -> dict[str, Any]:
     path, found = _preprocessor(root, "feature_extractor")
     if (rate := found.get("sampling_rate", SAMPLE_RATE)) != SAMPLE_RATE:
-        raise UserError(f"{path}: the encoder wants audio at {rate} Hz, it gets {SAMPLE_RATE} Hz; take another encoder")
+        raise UserError(
+            f"{path}: the encoder wants audio at {rate} Hz, clips are read at {SAMPLE_RATE} Hz; use another encoder"
+        )
     return {"normalize": bool(found.get("do_normalize", True))}
 
 
 def _text(root: Path) -> dict[str, Any]:
     config = read_json(root / "config.json")
-    positions = (config.get("text_config") or config).get("max_position_embeddings")
+    part = config.get("text_config")
+    positions = (part if isinstance(part, dict) else config).get("max_position_embeddings")
     path = root / "tokenizer_config.json"
     # Tokenizers without a limit of their own write a huge number, or none.
     own = read_json(path).get("model_max_length") if path.is_file() else None
-    limits = [int(limit) for limit in (own, positions) if limit]
+    limits = [int(_number(limit, root)) for limit in (own, positions) if limit]
     if not limits:
         raise UserError(f"{root}: neither model_max_length in {path.name} nor max_position_embeddings in config.json")
     return {"max_tokens": min(limits)}
@@ -57,6 +76,6 @@ def _text(root: Path) -> dict[str, Any]:
 def _preprocessor(root: Path, part: str) -> tuple[Path, dict[str, Any]]:
     """The file and its content; newer folders of models with two inputs keep it as a part of another file."""
     path, combined = root / "preprocessor_config.json", root / "processor_config.json"
-    if not path.is_file() and combined.is_file() and part in (content := read_json(combined)):
-        return combined, content[part]
+    if not path.is_file() and combined.is_file() and isinstance(found := read_json(combined).get(part), dict):
+        return combined, found
     return path, read_json(path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import flax
 import flax.linen as nn
 import jax
@@ -18,7 +19,7 @@ from safetensors.numpy import save_file
 
 from emi_jax.encoders.folder import WEIGHTS, find_folder, read_json, read_tensors, tensor_files
 from emi_jax.encoders.names import FAMILIES, OPTIONAL
-from emi_jax.encoders.positions import resize_bicubic
+from emi_jax.encoders.overrides import override
 from emi_jax.encoders.preprocessing import load_preprocessing
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe, match
@@ -26,9 +27,11 @@ from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
 from emi_jax.models.vit import height_width
 
-__all__ = ["load_encoder", "load_preprocessing", "save_encoder"]
+__all__ = ["find_folder", "load_encoder", "load_preprocessing", "save_encoder"]
 
 POSITIONS = "embedding/positions"
+CHANNELS = 512
+"""The most that OpenCV resizes at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ def load_encoder(
     role: str | None = None,
     *,
     image_size: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
     attention_implementation: Implementation | None = None,
@@ -45,9 +49,10 @@ def load_encoder(
     """Loads an encoder from config.json and safetensors; nothing else in the folder is opened.
 
     Args:
-        folder: a Hugging Face folder, or an id of the hub.
+        folder: a Hugging Face folder, or ID[@REVISION] of the hub.
         role: the modality it is for; chooses the part of a CLIP checkpoint and is checked with any other.
         image_size: side of the images to come, if it is not the checkpoint's; position embeddings are interpolated.
+        overrides: fields of the config to replace: dropout and masking alone, see `overrides.BEHAVIOUR`.
         dtype: as in `build_encoder`.
         remat: as in `build_encoder`.
         attention_implementation: as in `build_encoder`.
@@ -56,8 +61,8 @@ def load_encoder(
         The encoder and its parameters, float32 NumPy arrays.
 
     Raises:
-        UserError: no such folder, an unsupported config, no safetensors, or tensors that are missing, unexpected or
-            misshapen, all of them named.
+        UserError: no such folder, an unsupported config, an override that does not fit, no safetensors, or tensors that
+            are missing, unexpected or misshapen, all of them named.
     """
     root = find_folder(folder)
     files = tensor_files(root)
@@ -69,6 +74,7 @@ def load_encoder(
         )
     except ValueError as error:
         raise UserError(f"{root / 'config.json'}: {error}") from error
+    encoder = override(encoder, overrides or {}, root)
     family = FAMILIES[encoder.config.model_type]
     expected = describe(encoder)
     places = match(root, family, expected, files)
@@ -76,7 +82,7 @@ def load_encoder(
     flat = {path: expected[path].read(loaded[place]) for path, place in places.items()}
     if OPTIONAL in expected and OPTIONAL not in flat:
         flat[OPTIONAL] = np.asarray(jax.random.uniform(jax.random.key(0), expected[OPTIONAL].ours))
-        logger.info("%s: has no %s; it starts at random", root, expected[OPTIONAL].name)
+        logger.info("%s: has no %s, which starts at random", root, expected[OPTIONAL].name)
     if image_size is not None:
         encoder, flat = _resize(root, encoder, flat, image_size)
     return encoder, flax.traverse_util.unflatten_dict(flat, sep="/")
@@ -113,16 +119,26 @@ def _resize(
     """Fits an image encoder to another size of images."""
     config = encoder.config
     if not hasattr(config, "image_size"):
-        raise UserError(f"{root}: image_size = {image_size} was asked for, {config.model_type} encodes no images")
+        raise UserError(f"{root}: image_size={image_size} does nothing, since {config.model_type} encodes no images")
     h, w = height_width(config.patch_size)
     old, (H, W) = height_width(config.image_size), height_width(image_size)
     if old == (H, W):
         return encoder, flat
     if H // h == 0 or W // w == 0:
-        raise UserError(f"{root}: image_size = {image_size} is smaller than a patch of {h} x {w} pixels")
+        raise UserError(f"{root}: image_size={image_size} is smaller than a patch of {h} x {w} pixels")
     positions = flat[POSITIONS]
     grid = positions[0, 1:].reshape(old[0] // h, old[1] // w, -1)
-    resized = resize_bicubic(grid, (H // h, W // w)).reshape(1, -1, positions.shape[-1])
+    resized = _bicubic(grid, (H // h, W // w)).reshape(1, -1, positions.shape[-1])
     logger.info("%s: position embeddings interpolated from images of %s to %s", root, old, (H, W))
     encoder = encoder.clone(config=dataclasses.replace(config, image_size=image_size))
     return encoder, {**flat, POSITIONS: np.concatenate([positions[:, :1], resized], axis=1)}
+
+
+def _bicubic(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation of [H, W, D] to `size`, as `torch.nn.functional.interpolate` does it (a = -0.75)."""
+    chunks = np.array_split(grid, range(CHANNELS, grid.shape[-1], CHANNELS), axis=-1)
+    resized = [
+        cv2.resize(np.ascontiguousarray(chunk), size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, -1)
+        for chunk in chunks
+    ]
+    return np.concatenate(resized, axis=-1)

@@ -3,8 +3,10 @@
 To add one: its module in `models/`, a line here, and the names of its tensors in `names.py`.
 """
 
+import types
+import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -64,7 +66,43 @@ def build_encoder(
         raise ValueError(f"model_type = {model_type!r} is not supported; choose one of {(*ENCODERS, 'clip')}")
     modality, config_type, encoder_type = ENCODERS[model_type]
     if role not in (None, modality):
-        raise ValueError(f"model_type = {model_type!r} encodes {modality}, it was asked for as the {role} encoder")
+        raise ValueError(f"model_type = {model_type!r} encodes {modality} and cannot be the {role} encoder")
+    _check(config_type, config)
     return encoder_type(
         config_type.from_dict(config), dtype=dtype, remat=remat, attention_implementation=attention_implementation
     )
+
+
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+
+
+def _check(config_type: Any, config: Mapping[str, Any]) -> None:
+    """Holds the values of a config against the types of its fields, before anything is computed from them.
+
+    Raises:
+        ValueError: a value of another type, a size below 1, or heads that do not divide the width.
+    """
+    for name, hint in typing.get_type_hints(config_type).items():
+        if name not in config or typing.get_origin(hint) is ClassVar:
+            continue
+        value = config[name]
+        if not _is_a(value, hint):
+            raise ValueError(f"{name} = {value!r}: expected {getattr(hint, '__name__', hint)}")
+        if name in SIZES and value < 1:
+            raise ValueError(f"{name} = {value}: expected 1 or more")
+    default = config_type()
+    width, heads = (config.get(name, getattr(default, name)) for name in ("hidden_size", "num_attention_heads"))
+    if width % heads:
+        raise ValueError(f"hidden_size = {width} is not a multiple of num_attention_heads = {heads}")
+
+
+def _is_a(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of an annotated type: a list for a tuple, an integer for a float."""
+    if isinstance(hint, types.UnionType):
+        return any(_is_a(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        part = typing.get_args(hint)[0]
+        return isinstance(value, list | tuple) and bool(value) and all(_is_a(item, part) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))

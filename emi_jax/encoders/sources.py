@@ -1,7 +1,7 @@
-"""The encoders of a run: whence they come, and where they are kept.
+"""The encoders of a run: where they come from, and where they are saved.
 
-Kept encoders are folders in Hugging Face's own form, one a modality, so that whatever takes a pretrained folder takes
-the result of a run as well: `<workdir>/initial/` as the run began, `<workdir>/encoders/` as stage 1 left them.
+They are saved as Hugging Face folders, one per modality, so that whatever reads a pretrained folder reads the result of
+a run as well: `<workdir>/initial/` as the run began, `<workdir>/encoders/` as stage 1 trained them.
 """
 
 import dataclasses
@@ -16,13 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.encoders import pretrained
-from emi_jax.encoders.attention_choice import choose_attention
+from emi_jax.encoders.attention_choice import choose_attention, head_width
+from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
+from emi_jax.models.vit import height_width
 
 if TYPE_CHECKING:
     import transformers
@@ -40,9 +42,9 @@ class Encoders:
 
     Attributes:
         towers: for the models.
-        params: for the towers that were loaded, `{modality: {"encoder": ...}}`; the others start from scratch.
+        params: of the towers that were loaded, `{modality: {"encoder": ...}}`; the others start from scratch.
         tokenizer: of the text encoder; None without one.
-        max_tokens: what the text encoder takes at most, special ones included; 0 without one.
+        max_tokens: the most that the text encoder takes, special ones included; 0 without one.
     """
 
     towers: Towers
@@ -61,24 +63,27 @@ class Encoders:
         return receptive_field(self.towers.audio.encoder.config)[0] if self.towers.audio else 0
 
     @property
-    def preprocessing(self) -> str:
-        """All that the features of a clip depend on beside weights, as text that is the same for the same."""
+    def preprocessing(self) -> dict[str, str]:
+        """By modality, all that its features depend on besides weights, as text that is equal for equal encoders."""
         towers = {name: getattr(self.towers, name) for name in MODALITIES if getattr(self.towers, name) is not None}
-        facts: list[Any] = [
-            (name, tower.encoder.config.model_type, tower.encoder.config, str(jnp.dtype(tower.encoder.dtype)))
-            for name, tower in towers.items()
-        ]
-        facts += [json.dumps(_preprocessor(tower)) for name, tower in towers.items() if name != TEXT]
-        if self.tokenizer:
-            facts.append(sorted(self.tokenizer.get_vocab().items()))
-            if backend := getattr(self.tokenizer, "backend_tokenizer", None):
-                facts += [backend.normalizer, backend.pre_tokenizer, backend.post_processor]
-        return repr(facts)
+        return {name: repr(self._facts(name, tower)) for name, tower in towers.items()}
+
+    def _facts(self, modality: str, tower: Any) -> list[Any]:
+        encoder = tower.encoder
+        shape = {name: value for name, value in dataclasses.asdict(encoder.config).items() if name not in BEHAVIOUR}
+        facts = [encoder.config.model_type, shape, str(jnp.dtype(encoder.dtype))]
+        if modality != TEXT:
+            return [*facts, json.dumps(_preprocessor(tower))]
+        assert self.tokenizer is not None
+        facts.append(sorted(self.tokenizer.get_vocab().items()))
+        if backend := getattr(self.tokenizer, "backend_tokenizer", None):
+            facts += [backend.normalizer, backend.pre_tokenizer, backend.post_processor]
+        return facts
 
     def save(self, folder: Path, params: Mapping[str, Any]) -> None:
-        """Keeps all encoders, with `params` as the towers' parameters, in a folder for each modality.
+        """Saves all encoders, with `params` as the towers' parameters, in a folder for each modality.
 
-        What was in the folder is replaced, in one piece.
+        What was in the folder is replaced as a whole.
         """
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
@@ -105,10 +110,11 @@ def open_encoders(
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
 ) -> Encoders:
-    """Takes each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
+    """Opens each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
 
     Args:
-        model: the config's section: for each modality `pretrained` and `config`; `dtype`, `remat` and `attention`.
+        model: the config's section: for each modality `pretrained`, `config` and `scratch`; `dtype`, `remat` and
+            `attention`.
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
@@ -118,60 +124,91 @@ def open_encoders(
         transcripts: gives those on which a tokenizer is trained for a text encoder from scratch.
 
     Raises:
-        UserError: a folder that is named is not there, or what it holds does not fit.
+        UserError: a folder that is named is missing, or its content does not fit the config.
     """
     if init_from and not (workdir / INITIAL).is_dir() and not (Path(init_from) / TRAINED).is_dir():
         raise UserError(
             f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: {how_to_make}"
         )
+    options: dict[str, Any] = {"dtype": jnp.dtype(model["dtype"]), "remat": model["remat"]}
     towers: dict[str, Any] = {}
-    params, tokenizer, max_tokens = {}, None, 0
-    dtype = jnp.dtype(model["dtype"])
-    attention = choose_attention(model["attention"], dtype, devices)
-    log.info("attention: %s", {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
-    options: dict[str, Any] = {"dtype": dtype, "remat": model["remat"], "attention_implementation": attention}
+    params: dict[str, dict] = {}
+    tokenizer, max_tokens = None, 0
     for modality in modalities:
         section = model[modality]
+        fields = {name: value for name, value in dict(section["config"]).items() if value is not None}
+        if modality == VISION and image_size:
+            fields.pop("image_size", None)
         source, why = _source(modality, section, workdir, init_from)
         log.info("%-7s encoder: %s", modality, why)
         if source:
-            size = image_size or None if modality == VISION else None
-            encoder, loaded = pretrained.load_encoder(source, modality, image_size=size, **options)
-            params[modality] = {"encoder": loaded}
-            facts = pretrained.load_preprocessing(source, modality)
+            folder = pretrained.find_folder(source)
+            encoder, params[modality], facts = _load(modality, folder, image_size, fields, options)
             if modality == TEXT:
-                tokenizer, max_tokens = load_tokenizer(source), facts["max_tokens"]
+                tokenizer, max_tokens = load_tokenizer(folder), facts["max_tokens"]
         else:
-            facts, config = {}, dict(section["config"])
+            facts, config = {}, {**section["scratch"], **fields}
             if modality == VISION and image_size:
                 config["image_size"] = image_size
             if modality == TEXT:
-                tokenizer = train_wordpiece(transcripts(), section["vocab_size"])
+                tokenizer = train_wordpiece(transcripts(), config["vocab_size"])
                 config["vocab_size"] = len(tokenizer)
-            encoder = _build(modality, config, options)
+            encoder = _build(modality, config, fields, options)
             if modality == TEXT:
                 max_tokens = encoder.config.max_position_embeddings
-        towers[modality] = _tower(modality, encoder, facts)
+        if modality == VISION:
+            encoder = _for_square_images(encoder, source)
+        attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config))
+        log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
+        towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts)
     return Encoders(Towers(**towers), params, tokenizer, max_tokens)
 
 
-def _build(modality: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def _load(
+    modality: str, folder: Path, image_size: int, fields: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """An encoder of a Hugging Face folder, its tower's parameters, and how its inputs are prepared."""
+    size = image_size or None if modality == VISION else None
     try:
-        return build_encoder(config, modality, **options)
-    except ValueError as error:
-        raise UserError(f"config.model.{modality}.config: {error}") from error
+        encoder, params = pretrained.load_encoder(folder, modality, image_size=size, overrides=fields, **options)
+    except OverrideError as error:
+        raise UserError(f"config.model.{modality}.config, {error}") from error
+    return encoder, {"encoder": params}, pretrained.load_preprocessing(folder, modality)
+
+
+def _build(modality: str, config: Mapping[str, Any], fields: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """An encoder from scratch; `fields` are those of `config` that the run sets itself."""
+    where = f"config.model.{modality}.config"
+    try:
+        encoder: Any = build_encoder(config, modality, **options)
+        check_known(encoder.config, fields, "from scratch")
+    except (ValueError, OverrideError) as error:
+        raise UserError(f"{where}: {error}") from error
+    return encoder
+
+
+def _for_square_images(encoder: Any, source: str) -> Any:
+    """A vision encoder whose image size is one number, as clips' frames are square."""
+    height, width = height_width(encoder.config.image_size)
+    if height != width:
+        raise UserError(
+            f"{source or 'config.model.vision.config'}: image_size is {height} x {width}, but frames are square; "
+            "use an encoder of square images, or interpolate its positions with --config.data.image_size=SIDE"
+        )
+    return encoder.clone(config=dataclasses.replace(encoder.config, image_size=height))
 
 
 def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from: str) -> tuple[str, str]:
+    """Where an encoder comes from, "" for scratch, and the same in words."""
     own = workdir / INITIAL / modality
     if (own / "config.json").exists():
-        return str(own), f"this run's own, {own}"
+        return str(own.absolute()), f"this run's own, {own}"
     if init_from:
-        source = str(Path(init_from) / TRAINED / modality)
-        return source, f"stage-1 result {source}"
+        source = Path(init_from, TRAINED, modality).absolute()
+        return str(source), f"stage-1 result {source}"
     if section["pretrained"]:
         return section["pretrained"], f"pretrained {section['pretrained']}"
-    return "", f"{section['config']['model_type']} from scratch"
+    return "", f"{section['config']['model_type'] or section['scratch']['model_type']} from scratch"
 
 
 def _tower(modality: str, encoder: Any, facts: Mapping[str, Any]) -> VisionTower | AudioTower | TextTower:

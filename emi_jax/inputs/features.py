@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 from emi_jax.errors import UserError
 from emi_jax.inputs.corruption import segment
 from emi_jax.inputs.transforms import Arrays
-from emi_jax.modalities import STEPWISE
+from emi_jax.modalities import MODALITIES, STEPWISE
 
 CLEAN = "clean"
 
@@ -32,25 +32,31 @@ def hurt(rendition: int) -> str:
 class FeatureCache:
     """A folder of cached features of one set of weights, preprocessing and data."""
 
-    def __init__(self, folder: str | Path, fingerprint: str):
+    def __init__(self, folder: str | Path, fingerprints: Mapping[str, str]):
         """Opens the folder, which may be empty.
 
         Args:
             folder: of the cache.
-            fingerprint: stands for weights, preprocessing and data.
+            fingerprints: by modality in use, a hash of weights, preprocessing and data. The folder may hold features of
+                further modalities.
 
         Raises:
-            UserError: the folder holds features of others.
+            UserError: the folder holds other features of a modality in use, or none.
         """
         self.folder = Path(folder)
-        facts = self.folder / "features.json"
-        if facts.exists() and (found := json.loads(facts.read_text())["fingerprint"]) != fingerprint:
-            raise UserError(
-                f"features in {self.folder} were made from other weights, preprocessing or data (fingerprint "
-                f"{found[:12]}, expected {fingerprint[:12]}); delete the folder, or name another with "
-                "--config.features.dir"
-            )
-        self._facts, self._fingerprint = facts, fingerprint
+        self._facts, self._fingerprints = self.folder / "features.json", dict(fingerprints)
+        if not self._facts.exists():
+            return
+        found = json.loads(self._facts.read_text())["fingerprints"]
+        advice = "delete the folder, or name another with --config.features.dir"
+        for modality, expected in fingerprints.items():
+            if modality not in found:
+                raise UserError(f"features in {self.folder} are of {', '.join(found)} and lack {modality}; {advice}")
+            if found[modality] != expected:
+                raise UserError(
+                    f"features in {self.folder} were made from other weights, preprocessing or data ({modality}: "
+                    f"fingerprint {found[modality][:12]}, expected {expected[:12]}); {advice}"
+                )
 
     def has(self, split: str, rendition: str) -> bool:
         """Whether a rendition of a split is there, whole."""
@@ -59,7 +65,15 @@ class FeatureCache:
     def write(self, split: str, rendition: str, clips: Iterable[Arrays]) -> None:
         """Keeps a rendition of a split; an unfinished one never passes for whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._facts.write_text(json.dumps({"fingerprint": self._fingerprint}) + "\n")
+        if self._facts.exists():
+            if further := json.loads(self._facts.read_text())["fingerprints"].keys() - self._fingerprints.keys():
+                raise UserError(
+                    f"features in {self.folder} also hold {', '.join(sorted(further))}, which this run does not use: "
+                    f"write those of {split} with a run that uses all of them, or name another folder with "
+                    "--config.features.dir"
+                )
+        else:
+            self._facts.write_text(json.dumps({"fingerprints": self._fingerprints}) + "\n")
         path = self._path(split, rendition)
         part = path.with_name(path.name + ".part")
         writer = ArrayRecordWriter(str(part), "group_size:1")
@@ -106,7 +120,7 @@ class CachedTransform:
     """Turns a cached clip into the arrays of one place in a batch.
 
     Attributes:
-        modalities: those in use.
+        modalities: those in use; the cache may hold more.
         template: any clip's arrays, for the shapes of padding.
         corrupt: in training, the chance that a segment of a modality is taken from a hurt rendition.
     """
@@ -117,7 +131,7 @@ class CachedTransform:
 
     def __call__(self, clip: CachedClip, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis."""
-        arrays = clip.rendition(0)
+        arrays = self._used(clip.rendition(0))
         for modality in self.modalities:
             mask = arrays[f"{modality}/mask"]
             if mask.any() and rng.random() < self.corrupt:
@@ -132,9 +146,17 @@ class CachedTransform:
     @functools.cached_property
     def padding(self) -> Arrays:
         """A free place of a batch: nothing is present, known or valid."""
-        return {name: np.zeros_like(array) for name, array in self.template.items()} | {
+        return {name: np.zeros_like(array) for name, array in self._used(self.template).items()} | {
             "clip": np.asarray(-1, np.int32)
         }
+
+    def _used(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """Without the steps of modalities that are not in use."""
+        return {name: array for name, array in arrays.items() if name.partition("/")[0] not in self._unused}
+
+    @functools.cached_property
+    def _unused(self) -> set[str]:
+        return set(MODALITIES) - set(self.modalities)
 
 
 def rows(outputs: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Arrays]:

@@ -15,20 +15,20 @@ if TYPE_CHECKING:  # it is imported when it is used: with torch beside it that t
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def load_tokenizer(source: str | Path) -> "transformers.PreTrainedTokenizerBase":
-    """The tokenizer of a Hugging Face folder or hub id.
+def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
+    """The tokenizer of a local Hugging Face folder; no code of the folder is executed.
 
     Raises:
-        UserError: the folder has none.
+        UserError: the folder has none, or one that needs code of its own.
     """
     import transformers
 
     try:
-        return transformers.AutoTokenizer.from_pretrained(str(source))
+        return transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"no tokenizer in {source}: {reason}; expected tokenizer.json (or vocab.txt) beside the weights"
+            f"no tokenizer in {folder}: {reason}; expected tokenizer.json (or vocab.txt) next to the weights"
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -36,11 +35,6 @@ HEADS: dict[str, type[nn.Module]] = {
 }
 
 
-def fields_of(name: str) -> set[str]:
-    """The fields that a head of this name takes."""
-    return {field.name for field in dataclasses.fields(HEADS[name])} - {"parent", "name"}
-
-
 def build_head(name: str, **fields: Any) -> Head:
     """Builds a head by its name in `HEADS`.
 
@@ -49,19 +43,13 @@ def build_head(name: str, **fields: Any) -> Head:
     """
     if name not in HEADS:
         raise ValueError(f"there is no head {name!r}: choose one of {tuple(HEADS)}")
-    known = fields_of(name)
+    known = {field.name for field in dataclasses.fields(HEADS[name])} - {"parent", "name"}
     for field in fields:
         if field not in known:
             near = difflib.get_close_matches(field, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}"
             raise ValueError(f"the head {name!r} has no field {field!r}: {hint}")
     return HEADS[name](**fields)
-
-
-def switch_head(section: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A config's head section for another head: its name, and those of the fields that it has as well."""
-    known = fields_of(name)
-    return {"name": name} | {field: value for field, value in section.items() if field in known}
 
 
 def drop_modalities(rng: Array, present: Array, rate: float) -> Array:

@@ -23,6 +23,7 @@ from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, 
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import ClipTransform, Transform
+from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.runs.from_config import build_stage, build_transform, check_clips, check_shares, interval, used_modalities
 from emi_jax.runs.workdir import Workdir
 from emi_jax.stages.intensity import Intensity
@@ -223,14 +224,7 @@ class Experiment:
                 "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
             )
         towers = stage.init(jax.random.PRNGKey(self.config.train.seed), self.encoders.params)["towers"]
-        facts = (
-            parameters.fingerprint(towers),
-            self.encoders.preprocessing,
-            self.dataset.fingerprint,
-            repr(self.transform.shape),
-            corruption.settings(),
-        )
-        cache = FeatureCache(folder, hashlib.sha256(" ".join(facts).encode()).hexdigest())
+        cache = FeatureCache(folder, {name: self._feature_fingerprint(name, towers[name]) for name in towers})
         transforms = hurt_on_purpose or {
             name: self.transform if name == CLEAN else dataclasses.replace(self.transform, corrupt=1.0)
             for name in self._renditions(split)
@@ -248,6 +242,19 @@ class Experiment:
                     collections.deque(clips, maxlen=0)
             multihost_utils.sync_global_devices(f"features of {split} are written")
         return cache
+
+    def _feature_fingerprint(self, modality: str, tower: dict) -> str:
+        """A hash of all that decides a modality's features."""
+        shape = self.transform.shape
+        sizes = {VISION: (shape.num_frames, shape.image_size), AUDIO: shape.num_samples, TEXT: shape.num_tokens}
+        facts = (
+            parameters.fingerprint(tower),
+            self.encoders.preprocessing[modality],
+            self.dataset.fingerprint,
+            repr(sizes[modality]),
+            corruption.settings(),
+        )
+        return hashlib.sha256(" ".join(facts).encode()).hexdigest()
 
     def _encoder(self, split: str) -> Evaluator:
         """Gives features in place of predictions."""

@@ -131,12 +131,10 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     if config.stage == "alignment":
         pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype)
         return Alignment(pairs, example, config.loss.to_dict())
-    modalities, fields = transform.shape.modalities, model.head.to_dict()
-    given = {"modalities": modalities, "dtype": dtype, **fields}
-    if unused := set(given["modalities"]) - set(modalities):
-        raise UserError(f"config.model.head.modalities: {', '.join(sorted(unused))} is not in config.model.modalities")
+    modalities, name = transform.shape.modalities, model.head.name
+    fields = model.head.get(name, {})
     try:
-        head = build_head(given.pop("name"), num_labels=len(label_names), **given)
+        head = build_head(name, num_labels=len(label_names), modalities=modalities, dtype=dtype, **fields)
     except ValueError as error:
         raise UserError(f"config.model.head: {error}") from error
     return Intensity(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,6 @@ from emi_jax.errors import UserError
 
 if TYPE_CHECKING:
     import tensorboardX
-
-FREE = ("train.log_every", "train.save_every", "train.keep", "train.profile")
-"""Fields that may change when a run goes on, since they do not touch the result."""
-
-BINDING = re.compile(
-    r"stage|train\.(frozen|ema)|data\.(?!dir|corpus|smallest_crop)|model\.(?!dtype|attention|remat|modality_dropout)"
-)
-"""Fields that must be the run's own when it is evaluated or predicts: they decide how clips are read and modelled."""
 
 
 class Workdir:
@@ -48,8 +40,9 @@ class Workdir:
         Raises:
             UserError: fields differ from those of the run that is in the folder.
         """
+        free = (*config["bindings"]["free"], "bindings")
         self._compare(
-            config, lambda field: field not in FREE, "Take another --workdir, or delete this one to start anew"
+            config, lambda field: not within(field, free), "Use another --workdir, or delete this one to start anew"
         )
         self.write_json("config.json", config)
 
@@ -61,7 +54,7 @@ class Workdir:
         """
         self._compare(
             config,
-            lambda field: bool(BINDING.match(field)),
+            lambda field: within(field, config["bindings"]["model"]),
             "Use it with the config and preset with which it was trained",
         )
 
@@ -110,6 +103,21 @@ class Workdir:
             record = json.loads(line)
             records[(record["step"], frozenset(record))] = record
         return sorted(records.values(), key=lambda record: record["step"])
+
+
+def within(field: str, sections: Collection[str]) -> bool:
+    """Whether a dotted field is one of those named, or lies in one of them."""
+    parts = field.split(".")
+    return any(".".join(parts[:length]) in sections for length in range(1, len(parts) + 1))
+
+
+def without(tree: Mapping[str, Any], fields: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """A config's tree without the dotted fields or sections named."""
+    return {
+        name: without(branch, fields, f"{prefix}{name}.") if isinstance(branch, Mapping) else branch
+        for name, branch in tree.items()
+        if prefix + name not in fields
+    }
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

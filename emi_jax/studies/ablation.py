@@ -23,10 +23,9 @@ from safetensors.numpy import load_file, save_file
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
-from emi_jax.models.heads import switch_head
 from emi_jax.report import studies, svg, tables
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.workdir import FREE
+from emi_jax.runs.workdir import without
 from emi_jax.stages.intensity import Intensity
 from emi_jax.studies.seeds import evaluate_seeds, seed_scores, train_seeds
 
@@ -56,8 +55,8 @@ class Cell:
 def cells(config: ConfigDict) -> list[Cell]:
     """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
 
-    `{config.FIELD}` in a text stands for a field of the grid's config. A head of another name takes those of the fields
-    that it has. A cell of modalities that the config does not use is left out.
+    `{config.FIELD}` in a text stands for a field of the grid's config. A cell with a modality that the config does not
+    use is left out.
 
     Raises:
         UserError: a change names a section that is not there; there is no feature cache.
@@ -66,7 +65,7 @@ def cells(config: ConfigDict) -> list[Cell]:
         raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
     made = [Cell(name, title, _changed(config, name, changes)) for name, title, changes in config.grid.cells]
     used = set(config.model.modalities)
-    fit = [cell for cell in made if set(cell.config.model.head.get("modalities", used)) <= used]
+    fit = [cell for cell in made if set(cell.config.model.modalities) <= used]
     if left_out := [cell.title for cell in made if cell not in fit]:
         log.info("left out, since only %s are in use: %s", ", ".join(sorted(used)), "; ".join(left_out))
     return fit
@@ -84,8 +83,6 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
                     raise UserError(f"cell {name!r}: config.{path} is not there")
                 section = section[parent]
             section[leaf] = value.format(config=config) if isinstance(value, str) else value
-        if (head := own.model.head.name) != config.model.head.name:
-            own.model.head = switch_head(own.model.head, head)
     return own
 
 
@@ -213,9 +210,7 @@ def _goals(told: Mapping[str, Any]) -> np.ndarray:
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
     """A hash of all that decides a cell's result, encoders' files included."""
-    config = json.loads(json.dumps(cell.config.to_dict()))
-    for section, field in (name.split(".") for name in (*FREE, "train.seed")):
-        del config[section][field]
+    config = without(json.loads(json.dumps(cell.config.to_dict())), (*cell.config.bindings.free, "train.seed"))
     named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]
     files = sorted(path for source in named if source for path in Path(source).glob("**/*.safetensors"))
     told = [{name: config[name] for name in SECTIONS}, dataset.fingerprint, list(seeds), split]

@@ -102,10 +102,9 @@ def test_the_demo_s_sizes_are_those_that_ship():
         assert (sizes.num_frames, sizes.seconds) == (shipped.data.num_frames, shipped.data.seconds)
         assert sizes.num_tokens == shipped.data.num_tokens
         for modality, config in DEMO.items():
-            ours = shipped.model[modality].config.to_dict()
-            assert config == ours | ({"vocab_size": shipped.model.text.vocab_size} if modality == "text" else {})
-    assert STAGE2["demo"].width == shipped.model.head.width
-    assert STAGE2["demo"].num_heads == shipped.model.head.num_heads
+            assert config == shipped.model[modality].scratch.to_dict()
+    assert STAGE2["demo"].width == shipped.model.head.fusion.width
+    assert STAGE2["demo"].num_heads == shipped.model.head.fusion.num_heads
 
 
 def test_audio_steps_of_wav2vec2_base():

@@ -30,10 +30,10 @@ def test_it_measures_the_preset():
     assert (sizes.num_frames, sizes.seconds, sizes.num_tokens) == (data.num_frames, data.seconds, data.num_tokens)
     assert sizes.width == config.model.width
     assert (train.frozen, train.rate_factors) == (paper_scale.FROZEN, paper_scale.RATE_FACTORS)
-    assert {name: config.model[name].config.to_dict() for name in ("vision", "audio", "text")} == {
+    assert {name: config.model[name].scratch.to_dict() for name in ("vision", "audio", "text")} == {
         "vision": {"model_type": "vit"},
         "audio": {"model_type": "wav2vec2"},
-        "text": {"model_type": "bert"},
+        "text": {"model_type": "bert", "vocab_size": 30522},
     }
 
 

@@ -31,13 +31,21 @@ NEW, OLD, CPU = _device("PJRT C API\ncuda 12090", "9.0"), _device("cuda 12090", 
     ],
 )
 def test_cudnn_is_chosen_where_it_is_available(name, dtype, devices, expected):
-    assert choose_attention(name, jnp.dtype(dtype), devices) == expected
+    assert choose_attention(name, jnp.dtype(dtype), devices, 64) == expected
 
 
 def test_an_unavailable_implementation_is_an_error():
-    with pytest.raises(UserError, match=r"'cudnn' needs half precision and NVIDIA GPUs .* found bfloat16 on cpu"):
-        choose_attention("cudnn", jnp.dtype(jnp.bfloat16), jax.devices())
-    with pytest.raises(UserError, match=r"'cudnn' needs half precision .* found float32 on a device"):
-        choose_attention("cudnn", jnp.dtype(jnp.float32), [NEW])
+    with pytest.raises(UserError, match=r"'cudnn' needs half precision, NVIDIA GPUs .* found bfloat16 on cpu"):
+        choose_attention("cudnn", jnp.dtype(jnp.bfloat16), jax.devices(), 64)
+    with pytest.raises(UserError, match=r"'cudnn' needs half precision, .* found float32 on a device"):
+        choose_attention("cudnn", jnp.dtype(jnp.float32), [NEW], 64)
     with pytest.raises(UserError, match=r"config\.model.attention='flash' is unknown"):
-        choose_attention("flash", jnp.dtype(jnp.bfloat16), [NEW])
+        choose_attention("flash", jnp.dtype(jnp.bfloat16), [NEW], 64)
+
+
+@pytest.mark.parametrize(("width", "expected"), [(64, "cudnn"), (128, "cudnn"), (60, "xla"), (136, "xla")])
+def test_auto_falls_back_where_cudnn_does_not_take_the_head_width(width, expected):
+    assert choose_attention("auto", jnp.dtype(jnp.bfloat16), [NEW], width) == expected
+    if expected == "xla":
+        with pytest.raises(UserError, match=f"found bfloat16 on a device and heads of {width}"):
+            choose_attention("cudnn", jnp.dtype(jnp.bfloat16), [NEW], width)

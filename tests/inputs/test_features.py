@@ -23,7 +23,7 @@ def make_clip(rng, index, rendition):
 def written(tmp_path):
     rng = np.random.default_rng(0)
     clips = [[make_clip(rng, index, rendition) for index in range(5)] for rendition in range(3)]
-    cache = FeatureCache(tmp_path, "abc")
+    cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     for name, rendition in zip((CLEAN, hurt(0), hurt(1)), clips, strict=True):
         assert not cache.has("train", name)
         cache.write("train", name, rendition)
@@ -74,7 +74,29 @@ def test_padding_is_neither_valid_nor_a_clip(written):
 
 def test_features_of_other_weights_are_an_error(written, tmp_path):
     with pytest.raises(UserError, match=r"other weights, preprocessing or data .*abc.*delete the folder"):
-        FeatureCache(tmp_path, "xyz")
+        FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "xyz"))
+
+
+def test_a_run_of_fewer_modalities_reads_its_own(written, tmp_path):
+    _, clips = written
+    cached = FeatureCache(tmp_path, {"audio": "abc"}).read("train", (CLEAN, hurt(0)))
+    transform = CachedTransform(("audio",), cached[0].rendition(0), corrupt=1.0)
+    arrays = transform(cached[2], np.random.default_rng(0), 2)
+    assert {name.partition("/")[0] for name in arrays} & set(MODALITIES) == {"audio"}
+    assert transform.padding.keys() == arrays.keys()
+    clean = arrays["audio/clean"]
+    np.testing.assert_array_equal(arrays["audio/features"][clean], clips[0][2]["audio/features"][clean])
+
+
+def test_a_run_of_fewer_modalities_writes_no_split_that_lacks_the_others(written, tmp_path):
+    with pytest.raises(UserError, match="also hold text, which this run does not use: write those of valid"):
+        FeatureCache(tmp_path, {"audio": "abc"}).write("valid", CLEAN, [])
+
+
+def test_a_cache_that_lacks_a_modality_is_refused(tmp_path):
+    FeatureCache(tmp_path, {"audio": "abc"}).write("train", CLEAN, [])
+    with pytest.raises(UserError, match="are of audio and lack text"):
+        FeatureCache(tmp_path, {"audio": "abc", "text": "abc"})
 
 
 def test_an_unfinished_rendition_does_not_pass_for_whole(tmp_path):
@@ -82,7 +104,7 @@ def test_an_unfinished_rendition_does_not_pass_for_whole(tmp_path):
         yield make_clip(np.random.default_rng(0), 0, 0)
         raise KeyboardInterrupt
 
-    cache = FeatureCache(tmp_path, "abc")
+    cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     with pytest.raises(KeyboardInterrupt):
         cache.write("test", CLEAN, broken())
     assert not cache.has("test", CLEAN)

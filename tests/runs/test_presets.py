@@ -81,7 +81,7 @@ def test_paper_scale_is_that_of_the_field(stage):
     assert (config.model.dtype, config.model.remat) == ("bfloat16", True)
     counts = {}
     for modality in MODALITIES:
-        tensors = describe(build_encoder(config.model[modality].config, modality))
+        tensors = describe(build_encoder(config.model[modality].scratch, modality))
         counts[modality] = sum(int(np.prod(tensor.ours)) for tensor in tensors.values())
     assert counts == {"vision": 86_389_248, "audio": 94_371_712, "text": 109_482_240}
 

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from configs import ablation as shipped
+from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
 from emi_jax.studies import ablation
@@ -20,7 +21,7 @@ def tiny_grid(folder, *names):
     config = shrink(shipped.get_config())
     config.model.modalities = ("vision", "text")
     config.init_from, config.features.dir = str(folder / "stage1"), str(folder / "features")
-    config.model.head.update(width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
+    resize_heads(config, width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
     config.train.update(epochs=2, evaluate_every=1.0)
     config.grid.update(seeds=(0, 1), cells=tuple(cell for cell in shipped.CELLS if cell[0] in names))
     return config
@@ -99,14 +100,8 @@ def test_every_shipped_cell_changes_what_it_says():
     assert len(found) == len(shipped.CELLS)
     assert found["no-alignment"].model.audio.pretrained == "elsewhere/initial/audio"
     assert (found["no-alignment"].init_from, found["full"].init_from) == ("", "elsewhere")
-    assert found["text-anchored"].model.head.to_dict().keys() == {
-        "name",
-        "width",
-        "num_layers",
-        "num_heads",
-        "mlp_ratio",
-        "dropout",
-    }
+    assert found["text-anchored"].model.head.name == "text_anchored"
+    assert found["vision-text"].model.modalities == ("vision", "text")
     assert "grid" not in found["full"]
     config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
     with pytest.raises(UserError, match=r"cell 'odd': config.modle.head.tcn is not there"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import robustness as shipped
+from configs.stage2 import resize_heads
 from emi_jax.inputs.transforms import ClipTransform, InputShape
 from emi_jax.studies import robustness
 from tests.configs import shrink
@@ -95,7 +96,7 @@ def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):
     config.init_from, config.features.dir = "", str(tmp_path / "features")
     config.features.renditions = 1
     config.model.modalities = ("audio", "text")
-    config.model.head.update(width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
+    resize_heads(config, width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
     config.train.update(epochs=2, evaluate_every=2.0)
     config.grid.update(
         seeds=(0, 1),

@@ -158,8 +158,8 @@ def test_a_trained_run_is_used_with_its_own_model_and_preprocessing(tmp_path):
     config.train.update(batch_size=2, epochs=7)
     workdir.check_use(config.to_dict())
     config.data.num_frames += 1
-    config.model.head.width *= 2
-    with pytest.raises(UserError, match=r"data.num_frames was .*model.head.width was .*with which it was trained"):
+    config.model.head.fusion.width *= 2
+    with pytest.raises(UserError, match=r"data.num_frames was .*model.head.fusion.width was .*with which it was"):
         workdir.check_use(config.to_dict())
 
 

@@ -1,0 +1,239 @@
+"""Every field of both stages and of the studies, with the defaults of the demo's scale."""
+
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from configs.fields import Binds, Field, Section, Unset
+from emi_jax.encoders.registry import ENCODERS
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+
+NOTHING, TRAINING, MODEL = Binds
+
+RUN: Section = {
+    "preset": Field("", "presets that were applied, by name", NOTHING),
+    "root": Field("runs/demo", "folder of the runs that belong together", NOTHING),
+    "workdir": Field("", "folder of this run, ROOT/NAME by default; --workdir sets it too", NOTHING),
+}
+
+DATA: Section = {
+    "dir": Field("data/demo", "dataset, the folder given to data_prep as --out", NOTHING),
+    "corpus": Field("synthetic", "kind of corpus that the dataset was made from, data_prep's --corpus"),
+    "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder was trained", MODEL),
+    "num_frames": Field(8, "frames read of a clip, spread over its time", MODEL),
+    "smallest_crop": Field(0.8, "smallest side of a training crop, as a fraction of the face picture's side"),
+    "seconds": Field(3.0, "seconds of sound read of a clip: from a random start in training, else the first", MODEL),
+    "num_tokens": Field(32, "tokens read of a transcript", MODEL),
+}
+
+
+def overrides(modality: str) -> dict[str, Unset]:
+    """Every config field of every encoder family of a modality, unset."""
+    fields: dict[str, Unset] = {"model_type": Unset(str)}
+    for encodes, config, _ in ENCODERS.values():
+        hints = typing.get_type_hints(config)
+        if encodes == modality:
+            fields |= {field.name: _unset(hints[field.name]) for field in dataclasses.fields(config)}
+    return {name: fields[name] for name in sorted(fields) if name not in ("add_pooling_layer", "vocab_size")}
+
+
+def _unset(hint: Any) -> Unset:
+    """Of a field's type: the first one of a union (`int | None`)."""
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    return Unset(typing.get_origin(hint) or hint)
+
+
+def _encoder(modality: str, scratch: dict[str, Any]) -> Section:
+    return {
+        "pretrained": Field("", f"{modality} encoder's weights: a Hugging Face folder or ID[@REVISION]", MODEL),
+        "config": Field(
+            overrides(modality),
+            "overrides a field of the encoder's config.json; of a loaded encoder only dropouts and masking",
+            MODEL,
+        ),
+        "scratch": Field(scratch, "config.json of an encoder that starts from scratch", MODEL),
+    }
+
+
+ENCODER_SECTIONS: Section = {
+    VISION: _encoder(
+        VISION,
+        {
+            "model_type": "vit",
+            "hidden_size": 96,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "image_size": 48,
+            "patch_size": 12,
+            "initializer_range": 0.15,  # 0.02 is for a width of 768: at 96 the features hardly leave zero
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+    ),
+    AUDIO: _encoder(
+        AUDIO,
+        {
+            "model_type": "wav2vec2",
+            "hidden_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 192,
+            "initializer_range": 0.1,
+            "conv_dim": (32, 48, 64, 64),
+            "conv_kernel": (40, 8, 8, 8),
+            "conv_stride": (20, 4, 4, 4),
+            "num_conv_pos_embeddings": 32,
+            "num_conv_pos_embedding_groups": 8,
+            "hidden_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "activation_dropout": 0.0,
+            "feat_proj_dropout": 0.0,
+            "layerdrop": 0.0,
+            "apply_spec_augment": False,
+        },
+    ),
+    TEXT: _encoder(
+        TEXT,
+        {
+            "model_type": "bert",
+            "vocab_size": 600,  # at most; the tokenizer is trained on the transcripts
+            "hidden_size": 192,  # at 96 alignment leaves too little room for the words themselves
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "max_position_embeddings": 64,
+            "initializer_range": 0.1,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+        },
+    ),
+}
+
+COMPUTE: Section = {
+    "dtype": Field("float32", "dtype of the operands of matrix products: float32 or bfloat16"),
+    "remat": Field(False, "recompute each encoder layer in the backward pass: less memory, more time"),
+    "attention": Field("auto", "attention implementation: xla, cudnn, or auto for cuDNN's where it is available"),
+}
+
+TRAIN: dict[str, Field] = {
+    "seed": Field(0, "seed of everything random in a run"),
+    "batch_size": Field(32, "clips in a global batch"),
+    "accumulation": Field(1, "chunks that each device computes its share of a batch in: less memory, same gradients"),
+    "epochs": Field(30, "passes over the training split"),
+    "learning_rate": Field(1e-3, "highest learning rate, after the warm-up"),
+    "final_rate": Field(1e-5, "learning rate at the end of the cosine schedule"),
+    "warmup_epochs": Field(1.0, "epochs of linear warm-up"),
+    "weight_decay": Field(0.05, "decoupled weight decay of AdamW"),
+    "clip_norm": Field(1.0, "largest global norm of the gradients; 0 clips nothing"),
+    "frozen": Field((), "regular expressions of parameter paths that are not trained", MODEL),
+    "rate_factors": Field(((".*", 1.0),), "(regular expression, factor): the first match scales the learning rate"),
+    "ema": Field(0.0, "decay of the moving average of the parameters that is evaluated; 0 averages nothing", MODEL),
+    "corrupt": Field(0.0, "chance that a modality of a training clip is corrupted on purpose (stage 2)"),
+    "mapping": Field("pmap", "how a step is mapped over devices: pmap or shard_map"),
+    "log_every": Field(10, "steps between two lines of the log", NOTHING),
+    "evaluate_every": Field(5.0, "epochs between two evaluations"),
+    "save_every": Field(5.0, "epochs between two checkpoints", NOTHING),
+    "keep": Field(2, "checkpoints that are kept besides the best one", NOTHING),
+    "profile": Field(0, "steps that a profiler's trace is written of, to WORKDIR/trace", NOTHING),
+}
+
+STAGE_1: Section = {
+    **RUN,
+    "stage": Field("alignment", "stage 1", MODEL),
+    "init_from": Field("", "workdir of a run of stage 1 whose encoders this one starts from; empty for none"),
+    "data": DATA,
+    "model": {
+        **ENCODER_SECTIONS,
+        **COMPUTE,
+        "pairs": Field((VISION, AUDIO), "modalities that are each aligned with text", MODEL),
+        "width": Field(96, "width of the common embedding", MODEL),
+    },
+    "train": TRAIN,
+    "loss": {
+        "vision": Field(1.0, "weight of the vision-text pair"),
+        "audio": Field(1.0, "weight of the audio-text pair"),
+    },
+}
+
+_WIDTH = Field(256, "width of everything after the projections", MODEL)
+_HEADS = Field(8, "attention heads; must divide width", MODEL)
+_RATIO = Field(4, "hidden width of the Transformer's MLPs, as a multiple of width", MODEL)
+_DROPOUT = Field(0.1, "dropout rate", MODEL)
+
+HEADS: Section = {
+    "name": Field("fusion", "head that is used: fusion, concatenation or text_anchored; each has its section", MODEL),
+    "fusion": {
+        "width": _WIDTH,
+        "tcn": Field(True, "TCN on the frames", MODEL),
+        "tcn_dilations": Field((1, 2, 4, 8), "dilation of each residual block of the TCN", MODEL),
+        "tcn_causal": Field(False, "a causal TCN: no step sees a later one", MODEL),
+        "bilstm": Field(True, "BiLSTM on the voice", MODEL),
+        "lstm_hidden": Field(0, "units of the BiLSTM in each direction; 0: width", MODEL),
+        "gate": Field(True, "gate between the BiLSTM's output and its input", MODEL),
+        "quality": Field(True, "Quality-Aware Module; False weights the present modalities alike", MODEL),
+        "attention_bias": Field(False, "add the log of the quality weights to the decoder's attention logits", MODEL),
+        "decoder": Field(True, "Transformer decoder; False: mean over time and an MLP", MODEL),
+        "num_layers": Field(2, "decoder layers", MODEL),
+        "num_heads": _HEADS,
+        "mlp_ratio": _RATIO,
+        "dropout": _DROPOUT,
+    },
+    "concatenation": {"width": Field(256, "hidden width of the MLP", MODEL), "dropout": _DROPOUT},
+    "text_anchored": {
+        "width": _WIDTH,
+        "num_layers": Field(2, "cross-attention blocks of each of the two streams", MODEL),
+        "num_heads": _HEADS,
+        "mlp_ratio": _RATIO,
+        "dropout": _DROPOUT,
+    },
+}
+"""The heads of stage 2; a head never sees another's fields."""
+
+STAGE_2: Section = {
+    **RUN,
+    "stage": Field("intensity", "stage 2", MODEL),
+    "init_from": Field("", "workdir of the run of stage 1 whose encoders this one starts from; empty for none"),
+    "data": DATA,
+    "model": {
+        **ENCODER_SECTIONS,
+        **COMPUTE,
+        "modalities": Field(MODALITIES, "modalities in use", MODEL),
+        "modality_dropout": Field(0.1, "chance that a present modality is hidden in training, never the last one"),
+        "head": HEADS,
+    },
+    "train": {
+        **TRAIN,
+        "frozen": dataclasses.replace(TRAIN["frozen"], value=("^towers/",)),
+        "corrupt": dataclasses.replace(TRAIN["corrupt"], value=0.3),
+    },
+    "features": {
+        "dir": Field("", "folder of the cached features of frozen encoders; empty: clips are encoded in every step"),
+        "renditions": Field(2, "corrupted copies of each training clip in the feature cache, besides the clean one"),
+    },
+    "loss": {
+        "mse": Field(1.0, "weight of the mean squared error"),
+        "correlation": Field(0.1, "weight of 1 - Pearson over the global batch"),
+        "ccc": Field(0.0, "weight of 1 - CCC over the global batch"),
+        "quality": Field(0.1, "weight of the quality supervision"),
+    },
+}
+
+STUDY: Section = {
+    **STAGE_2,
+    "study": Field("", "which study: ablation or robustness"),
+    "grid": {
+        "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
+        "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),
+        "cells": Field((), "(name, title, changes) of each cell; a change is (field, value)"),
+    },
+}
+
+
+def section_of(config: Any) -> Section:
+    """The definitions of a config's fields."""
+    if "study" in config:
+        return STUDY
+    return STAGE_1 if config["stage"] == "alignment" else STAGE_2

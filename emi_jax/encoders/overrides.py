@@ -1,0 +1,78 @@
+"""Fields of an encoder's config that a run sets itself: any from scratch, dropout and masking of a loaded encoder."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from emi_jax.errors import UserError
+
+BEHAVIOUR = frozenset(
+    {
+        "hidden_dropout",
+        "hidden_dropout_prob",
+        "attention_dropout",
+        "attention_probs_dropout_prob",
+        "activation_dropout",
+        "feat_proj_dropout",
+        "layerdrop",
+        "apply_spec_augment",
+        "mask_time_prob",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_prob",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+    }
+)
+"""Dropout and masking, as Hugging Face names them: fields that change how an encoder is trained, not its weights."""
+
+log = logging.getLogger(__name__)
+
+
+class OverrideError(UserError):
+    """A field that cannot be overridden."""
+
+
+def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
+    """A loaded encoder with other dropouts or masking; each change is logged.
+
+    Args:
+        encoder: one of `build_encoder`'s.
+        fields: of its config; one that equals the loaded value changes nothing.
+        origin: what was loaded, for messages.
+
+    Raises:
+        OverrideError: the encoder has no such field, or the field describes the loaded weights and differs.
+    """
+    config = encoder.config
+    check_known(config, fields, origin)
+    changes = {}
+    for name, value in fields.items():
+        value = tuple(value) if isinstance(value, list | tuple) else value
+        loaded = getattr(config, name)
+        if value == loaded:
+            continue
+        if name not in BEHAVIOUR:
+            raise OverrideError(
+                f"{origin}: {name} is {loaded!r} in the loaded encoder and cannot become {value!r}: only dropout and "
+                f"masking can be overridden ({', '.join(sorted(BEHAVIOUR & _names(config)))})"
+            )
+        changes[name] = value
+        log.info("%s: %s %r, overridden with %r", origin, name, loaded, value)
+    return encoder.clone(config=dataclasses.replace(config, **changes)) if changes else encoder
+
+
+def check_known(config: Any, fields: Mapping[str, Any], origin: object) -> None:
+    """Holds field names against those of an encoder's config.
+
+    Raises:
+        OverrideError: the encoder has no field of that name.
+    """
+    if unknown := sorted(set(fields) - _names(config)):
+        known = ", ".join(sorted(_names(config)))
+        raise OverrideError(f"{origin}: a {config.model_type} encoder has no field {unknown[0]}; it has {known}")
+
+
+def _names(config: Any) -> set[str]:
+    return {"model_type", *(field.name for field in dataclasses.fields(config))}
