@@ -23,6 +23,7 @@ class Prediction:
         informed: False when there was nothing to see, hear or read: the intensities are a learned prior then.
         arrays: what the model was given: the clip's arrays as `ClipTransform` makes them.
         example: what those were made from.
+        remarks: what was unusual about the clip's files, a sentence each.
     """
 
     id: str
@@ -34,9 +35,10 @@ class Prediction:
     informed: bool
     arrays: Arrays
     example: Example
+    remarks: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """JSON-able: all but the arrays."""
         trust = {name: [round(float(r), 4) for r in steps] for name, steps in self.reliability.items()}
-        names = ("id", "intensities", "weights", "share", "informed")
+        names = ("id", "intensities", "weights", "share", "informed", "remarks")
         return {name: getattr(self, name) for name in names} | {"reliability": trust}

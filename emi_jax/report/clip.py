@@ -36,7 +36,7 @@ def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float
         "clip.html",
         f"clip {prediction.id}",
         informed=prediction.informed,
-        remarks=(),
+        remarks=prediction.remarks,
         intensities=Image.svg("Predicted intensities.", to_svg(intensities(prediction, label_range))),
         intensity_table=_intensity_table(prediction, label_range),
         weights=Image.svg("Weights and effective shares of the modalities.", to_svg(weights(prediction))),

@@ -130,6 +130,7 @@ def clip_page(tmp_path):
         informed=True,
         arrays=arrays,
         example=example,
+        remarks=("1.5 s of silence stand for a gap in the <sound>.",),
     )
     return write_clip_page(tmp_path / "00007.html", prediction, (0.0, 1.0))
 
@@ -144,6 +145,7 @@ def test_pages_are_whole_in_one_file(report, clip_page):
         assert not sources.tags & {"svg", "script", "iframe", "object"}
     text = clip_page.read_text()
     assert "&lt;wow&gt;" in text
+    assert "<li>1.5 s of silence stand for a gap in the &lt;sound&gt;.</li>" in text
     assert text.count("data:image/jpeg") == 6
 
 
