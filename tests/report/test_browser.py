@@ -1,4 +1,4 @@
-"""The pages in a real browser: they open without a console message, show their figures and follow dark and light."""
+"""Pages in a real browser: they open without console messages, show their figures, follow dark and light mode."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ SCHEMES = {"dark": "0", "light": "1"}
 
 
 def browse(page, folder, scheme="light"):
-    """The DOM that the browser makes of a page, what it said on its console, and a picture of it."""
+    """The DOM that the browser makes of a page, its console messages, and a screenshot."""
     picture = folder / f"{page.stem}-{scheme}.png"
     options = [
         "--headless=new",
@@ -48,12 +48,12 @@ def browse(page, folder, scheme="light"):
     dom = subprocess.run(
         [CHROMIUM, *options, "--dump-dom", url], capture_output=True, text=True, timeout=180, check=True
     )
-    said = [line for line in (shot.stderr + dom.stderr).splitlines() if "CONSOLE" in line]
-    return dom.stdout, said, cv2.imread(str(picture))
+    messages = [line for line in (shot.stderr + dom.stderr).splitlines() if "CONSOLE" in line]
+    return dom.stdout, messages, cv2.imread(str(picture))
 
 
 class Sources(HTMLParser):
-    """What a page would have to fetch, and how many drawings it holds."""
+    """Addresses that a page would have to fetch, the number of its drawings, and the tags it uses."""
 
     def __init__(self):
         super().__init__()
@@ -67,9 +67,10 @@ class Sources(HTMLParser):
                 self.fetched.append(value)
 
 
-@pytest.fixture
-def report(tmp_path):
-    """A report with every kind of figure."""
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report with every kind of figure, and their number."""
+    folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(0)
     labels = rng.random((60, 6))
     outputs = {
@@ -79,7 +80,7 @@ def report(tmp_path):
         "present": rng.random((60, 3)) < 0.9,
         "weights": rng.dirichlet(np.ones(3), 60),
     }
-    told = measure(outputs, NAMES, [""] * 60, dict.fromkeys(NAMES, 0.9))
+    results = measure(outputs, NAMES, [""] * 60, dict.fromkeys(NAMES, 0.9))
     records = [{"step": step, "loss": 1 / step} for step in range(1, 60)] + [{"step": 59, "valid/mean/pearson": 0.3}]
     directions = {f"{one}/{metric}": 0.4 for one in ("a_to_text", "text_to_a") for metric in ("recall@1", "recall@5")}
     unit = rng.standard_normal((30, 8))
@@ -93,8 +94,8 @@ def report(tmp_path):
     defects = {"noise": {"severities": [None, 10.0, 0.0], "unit": "dB", "models": models}}
     drawn = {
         "curves": figures.curves(records, "mean/pearson"),
-        "pearson_test": figures.pearson_bars(told),
-        "predictions_test": figures.scatter(outputs, told),
+        "pearson_test": figures.pearson_bars(results),
+        "predictions_test": figures.scatter(outputs, results),
         "weights_test": figures.weights(outputs),
         "recall_test": figures.recalls(directions | {"chance_a_text/recall@1": 0.1, "chance_a_text/recall@5": 0.2}),
         "similarity_test": figures.similarities({"vision": (unit, unit), "audio": (unit, -unit)}),
@@ -102,16 +103,16 @@ def report(tmp_path):
         "robustness": studies.robustness(defects, ["full", "no QAM"], ("pearson", "weight")),
     }
     for name, figure in drawn.items():
-        svg.save(figure, tmp_path / "figures" / f"{name}.svg")
-    (tmp_path / "metrics_test.json").write_text(json.dumps(told))
+        svg.save(figure, folder / "figures" / f"{name}.svg")
+    (folder / "metrics_test.json").write_text(json.dumps(results))
     dataset = Dataset.described(NAMES, (0, 1), {})
-    return write_report(
-        tmp_path, {"stage": "intensity", "init_from": "", "root": str(tmp_path / "none")}, dataset
-    ), len(drawn)
+    return write_report(folder, {"stage": "intensity", "init_from": "", "root": str(folder / "none")}, dataset), len(
+        drawn
+    )
 
 
-@pytest.fixture
-def clip_page(tmp_path):
+@pytest.fixture(scope="module")
+def clip_page(tmp_path_factory):
     """The page of a clip with all three modalities."""
     rng = np.random.default_rng(0)
     example = make_example(rng, "00007", frames=6, samples=16000)
@@ -132,10 +133,10 @@ def clip_page(tmp_path):
         example=example,
         remarks=("1.5 s of silence stand for a gap in the <sound>.",),
     )
-    return write_clip_page(tmp_path / "00007.html", prediction, (0.0, 1.0))
+    return write_clip_page(tmp_path_factory.mktemp("clip") / "00007.html", prediction, (0.0, 1.0))
 
 
-def test_pages_are_whole_in_one_file(report, clip_page):
+def test_pages_fetch_nothing_and_embed_their_images(report, clip_page):
     page, drawings = report
     for path, expected in ((page, drawings), (clip_page, 3)):
         sources = Sources()
@@ -150,11 +151,11 @@ def test_pages_are_whole_in_one_file(report, clip_page):
 
 
 @needs_browser
-def test_the_report_opens_without_console_messages_in_light_and_dark(report, tmp_path):
+def test_report_opens_without_console_messages_in_light_and_dark(report, tmp_path):
     page, drawings = report
     light, dark = (browse(page, tmp_path, scheme) for scheme in ("light", "dark"))
-    for dom, said, picture in (light, dark):
-        assert said == []
+    for dom, messages, picture in (light, dark):
+        assert messages == []
         assert dom.count('<img src="data:image/svg+xml;base64,') == drawings
         assert picture.std() > 5
     assert light[2].mean() > 200
@@ -162,8 +163,20 @@ def test_the_report_opens_without_console_messages_in_light_and_dark(report, tmp
 
 
 @needs_browser
-def test_a_clip_page_opens_without_console_messages(clip_page, tmp_path):
-    dom, said, picture = browse(clip_page, tmp_path)
-    assert said == []
+def test_clip_page_opens_without_console_messages(clip_page, tmp_path):
+    dom, messages, picture = browse(clip_page, tmp_path)
+    assert messages == []
     assert dom.count("<img") == 6 + 3
     assert picture.std() > 5
+
+
+@needs_browser
+def test_policy_stops_scripts(clip_page, tmp_path):
+    script = "<script>document.title = 'it ran'</script>"
+    page = tmp_path / "injected.html"
+    page.write_text(
+        clip_page.read_text().replace("</main>", f"{script}<svg onload=\"document.title='it ran'\"/></main>")
+    )
+    dom, messages, _ = browse(page, tmp_path)
+    assert "<title>clip 00007</title>" in dom
+    assert any("Content Security Policy" in message for message in messages)
