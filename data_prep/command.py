@@ -70,7 +70,8 @@ def run_command(work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except (CorpusError, OSError) as error:
-        print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
+        text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+        print("error:", printable(" ".join(text.split())), file=sys.stderr)
         return CANNOT_CONTINUE
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)

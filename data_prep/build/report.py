@@ -88,7 +88,7 @@ class Report:
             f"clips left out: {len(self.left_out)}",
             *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
             *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
-            *_some([f"note: {note}" for note in self.notes]),
+            *(f"note: {note}" for note in self.notes),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
         ]
         return "\n".join(map(printable, lines))
@@ -151,10 +151,10 @@ def _constant_labels(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]
     """Labels that cannot be scored: without two values there is no correlation."""
     for split in SPLITS:
         rows = [clip.labels for clip, _ in staged if clip.split == split and clip.labels]
-        for name, values in zip(corpus.label_names, np.array(rows).T, strict=False):
-            known = set(values[~np.isnan(values)])
-            if len(known) == 1 and len(rows) > 1:
-                yield f"label {name} has one value in all clips of split {split}: it is not scored there"
+        columns = zip(corpus.label_names, np.array(rows).T, strict=False)
+        constant = [name for name, values in columns if len(set(values[~np.isnan(values)])) == 1]
+        if constant and len(rows) > 1:
+            yield f"split {split}: one value in all clips, not scored there: {', '.join(constant)}"
 
 
 def _statistics(values: np.ndarray, low: float) -> dict[str, float]:

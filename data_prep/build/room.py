@@ -67,4 +67,5 @@ def _least_bytes(clip: ClipSource, options: ClipOptions) -> float:
 
 
 def _readable(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0] or pair[0] == 1e3)
+    return f"{size / unit:.1f} {name}"

@@ -128,7 +128,7 @@ def _whole_summary(path: Path, labels: int) -> Staged:
     Raises:
         ValueError: it is not; or any other of DAMAGE.
     """
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:  # np.load leaves a damaged file open
         summary = Staged.from_json(str(arrays["summary"]))
     if content_digest(_load(path, labels)) != summary.digest:
         raise ValueError(f"{path}: another content than its summary says")
@@ -136,7 +136,7 @@ def _whole_summary(path: Path, labels: int) -> Staged:
 
 
 def _load(path: Path, labels: int) -> dict[str, Any]:
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:  # np.load leaves a damaged file open
         text = json.loads(str(arrays["text"]))
         ends = np.cumsum(arrays["face_sizes"])
         blob = arrays["faces"].tobytes()

@@ -1,9 +1,11 @@
 import dataclasses
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+from data_prep.build import check
 from data_prep.build.check import check_dataset
 from data_prep.build.dataset import clear_leftovers, open_dataset, write_dataset
 from data_prep.build.report import Report
@@ -37,6 +39,8 @@ def spoiled(built, tmp_path):
         ({"labels": np.array([0, 0, np.inf, 0, 0, 0], np.float32)}, "found labels .*inf.*expected values from 0 to 1"),
         ({"times": np.array([0.0], np.float32)}, r"found \d faces, 1 times and \d flags, expected as many of each"),
         ({"times": np.array([2, 1, 3, 4], np.float32)}, "found times that do not rise, expected ascending seconds"),
+        ({"times": np.array([0, np.nan, 1, 2], np.float32)}, "found times that are no finite numbers"),
+        ({"audio": np.ones(16_000 * 20, np.int16)}, r"found 20\.00 s of sound, expected at most 12"),
         ({"faces": [b"no picture"] * 4}, r"face 0: found no JPEG, expected \(32, 32, 3\)"),
         (
             {
@@ -52,9 +56,46 @@ def spoiled(built, tmp_path):
 )
 def test_a_malformed_example_is_named(spoiled, change, fault):
     faults = spoiled(**change)
+    assert faults.pop() == "fingerprint: found another content than when the dataset was written"
     assert len({line.split(":")[0] for line in faults}) == 1
     assert faults[0].startswith("valid ")
-    assert re.search(fault, faults[0])
+    assert re.search(fault, "\n".join(faults))
+
+
+def test_changed_words_are_noticed_by_the_fingerprint(spoiled):
+    assert spoiled(transcript="other words") == ["fingerprint: found another content than when the dataset was written"]
+
+
+def test_too_many_faces_are_named(spoiled, built):
+    (example, *_) = open_dataset(built[0]).as_data_source("train")
+    face = list(example["faces"])[:1]
+    more = {"faces": face * 9, "times": np.arange(9, dtype=np.float32), "face_found": np.ones(9, bool)}
+    assert "found 9 faces, expected at most 4" in "\n".join(spoiled(**more))
+
+
+def test_a_damaged_record_is_a_fault_of_its_split(built, tmp_path):
+    shutil.copytree(built[0], tmp_path / "copy")
+    (record,) = (tmp_path / "copy").rglob("*valid*.array_record*")
+    data = bytearray(record.read_bytes())
+    data[40:200] = bytes(160)
+    record.write_bytes(data)
+    faults = check_dataset(tmp_path / "copy")
+    assert re.fullmatch(r"split valid: record \d of 2 cannot be read: .+", faults[0])
+    assert len(faults) == 1
+
+
+def test_a_label_that_never_varies_is_a_fault(built, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "FEW", 3)
+    builder = open_dataset(built[0])
+    (tmp_path / "report.json").write_bytes((built[0] / "report.json").read_bytes())
+
+    def examples(split):
+        for example in builder.as_data_source(split):
+            labels = np.append(example["labels"][:5], np.float32(0.25))
+            yield example["id"].decode(), {**example, "faces": list(example["faces"]), "labels": labels}
+
+    write_dataset(tmp_path, {split: lambda split=split: examples(split) for split in COUNTS}, builder.info.metadata)
+    assert "label Joy: found 0.25 in all clips of split train, expected several values" in check_dataset(tmp_path)
 
 
 def test_labels_and_words_are_held_against_the_tables(built, raw_corpus, tmp_path):

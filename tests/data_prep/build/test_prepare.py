@@ -160,29 +160,18 @@ def test_check_finds_leaks(tmp_path):
 def _command(out, raw_corpus, *more):
     counts = ",".join(map(str, COUNTS.values()))
     sizes = ["--clips", counts, "--seed", "3", "--max-frames", "4", "--face-size", "32", "--processes", "1"]
-    return [
-        sys.executable,
-        "-m",
-        "data_prep",
-        "--corpus",
-        "synthetic",
-        "--out",
-        str(out),
-        "--source",
-        str(raw_corpus),
-        *sizes,
-        *more,
-    ]
+    places = ["--out", str(out), "--source", str(raw_corpus), "--corpus", "synthetic"]
+    return [sys.executable, "-m", "data_prep", *places, *sizes, *more]
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_dataset(built, raw_corpus, tmp_path):
+def test_a_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_path):
     _, report = built
     process = subprocess.Popen(_command(tmp_path, raw_corpus), cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(done := list((tmp_path / "staging").glob("*.npz"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.kill()  # its workers are left to themselves
+    process.kill()  # not its workers
     process.wait()
     assert not (tmp_path / "emi").exists()
     times = {path: path.stat().st_mtime_ns for path in done}

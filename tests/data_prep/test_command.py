@@ -1,0 +1,172 @@
+"""The command line: options are checked before any work, errors are one line, exit codes mean one thing each."""
+
+import errno
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from data_prep import __main__ as program
+from data_prep.build import prepare
+from data_prep.command import INTERNAL_ERROR, parse, run_command
+from data_prep.corpora.reading import CORPORA
+from data_prep.errors import CorpusError
+from tests.data_prep.conftest import tone, write_table, write_video
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["data_prep", *map(str, arguments)])
+    return program.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--processes=0"], "argument --processes: found '0', expected a whole number of at least 1"),
+        (["--processes=-1"], "at least 1"),
+        (["--max-frames=0"], "argument --max-frames: found '0'"),
+        (["--max-frames=1_0"], "found '1_0'"),
+        (["--max-seconds=nan"], "found 'nan', expected a number"),
+        (["--max-seconds=-1"], "argument --max-seconds"),
+        (["--face-size=-3"], "argument --face-size"),
+        (["--time-limit=-1"], "argument --time-limit"),
+        (["--time-limit=inf"], "argument --time-limit"),
+        (["--seed=x"], "argument --seed"),
+        (["--clips=1,2"], "found '1,2', expected 3 whole numbers"),
+        (["--clips=1,2,-3"], "expected 3 whole numbers"),
+        (["--corpus=folder", "--label-range=0;100"], "found '0;100', expected a lower and a higher number"),
+        (["--corpus=folder", "--label-range=0,inf"], "argument --label-range"),
+        (["--corpus=folder", "--label-range=1,0"], "argument --label-range"),
+        (["--corpus=folder", "--label-columns=Joy,"], "argument --label-columns"),
+        (["--out="], "found nothing, expected a path"),
+        (["--out=~nobody-of-that-name/x"], "argument --out"),
+        (["--corpus=fodler"], "invalid choice: 'fodler'"),
+        (["--proc=2"], "unrecognized arguments"),
+        (["--source=x"], "--source needs --corpus"),
+        (["--labels=x"], "--labels needs --corpus"),
+        (["--corpus=vidmimic2", "--labels=x"], "--labels does nothing with --corpus=vidmimic2, only with folder"),
+        (["--corpus=vidmimic2", "--label-range=0,100"], "--label-range does nothing"),
+        (["--corpus=synthetic", "--recursive"], "--recursive does nothing"),
+        (["--transcripts=x"], "--transcripts does nothing with --corpus=synthetic, only with folder and vidmimic2"),
+        (["--corpus=folder", "--clips=1,1,1"], "--clips does nothing with --corpus=folder"),
+        (["--corpus=folder", "--seed=1"], "--seed does nothing"),
+        (["--check=x", "--out=y"], "--out does nothing with --check"),
+        (["--check=x", "--corpus=folder"], "--corpus does nothing with --check unless --source"),
+        (["--check=x", "--corpus=folder", "--source=y", "--processes=2"], "--processes does nothing with --check"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_options_that_a_command_lacks_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--check=x"], without=("check",))
+    assert "--check is no option of this command" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    arguments = parse(["--corpus=folder", "--out=~/emi", "--source=~/clips", "--labels=~/l.csv", "--transcripts=~/t"])
+    paths = (arguments.out, arguments.source, arguments.labels, arguments.transcripts)
+    assert paths == tuple(Path("/somewhere", name) for name in ("emi", "clips", "l.csv", "t"))
+
+
+def test_every_option_is_explained(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    options = re.split(r"\n  (?=-)", text.split("options:")[1].rstrip())[1:]
+    assert len(options) > 15
+    for option in options:
+        assert len(option.split()) > 6, option
+    assert all(corpus in text for corpus in CORPORA)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (CorpusError("bad\ntable\x1b[2J"), 2, "error: bad table\\x1b[2J\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 2, "error: No space left on device: /x\n"),
+        (KeyboardInterrupt(), 130, "stopped; the same command resumes\n"),
+    ],
+)
+def test_errors_are_one_line(error, code, text, capsys):
+    def fail():
+        raise error
+
+    assert run_command(fail) == code
+    assert capsys.readouterr().err == text
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_fault_of_the_data(capsys):
+    assert run_command(lambda: 1 // 0) == INTERNAL_ERROR
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.fixture
+def clips(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_video(folder / "a.wav", None, sound=tone(0.3), codecs=("", "pcm_s16le"))
+    write_table(folder / "labels.csv", ["Filename", "Joy"], ["a", 0.5])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"), [("/dev/null/x", "Not a directory"), ("/proc/nope", "No such file or directory")]
+)
+def test_an_out_that_cannot_be_written_is_one_line(clips, out, reason, monkeypatch, capsys):
+    assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={out}") == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert len(error.splitlines()) == 1
+
+
+def test_too_small_a_disk_is_noticed_before_any_clip_is_read(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=5_000))
+    monkeypatch.setattr(prepare, "map_clips", lambda *arguments: pytest.fail("a clip was read"))
+    assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}") == 2
+    error = capsys.readouterr().err
+    assert "out: 1 clips need at least 19.2 kB, 5.0 kB are free on this disk; make room, or choose" in error
+
+
+@pytest.mark.parametrize("option", ["--labels", "--transcripts"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(option, clips, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    arguments = ["--corpus=folder", f"--source={clips}", f"{option}={tmp_path / 'empty'}", f"--out={tmp_path / 'out'}"]
+    assert run(monkeypatch, *arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_missing_dataset_is_one_line(tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, f"--check={tmp_path}") == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: found no dataset")
+
+
+def test_checking_writes_nothing(built, tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, f"--check={built[0]}") == 0
+    assert run(monkeypatch, f"--check={built[0]}", "--corpus=synthetic", f"--source={tmp_path}") == 2
+    assert "found no synthetic corpus" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_repeated_call_says_so_and_a_lost_report_is_made_anew(clips, tmp_path, monkeypatch, capsys):
+    arguments = ["--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}", "--processes=1"]
+    assert run(monkeypatch, *arguments) == 0
+    assert "already prepared" not in capsys.readouterr().out
+    assert run(monkeypatch, *arguments) == 0
+    assert capsys.readouterr().out.startswith("already prepared from the same files with the same options")
+    (tmp_path / "out/report.json").write_text('{"corp')
+    assert run(monkeypatch, *arguments) == 0
+    assert "already prepared" not in capsys.readouterr().out
+    assert run(monkeypatch, f"--check={tmp_path / 'out'}") == 0
