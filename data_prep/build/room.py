@@ -1,5 +1,6 @@
 """Whether the disk has room for a dataset, before hours of work are spent on it."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +15,19 @@ from data_prep.errors import ClipError, CorpusError
 PROBED = 16
 """Clips whose headers are read for an estimate."""
 
-BYTES_PER_PIXEL = 0.1
-"""Of the JPEG crops; real ones have two or three times as many: the estimate is a lower bound."""
+BYTES_PER_PIXEL, RATE = 0.2, 25
+"""Of the JPEG crops, and pictures a second: what an estimate assumes."""
 
-RATE = 12
-"""Pictures a second that an estimate reckons with."""
+COPIES = 2
+"""Clips wait in staging while the dataset is written."""
+
+log = logging.getLogger("data_prep")
 
 
 def check_room(out: Path, clips: Sequence[ClipSource], options: ClipOptions) -> None:
-    """Stops a preparation that cannot fit on the disk: clips wait there in staging while the dataset is written.
+    """Stops a preparation that cannot fit on the disk, and warns of one that probably does not.
+
+    The sound alone must fit. How much the crops take depends on the faces that are found.
 
     Args:
         out: the data folder, with what an earlier call staged.
@@ -32,9 +37,14 @@ def check_room(out: Path, clips: Sequence[ClipSource], options: ClipOptions) -> 
     Raises:
         CorpusError: there is certainly not enough room.
     """
-    sizes = [_least_bytes(clip, options) for clip in clips[:: max(1, len(clips) // PROBED)]]
+    probed = [_bytes(clip, options) for clip in clips[:: max(1, len(clips) // PROBED)]]
     staged = sum(path.stat().st_size for path in (out / "staging").glob("*.npz"))
-    need_room(out, 2 * sum(sizes) / max(1, len(sizes)) * len(clips) - staged, f"{len(clips)} clips")
+    sound, crops = (COPIES * sum(sizes) / len(probed) * len(clips) for sizes in zip(*probed, strict=True))
+    need_room(out, sound - staged, f"{len(clips)} clips")
+    if sound + crops - staged > (free := shutil.disk_usage(out).free):
+        log.warning(
+            "%s: %d clips with a face take about %s, %s are free", out, len(clips), _size(sound + crops), _size(free)
+        )
 
 
 def need_room(out: Path, size: float, what: str) -> None:
@@ -46,26 +56,27 @@ def need_room(out: Path, size: float, what: str) -> None:
     free = shutil.disk_usage(out).free
     if size > free:
         raise CorpusError(
-            f"{out}: {what} need at least {_readable(size)}, {_readable(free)} are free on this disk; make room, or "
-            "choose another folder with --out"
+            f"{out}: {what} need at least {_size(size)}, {_size(free)} are free on this disk; make room, or choose "
+            "another folder with --out"
         )
 
 
-def _least_bytes(clip: ClipSource, options: ClipOptions) -> float:
-    """A lower bound of what a clip takes when its files' headers are right; 0 where they cannot be read."""
-    seconds, has_pictures = 0.0, clip.faces is not None
+def _bytes(clip: ClipSource, options: ClipOptions) -> tuple[float, float]:
+    """What the sound and the crops of a clip take when its files' headers are right; 0 where they cannot be read."""
+    sound, seconds, has_pictures = 0.0, 0.0, clip.faces is not None
     for path in filter(None, (clip.video, clip.audio)):
         try:
             with open_media(path) as container:
-                seconds = max(seconds, (container.duration or 0) / av.time_base)
+                own = min((container.duration or 0) / av.time_base, options.max_seconds)
+                sound = max(sound, own if container.streams.audio else 0)
+                seconds = max(seconds, own)
                 has_pictures = has_pictures or bool(container.streams.video)
         except (ClipError, OSError):
             continue
-    seconds = min(seconds, options.max_seconds)
     pictures = min(options.max_frames, RATE * seconds) if has_pictures else 0
-    return pictures * options.face_size**2 * BYTES_PER_PIXEL + seconds * SAMPLE_RATE * 2
+    return sound * SAMPLE_RATE * 2, pictures * options.face_size**2 * BYTES_PER_PIXEL
 
 
-def _readable(size: float) -> str:
-    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= pair[0] or pair[0] == 1e3)
-    return f"{size / unit:.1f} {name}"
+def _size(count: float) -> str:
+    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= pair[0] or pair[0] == 1e3)
+    return f"{count / unit:.1f} {name}"

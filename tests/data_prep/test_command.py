@@ -10,6 +10,9 @@ import pytest
 
 from data_prep import __main__ as program
 from data_prep.build import prepare
+from data_prep.build.room import check_room
+from data_prep.clips.clip import ClipSource
+from data_prep.clips.options import ClipOptions
 from data_prep.command import INTERNAL_ERROR, parse, run_command
 from data_prep.corpora.reading import CORPORA
 from data_prep.errors import CorpusError
@@ -170,3 +173,10 @@ def test_a_repeated_call_says_so_and_a_lost_report_is_made_anew(clips, tmp_path,
     assert run(monkeypatch, *arguments) == 0
     assert "already prepared" not in capsys.readouterr().out
     assert run(monkeypatch, f"--check={tmp_path / 'out'}") == 0
+
+
+def test_a_disk_that_is_probably_too_small_is_a_warning(tmp_path, monkeypatch, caplog):
+    video = write_video(tmp_path / "a.mp4", [k / 25 for k in range(50)], sound=tone(2.0))
+    monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=200_000))
+    check_room(tmp_path, [ClipSource("a", video)], ClipOptions())
+    assert "1 clips with a face take about 1.1 MB, 200.0 kB are free" in caplog.text
