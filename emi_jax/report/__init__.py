@@ -1,1 +1,1 @@
-"""What a run shows: tables, figures as SVG, and pages that are whole in one file."""
+"""What people look at: tables, figures as SVG, and self-contained pages."""

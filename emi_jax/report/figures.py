@@ -129,7 +129,7 @@ def recalls(scores: Scores) -> Figure:
             axes.set_xticks(places, [name.replace("_to_", "\nto ") for name in names])
             axes.set_title(metric)
             axes.grid(True, axis="y")
-            axes.legend()
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
     return figure
 
 

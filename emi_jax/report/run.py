@@ -45,7 +45,7 @@ def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> P
     return page.write(
         folder / "report.html",
         "run.html",
-        f"emi_jax: {config['stage']} in {folder.name}",
+        f"Run {folder.name} ({config['stage']})",
         data=_data(dataset),
         scores=[_scores(path) for path in sorted(folder.glob("metrics_*.json"))],
         drawings=[*_drawings(folder), *related],
