@@ -118,6 +118,7 @@ def run(config: ConfigDict) -> None:
             log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
     else:
         experiment.workdir.check_use(config.to_dict())
+        experiment.workdir.check_dataset(dataset)
     if not is_first():  # it takes its part in what the first one computes and writes below
         experiment.evaluator(split).gather(experiment.best())
         return
@@ -209,13 +210,13 @@ def open_data(config: ConfigDict) -> Dataset:
     if not config.data.dir:
         raise UserError(f"no dataset: say where it is with --config.data.dir=DIR; it is made with: {how}")
     try:
-        dataset = open_dataset(config.data.dir, how)
+        dataset = open_dataset(config.data.dir, how, config.data.corpus)
     except UserError:
         if config.data.corpus != "synthetic" or jax.process_count() > 1:
             raise
         log.info("no dataset in %s: making the synthetic corpus, as does: %s", config.data.dir, how)
         prepare(corpus="synthetic", out=config.data.dir)
-        dataset = open_dataset(config.data.dir, how)
+        dataset = open_dataset(config.data.dir, how, config.data.corpus)
     sizes = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     log.info("data: %s (%s clips), content %s", dataset.directory, sizes, dataset.fingerprint[:12])
     return dataset

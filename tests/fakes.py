@@ -50,6 +50,8 @@ class _Builder:
     def as_data_source(self, split: str) -> list[dict]:
         return self.examples[split]
 
+    texts = as_data_source
+
 
 def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
     """A dataset of random clips."""
@@ -59,10 +61,11 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         directory=None,  # type: ignore[arg-type]
         label_names=NAMES,
         label_range=(0.0, 1.0),
+        corpus="synthetic",
         clip_options=dataclasses.asdict(ClipOptions(max_frames=6, max_seconds=1.0, face_size=32)),
         available={},
         ceiling={},
         fingerprint="testing only",
         splits=counts,
-        builder=_Builder(examples),  # type: ignore[arg-type]
+        builder=_Builder(examples),
     )

@@ -14,7 +14,8 @@ FLOORS = {
         ("stages", "report", "encoders"),
         ("train", "prediction"),
         ("inputs", "models", "metrics", "losses", "memory"),
-        ("kernels", "modalities", "errors"),
+        ("kernels", "modalities", "files"),
+        ("errors",),
     ),
     "data_prep": (
         ("__main__", "beam"),
@@ -34,6 +35,7 @@ FORBIDDEN = {
 ALLOWED = {
     "emi_jax": (),
     "data_prep": (
+        "emi_jax.errors",
         "emi_jax.inputs.dataset",
         "emi_jax.report.page",
         "emi_jax.report.svg",

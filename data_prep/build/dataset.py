@@ -23,6 +23,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep.errors import CorpusError
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import open_builder
+
 BUILDING, OLDER = ".building", ".older"
 """Folders beside the dataset while it is written and replaced."""
 
@@ -104,5 +108,12 @@ def clear_leftovers(out: Path) -> None:
 
 
 def open_dataset(out: Path) -> tfds.core.DatasetBuilder:
-    """The dataset in a data folder, for reading with `as_data_source(split)`."""
-    return tfds.builder_from_directory(str(dataset_path(out)))
+    """The dataset in a data folder, for reading with `as_data_source(split)`.
+
+    Raises:
+        CorpusError: it cannot be read, or names classes that are not TFDS's own.
+    """
+    try:
+        return open_builder(dataset_path(out))
+    except UserError as error:
+        raise CorpusError(str(error)) from error

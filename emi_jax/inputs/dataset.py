@@ -2,15 +2,25 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import tensorflow_datasets as tfds
 
 from emi_jax.errors import UserError
+from emi_jax.files import read_json
 
 NAME, VERSION = "emi", "1.1.0"
+
+TFDS_FEATURES = "tensorflow_datasets.core.features."
+"""The package of TFDS's own feature classes."""
+FEATURE_FIELDS = (
+    *("pythonClassName", "featuresDict", "sequence", "feature", "length", "tensor", "text"),
+    *("dtype", "encoding", "shape", "dimensions"),
+)
+"""What `features.json` holds of the features of `emi`; other fields could hide the name of a class."""
+TEXTS = ("id", "subject", "transcript")
 
 Example = Mapping[str, Any]
 
@@ -23,6 +33,16 @@ class Examples(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
 
+class Splits(Protocol):
+    """The splits of a dataset by name."""
+
+    def as_data_source(self, split: str, /) -> Examples:
+        """All of each example."""
+
+    def texts(self, split: str, /) -> Examples:
+        """Of each example `TEXTS` alone."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A built dataset and what travels with it.
@@ -31,35 +51,44 @@ class Dataset:
         directory: the folder that was given to `data_prep` as `--out`.
         label_names: the K names, in the order of every `[.., K]` array.
         label_range: lowest and highest value of the labels in the users' own units; stored labels lie in [0, 1].
+        corpus: name of the corpus that it was made from.
         clip_options: how its clips were read, the fields of `data_prep.clips.options.ClipOptions`; new clips for a
             model trained on it are read in the same way.
         available: how many clips of each split have "vision", "audio", "text", "labels"; empty where unknown.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
-        fingerprint: a hash of the content.
+        fingerprint: a hash of the content; where the dataset lies is no part of it.
         splits: names of the splits, with their number of clips.
+        builder: reads them; None where there are none.
     """
 
     directory: Path
     label_names: tuple[str, ...]
     label_range: tuple[float, float]
+    corpus: str
     clip_options: Mapping[str, Any]
     available: Mapping[str, Mapping[str, int]]
     ceiling: Mapping[str, Mapping[str, float]]
     fingerprint: str
     splits: Mapping[str, int]
-    builder: tfds.core.DatasetBuilder | None = dataclasses.field(repr=False)
+    builder: Splits | None = dataclasses.field(repr=False)
 
     @classmethod
     def described(
-        cls, label_names: Sequence[str], label_range: Sequence[float], clip_options: Mapping[str, Any]
+        cls,
+        label_names: Sequence[str],
+        label_range: Sequence[float],
+        corpus: str,
+        clip_options: Mapping[str, Any],
+        fingerprint: str,
     ) -> "Dataset":
         """What travels with a dataset, without its clips: enough for a trained model to be used."""
         low, high = label_range
-        return cls(Path(), tuple(label_names), (low, high), clip_options, {}, {}, "", {}, None)
+        return cls(Path(), tuple(label_names), (low, high), corpus, clip_options, {}, {}, fingerprint, {}, None)
 
     def description(self) -> dict[str, Any]:
         """What `described` takes; JSON-able."""
-        return {name: getattr(self, name) for name in ("label_names", "label_range", "clip_options")}
+        names = ("label_names", "label_range", "corpus", "clip_options", "fingerprint")
+        return {name: getattr(self, name) for name in names}
 
     def lacks(self, split: str, what: str) -> bool:
         """Whether no clip of a split is known to have "vision", "audio", "text" or "labels"."""
@@ -75,41 +104,130 @@ class Dataset:
         Raises:
             UserError: there is no such split, or it is empty.
         """
+        return self._splits(name).as_data_source(name)
+
+    def texts(self, name: str) -> Examples:
+        """The `id`, `subject` and `transcript` of the examples of one split; pictures and sound are not decoded.
+
+        Raises:
+            UserError: there is no such split, or it is empty.
+        """
+        return self._splits(name).texts(name)
+
+    def _splits(self, name: str) -> Splits:
         if not self.splits.get(name):
             known = ", ".join(f"{split} ({count} clips)" for split, count in self.splits.items())
             raise UserError(f"dataset {self.directory}: no clips in split {name!r}; it has {known}")
         assert self.builder is not None  # it is where there are splits
-        return self.builder.as_data_source(name)
+        return self.builder
 
 
-def open_dataset(directory: str | Path, how_to_make: str) -> Dataset:
+def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> Dataset:
     """Opens a dataset that `data_prep` has built.
 
     Args:
         directory: the folder given to `data_prep` as `--out`.
-        how_to_make: the command that makes it, told when it is missing.
+        how_to_make: the command that makes it, for the message when it is missing.
+        corpus: name of the corpus that it should be made from; empty for any.
 
     Raises:
-        UserError: there is no dataset in the folder.
+        UserError: there is no dataset in the folder, it cannot be read, or it was made from another corpus.
     """
     directory = Path(directory)
     built = directory / NAME / VERSION
     if not (built / "dataset_info.json").exists():
         raise UserError(f"no dataset in {directory} (expected {built}); make it with: {how_to_make}")
-    builder = tfds.builder_from_directory(str(built))
+    builder = open_builder(built)
     metadata = builder.info.metadata
-    low, high = metadata["label_range"]
-    return Dataset(
-        directory=directory,
-        label_names=tuple(metadata["label_names"]),
-        label_range=(float(low), float(high)),
-        clip_options=metadata["clip_options"],
-        available=metadata["available"],
-        ceiling=metadata.get("ceiling") or {},
-        fingerprint=metadata["fingerprint"],
-        splits={name: info.num_examples for name, info in builder.info.splits.items()},
-        builder=builder,
-    )
+    try:
+        low, high = metadata["label_range"]
+        dataset = Dataset(
+            directory=directory,
+            label_names=tuple(metadata["label_names"]),
+            label_range=(float(low), float(high)),
+            corpus=metadata["corpus"],
+            clip_options=metadata["clip_options"],
+            available=metadata["available"],
+            ceiling=metadata.get("ceiling") or {},
+            fingerprint=metadata["fingerprint"],
+            splits={name: info.num_examples for name, info in builder.info.splits.items()},
+            builder=_Built(builder),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{built / 'metadata.json'} is not that of a dataset: {error!r}; prepare it again") from error
+    if corpus and dataset.corpus != corpus:
+        raise UserError(
+            f"dataset {directory} was made from the corpus {dataset.corpus!r}, and config.data.corpus is {corpus!r}: "
+            f"set --config.data.corpus={dataset.corpus}, or the path of another dataset in --config.data.dir"
+        )
+    return dataset
+
+
+def open_builder(built: Path) -> tfds.core.DatasetBuilder:
+    """TFDS's builder of the dataset in a folder, for reading with `as_data_source(split)`.
+
+    TFDS imports the modules that `features.json` names. A dataset may come from anybody, so that any class but TFDS's
+    own is refused first.
+
+    Raises:
+        UserError: a file of the dataset is missing or cannot be parsed, or names a class that is not TFDS's.
+    """
+    try:
+        for name in ("dataset_info.json", "metadata.json"):
+            read_json(built / name)
+        for fault in _unknown_features(read_json(built / "features.json")):
+            raise UserError(f"{built / 'features.json'} holds {fault}, which is not part of this format: refused")
+        return tfds.builder_from_directory(str(built))
+    except UserError:
+        raise
+    except Exception as error:  # protobuf, TFDS and the disk each have errors of their own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"dataset {built} cannot be opened: {reason}; prepare it again") from error
+
+
+def _unknown_features(node: Any) -> Iterator[str]:
+    """What a node of `features.json` holds that `data_prep` does not write, in words."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _unknown_features(item)
+    elif isinstance(node, dict):
+        for field, value in node.items():
+            if field == "featuresDict" and isinstance(value, dict) and value.keys() == {"features"}:
+                value = list(dict(value["features"]).values())  # of which the keys are free names
+            elif field == "pythonClassName" and not str(value).startswith(TFDS_FEATURES):
+                yield f"the class {value!r}"
+            elif field not in FEATURE_FIELDS or field == "featuresDict":
+                yield f"the field {field!r}"
+            yield from _unknown_features(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Built:
+    """The splits of a dataset on disk."""
+
+    builder: tfds.core.DatasetBuilder
+
+    def as_data_source(self, split: str) -> Examples:
+        return self.builder.as_data_source(split)
+
+    def texts(self, split: str) -> Examples:
+        features = tfds.features.FeaturesDict({name: self.builder.info.features[name] for name in TEXTS})
+        records = self.builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        return _Texts(records, features)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Texts:
+    """Examples of which some features alone are decoded."""
+
+    records: Any
+    features: tfds.features.FeaturesDict
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.features.deserialize_example_np(self.records[index])
 
 
 def clip_id(example: Example) -> str:
@@ -138,5 +256,5 @@ def normalise(text: str) -> str:
 
 
 def _text(value: bytes | str) -> str:
-    """Text as TFDS gives it back, bytes, or as `data_prep` made it."""
+    """Text as TFDS reads it, as bytes, or as `data_prep` makes it."""
     return value if isinstance(value, str) else bytes(value).decode()

@@ -1,13 +1,14 @@
-"""The feature cache: what the frozen encoders say of each clip, read in place of the clip.
+"""The feature cache: features of the frozen encoders for each clip, read in place of the clip.
 
-A split is kept as one ArrayRecord file of clean clips, and for training one or more of hurt renditions with the steps
-that were hurt. A record is a safetensors blob of one clip's arrays: `{modality}/features` float16 [t, D], `.../mask`,
-`.../clean` and `.../supervised` [t], and what a batch holds beside them.
+A split is one ArrayRecord file of clean clips, and for training one or more corrupted renditions with flags of the
+steps that were corrupted. A record is a safetensors blob of one clip's arrays: `{modality}/features` float16 [t, D],
+`.../mask`, `.../clean` and `.../supervised` [t], and the clip's other arrays of a batch.
 """
 
+import contextlib
 import dataclasses
 import functools
-import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,16 +18,19 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from safetensors.numpy import load, save
 
 from emi_jax.errors import UserError
+from emi_jax.files import lock, read_json, whole_file, write_json
 from emi_jax.inputs.corruption import segment
 from emi_jax.inputs.transforms import Arrays
 from emi_jax.modalities import MODALITIES, STEPWISE
 
+log = logging.getLogger(__name__)
+
 CLEAN = "clean"
 
 
-def hurt(rendition: int) -> str:
-    """The name of a hurt rendition."""
-    return f"hurt-{rendition}"
+def corrupted(rendition: int) -> str:
+    """The name of a corrupted rendition."""
+    return f"corrupted-{rendition}"
 
 
 class FeatureCache:
@@ -45,11 +49,52 @@ class FeatureCache:
         """
         self.folder = Path(folder)
         self._facts, self._fingerprints = self.folder / "features.json", dict(fingerprints)
-        if not self._facts.exists():
+        self._check_fingerprints()
+
+    @contextlib.contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Lets one process write at a time; another one waits, and then finds what the first has written.
+
+        Raises:
+            UserError: meanwhile the other one has written features that this run cannot use.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock(self.folder, wait=True):
+            self._check_fingerprints()
+            yield
+
+    def has(self, split: str, rendition: str) -> bool:
+        """Whether a rendition of a split is complete; an empty file, which a crash of the machine leaves, is not."""
+        path = self._path(split, rendition)
+        return path.exists() and path.stat().st_size > 0
+
+    def write(self, split: str, rendition: str, clips: Iterable[Arrays]) -> None:
+        """Writes a rendition of a split, complete or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if further := self._stored().keys() - self._fingerprints.keys():
+            raise UserError(
+                f"features in {self.folder} also hold {', '.join(sorted(further))}, which this run does not use: "
+                f"write those of {split} with a run that uses all of them, or name another folder with "
+                "--config.features.dir"
+            )
+        write_json(self._facts, {"fingerprints": self._fingerprints})
+        with whole_file(self._path(split, rendition)) as partial:
+            writer = ArrayRecordWriter(str(partial), "group_size:1")
+            try:
+                for clip in clips:
+                    writer.write(save({name: np.array(array, order="C") for name, array in clip.items()}))
+            finally:
+                writer.close()
+
+    def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
+        """The clips of a split in the renditions named, the first of them the one that counts as clean."""
+        return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in renditions])
+
+    def _check_fingerprints(self) -> None:
+        if not (found := self._stored()):
             return
-        found = json.loads(self._facts.read_text())["fingerprints"]
         advice = "delete the folder, or name another with --config.features.dir"
-        for modality, expected in fingerprints.items():
+        for modality, expected in self._fingerprints.items():
             if modality not in found:
                 raise UserError(f"features in {self.folder} are of {', '.join(found)} and lack {modality}; {advice}")
             if found[modality] != expected:
@@ -58,33 +103,20 @@ class FeatureCache:
                     f"fingerprint {found[modality][:12]}, expected {expected[:12]}); {advice}"
                 )
 
-    def has(self, split: str, rendition: str) -> bool:
-        """Whether a rendition of a split is there, whole."""
-        return self._path(split, rendition).exists()
-
-    def write(self, split: str, rendition: str, clips: Iterable[Arrays]) -> None:
-        """Keeps a rendition of a split; an unfinished one never passes for whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self._facts.exists():
-            if further := json.loads(self._facts.read_text())["fingerprints"].keys() - self._fingerprints.keys():
+    def _stored(self) -> dict[str, str]:
+        """The fingerprints in the folder; none where it is new."""
+        try:
+            return read_json(self._facts)["fingerprints"]
+        except FileNotFoundError:
+            return {}
+        except (UserError, KeyError):
+            if any(self.folder.glob("*.array_record")):
                 raise UserError(
-                    f"features in {self.folder} also hold {', '.join(sorted(further))}, which this run does not use: "
-                    f"write those of {split} with a run that uses all of them, or name another folder with "
-                    "--config.features.dir"
-                )
-        else:
-            self._facts.write_text(json.dumps({"fingerprints": self._fingerprints}) + "\n")
-        path = self._path(split, rendition)
-        part = path.with_name(path.name + ".part")
-        writer = ArrayRecordWriter(str(part), "group_size:1")
-        for clip in clips:
-            writer.write(save({name: np.array(array, order="C") for name, array in clip.items()}))
-        writer.close()
-        part.replace(path)
-
-    def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
-        """The clips of a split in the renditions named, the first of them the one that counts as clean."""
-        return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in renditions])
+                    f"{self._facts} is cut off, so that it is unknown what the features there were made from: delete "
+                    "the folder, or name another with --config.features.dir"
+                ) from None
+            log.warning("%s is cut off and will be written anew", self._facts)
+            return {}
 
     def _path(self, split: str, rendition: str) -> Path:
         return self.folder / f"{split}-{rendition}.array_record"
@@ -105,7 +137,7 @@ class CachedClips:
 
 @dataclasses.dataclass(frozen=True)
 class CachedClip:
-    """One clip; its renditions are read when they are asked for."""
+    """One clip; a rendition is read when it is needed."""
 
     sources: list
     index: int
@@ -122,7 +154,7 @@ class CachedTransform:
     Attributes:
         modalities: those in use; the cache may hold more.
         template: any clip's arrays, for the shapes of padding.
-        corrupt: in training, the chance that a segment of a modality is taken from a hurt rendition.
+        corrupt: in training, the chance that a segment of a modality comes from a corrupted rendition.
     """
 
     modalities: tuple[str, ...]

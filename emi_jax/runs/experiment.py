@@ -1,7 +1,9 @@
 """A run: config, dataset and folder made into a stage that is trained, evaluated or used for prediction."""
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +21,7 @@ from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders, open_encoders
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
-from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, hurt, rows
+from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import ClipTransform, Transform
@@ -35,7 +37,7 @@ from emi_jax.train.hooks import Evaluate, Hook, Log, Save, StopSignal
 from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
-from emi_jax.train.processes import is_first
+from emi_jax.train.processes import decide_in_first, is_first
 from emi_jax.train.profile import Profile
 from emi_jax.train.step import Batch, Stage, create_state, make_step
 
@@ -98,7 +100,7 @@ class Experiment:
             how_to_make=_stage_1(config),
             image_size=config.data.image_size,
             devices=mapping.devices,
-            transcripts=lambda: transcripts(dataset.split("train")),
+            transcripts=lambda: transcripts(dataset.texts("train")),
         )
         transform = build_transform(config, encoders, modalities, len(dataset.label_names))
         stage = build_stage(config, encoders, transform, dataset.label_names)
@@ -106,8 +108,12 @@ class Experiment:
 
     def train(self) -> None:
         """Trains from the last checkpoint, or from the start, to the end."""
-        config = self.config.train
         self.check_training()
+        with self.workdir.training():
+            self._train()
+
+    def _train(self) -> None:
+        config = self.config.train
         plan = Epochs(len(self.dataset.split("train")), config.batch_size, config.seed)
         steps = config.epochs * plan.steps
         log_every = interval(config, "log_every", 1)
@@ -115,7 +121,7 @@ class Experiment:
         rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * plan.steps), steps)
         # A config that cannot be trained does not take the folder.
         self.workdir.write_config(self.config.to_dict())
-        self.workdir.write_json("dataset.json", self.dataset.description())
+        self.workdir.write_dataset(self.dataset)
         examples, transform = self.inputs("train", augment=True)
         step, progress = self._begin(rate)
         counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
@@ -201,7 +207,7 @@ class Experiment:
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The names of clips by their rows in a split, padding left out."""
-        examples = self.dataset.split(split)
+        examples = self.dataset.texts(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
 
     def extract(self, split: str, hurt_on_purpose: Facts[str, Transform] | None = None) -> FeatureCache:
@@ -229,17 +235,22 @@ class Experiment:
             name: self.transform if name == CLEAN else dataclasses.replace(self.transform, corrupt=1.0)
             for name in self._renditions(split)
         }
-        missing = {seed: name for seed, name in enumerate(transforms) if not cache.has(split, name)}
-        if missing:
+
+        def missing() -> dict[int, str]:
+            found = [decide_in_first(functools.partial(cache.has, split, name)) for name in transforms]
+            return {seed: name for seed, name in enumerate(transforms) if not found[seed]}
+
+        if missing():
             on_devices, encoder = self.mapping.replicate(towers), self._encoder(split)
-            for seed, name in missing.items():
-                log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                encoded = encoder.over(self.dataset.split(split), transforms[name])
-                clips = rows(encoded.outputs(on_devices, is_first(), seed))
-                if is_first():
-                    cache.write(split, name, clips)
-                else:  # it takes its part in encoding
-                    collections.deque(clips, maxlen=0)
+            with cache.sole_writer() if is_first() else contextlib.nullcontext():
+                for seed, name in missing().items():  # what another run has written meanwhile is there
+                    log.info("features of %s, %s: written to %s", split, name, cache.folder)
+                    encoded = encoder.over(self.dataset.split(split), transforms[name])
+                    clips = rows(encoded.outputs(on_devices, is_first(), seed))
+                    if is_first():
+                        cache.write(split, name, clips)
+                    else:  # it takes its part in encoding
+                        collections.deque(clips, maxlen=0)
             multihost_utils.sync_global_devices(f"features of {split} are written")
         return cache
 
@@ -266,7 +277,7 @@ class Experiment:
         return self._evaluator(split, self.dataset.split(split), self.transform, features)
 
     def _renditions(self, split: str) -> list[str]:
-        return [CLEAN, *map(hurt, range(self.config.features.renditions if split == "train" else 0))]
+        return [CLEAN, *map(corrupted, range(self.config.features.renditions if split == "train" else 0))]
 
     def inputs(self, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
         """What is read of a split, and how: clips, or cached features where the config names a folder for them."""

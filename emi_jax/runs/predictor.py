@@ -6,7 +6,6 @@ for prediction in predictor.predict(examples):
 """
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
+from emi_jax.files import read_json
 from emi_jax.inputs.dataset import Dataset, Example, clip_id
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
 from emi_jax.modalities import MODALITIES
@@ -77,13 +77,18 @@ class Predictor:
         """
         folder = Path(workdir)
         try:
-            config, told = (json.loads((folder / name).read_text()) for name in ("config.json", "dataset.json"))
+            config, facts = (read_json(folder / name) for name in ("config.json", "dataset.json"))
+            dataset = Dataset.described(**facts)
         except OSError as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
+        except TypeError as error:
+            raise UserError(
+                f"{folder / 'dataset.json'} was written by another version of emi-jax: use the one that trained the run"
+            ) from error
         if config["stage"] == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
         config["model"]["attention"] = "auto"  # what the run was trained with may not be had here
-        experiment = Experiment.open(ConfigDict(config), Dataset.described(**told), folder, devices)
+        experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
         return cls(experiment, experiment.best(), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:

@@ -153,7 +153,7 @@ def _intensity(experiment: Experiment, split: str, scores: dict[str, float], out
 
 def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
     """Names and subjects of clips by their rows in a split."""
-    examples = dataset.split(split)
+    examples = dataset.texts(split)
     told = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
     return [name for name, _ in told], [who for _, who in told]
 

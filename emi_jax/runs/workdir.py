@@ -1,38 +1,63 @@
-"""The folder of a run: its config, its metrics as JSON lines and TensorBoard events."""
+"""The folder of a run: its config, its dataset, its metrics as JSON lines and TensorBoard events."""
 
+import contextlib
 import json
+import logging
+import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from emi_jax.errors import UserError
+from emi_jax.files import lock, read_json, write_json
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.train.processes import succeed_together
 
 if TYPE_CHECKING:
     import tensorboardX
 
+log = logging.getLogger(__name__)
+
 
 class Workdir:
-    """The folder of a run. Only the first process writes."""
+    """The folder of a run. Only the first process writes.
 
-    def __init__(self, path: str | Path, writes: bool = True):
-        """Makes the folder.
+    Attributes:
+        path: the folder.
+        output: where results are written, by default the same folder.
+    """
 
-        Raises:
-            UserError: it cannot be made or written.
+    def __init__(self, path: str | Path, writes: bool = True, output: str | Path | None = None):
+        """Opens the folder; nothing is written yet, so that a trained run may lie where nothing can be written.
+
+        Args:
+            path: of the folder, which need not exist.
+            writes: whether this process is the one that writes.
+            output: another folder for results.
         """
         self.path = Path(path).absolute()
+        self.output = Path(output or path).absolute()
         self._writes = writes
-        if writes:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                (self.path / ".writable").touch()
-                (self.path / ".writable").unlink()
-            except OSError as error:
-                raise UserError(
-                    f"workdir {self.path} cannot be written: {error.strerror}; choose another --workdir"
-                ) from error
         self._events: tensorboardX.SummaryWriter | None = None
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Makes the folder and keeps other training runs out of it, until the block or the process ends.
+
+        Raises:
+            UserError: the folder cannot be made or written, or another run is being trained in it.
+        """
+        with contextlib.ExitStack() as held:
+
+            def make_and_lock() -> None:
+                if self._writes:
+                    with _writing(self.path):
+                        self.path.mkdir(parents=True, exist_ok=True)
+                        held.enter_context(lock(self.path))
+
+            succeed_together(make_and_lock)
+            yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keeps the run's config, or checks that it is the one with which the run was begun.
@@ -41,9 +66,7 @@ class Workdir:
             UserError: fields differ from those of the run that is in the folder.
         """
         free = (*config["bindings"]["free"], "bindings")
-        self._compare(
-            config, lambda field: not within(field, free), "Use another --workdir, or delete this one to start anew"
-        )
+        self._compare(config, lambda field: not within(field, free), "Use another --workdir")
         self.write_json("config.json", config)
 
     def check_use(self, config: Mapping[str, Any]) -> None:
@@ -58,11 +81,41 @@ class Workdir:
             "Use it with the config and preset with which it was trained",
         )
 
+    def write_dataset(self, dataset: Dataset) -> None:
+        """Keeps what the run needs to know of its dataset, or checks that it is the one with which the run was begun.
+
+        Raises:
+            UserError: the folder holds a run on another dataset.
+        """
+        self._compare_dataset(dataset, dataset.description().keys(), "Use that dataset, or another --workdir")
+        self.write_json("dataset.json", dataset.description())
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Checks that the labels of a dataset are those that a trained run predicts.
+
+        Raises:
+            UserError: their names, order or range differ.
+        """
+        self._compare_dataset(dataset, ("label_names", "label_range"), "Use a dataset with the labels of the run")
+
+    def _compare_dataset(self, dataset: Dataset, fields: Collection[str], advice: str) -> None:
+        path = self.path / "dataset.json"
+        if not path.exists():
+            return
+        before, now = read_json(path), json.loads(json.dumps(dataset.description()))
+        for field in fields:
+            if before.get(field) != now[field]:
+                what = field.replace("_", " ")
+                raise UserError(
+                    f"workdir {self.path} holds a run on another dataset: its {what} was "
+                    f"{before.get(field, 'absent')!r}, that of {dataset.directory} is {now[field]!r}. {advice}"
+                )
+
     def _compare(self, config: Mapping[str, Any], counts: Callable[[str], bool], advice: str) -> None:
         path = self.path / "config.json"
         if not path.exists():
             return
-        before, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
+        before, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config)))
         differing = [
             f"{field} was {before.get(field, 'absent')!r}, is {now.get(field, 'absent')!r}"
             for field in sorted(before.keys() | now.keys())
@@ -72,22 +125,23 @@ class Workdir:
             raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")
 
     def write_json(self, name: str, content: Any) -> Path:
-        """Writes a JSON file in one piece."""
-        path = self.path / name
+        """Writes a JSON file to the output folder, complete or not at all."""
+        path = self.output / name
         if self._writes:
-            part = path.with_name(path.name + ".part")
-            part.write_text(json.dumps(content, indent=2) + "\n")
-            part.replace(path)
+            with _writing(self.output):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, content)
         return path
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends metrics to `metrics.jsonl` and to the TensorBoard events."""
         if not self._writes:
             return
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        with (self.path / "metrics.jsonl").open("ab+") as file:
+            _end_line(file)
+            file.write(json.dumps({"step": step, **metrics}).encode() + b"\n")
         if self._events is None:
-            import tensorboardX  # here, since it imports torch where it finds it
+            import tensorboardX  # here, since it imports torch where torch is installed
 
             self._events = tensorboardX.SummaryWriter(str(self.path / "events"))
         for name, value in metrics.items():
@@ -95,13 +149,19 @@ class Workdir:
         self._events.flush()
 
     def metrics(self) -> list[dict[str, float]]:
-        """All recorded metrics, by step; of a step that was taken twice (a run killed and resumed) the last record."""
+        """All recorded metrics, by step; of a step that was repeated (a run killed and resumed) the last record.
+
+        Lines that are cut off are skipped with a warning.
+        """
         path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         records: dict[tuple, dict[str, float]] = {}
-        for line in lines:
-            record = json.loads(line)
-            records[(record["step"], frozenset(record))] = record
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                records[(record["step"], frozenset(record))] = record
+            except (ValueError, TypeError, KeyError):
+                log.warning("%s: line %d is cut off and was skipped: %.60r", path, number, line)
         return sorted(records.values(), key=lambda record: record["step"])
 
 
@@ -118,6 +178,23 @@ def without(tree: Mapping[str, Any], fields: Collection[str], prefix: str = "") 
         for name, branch in tree.items()
         if prefix + name not in fields
     }
+
+
+def _end_line(file: BinaryIO) -> None:
+    """Ends the last line of a file if a kill or a full disk has cut it off."""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Reports in one line why a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}; choose another folder") from error
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

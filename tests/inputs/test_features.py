@@ -1,10 +1,13 @@
-"""The feature cache: what is written is read, hurt segments carry their flags, and nothing else is taken for it."""
+"""The feature cache: written features are read, corrupted segments carry their flags, and writers do not collide."""
+
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.inputs.features import CLEAN, STEPWISE, CachedTransform, FeatureCache, hurt, rows
+from emi_jax.inputs.features import CLEAN, STEPWISE, CachedTransform, FeatureCache, corrupted, rows
 
 MODALITIES = ("audio", "text")
 
@@ -24,11 +27,11 @@ def written(tmp_path):
     rng = np.random.default_rng(0)
     clips = [[make_clip(rng, index, rendition) for index in range(5)] for rendition in range(3)]
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
-    for name, rendition in zip((CLEAN, hurt(0), hurt(1)), clips, strict=True):
+    for name, rendition in zip((CLEAN, corrupted(0), corrupted(1)), clips, strict=True):
         assert not cache.has("train", name)
         cache.write("train", name, rendition)
         assert cache.has("train", name)
-    return cache.read("train", (CLEAN, hurt(0), hurt(1))), clips
+    return cache.read("train", (CLEAN, corrupted(0), corrupted(1))), clips
 
 
 def test_what_is_written_is_read(written):
@@ -42,7 +45,7 @@ def test_what_is_written_is_read(written):
                 assert (arrays[name].shape, arrays[name].dtype) == (array.shape, array.dtype)
 
 
-def test_a_hurt_segment_brings_its_features_and_flags_and_leaves_the_rest(written):
+def test_a_corrupted_segment_brings_its_features_and_flags_and_leaves_the_rest(written):
     cached, clips = written
     transform = CachedTransform(MODALITIES, cached[0].rendition(0), corrupt=1.0)
     for seed in range(10):
@@ -79,7 +82,7 @@ def test_features_of_other_weights_are_an_error(written, tmp_path):
 
 def test_a_run_of_fewer_modalities_reads_its_own(written, tmp_path):
     _, clips = written
-    cached = FeatureCache(tmp_path, {"audio": "abc"}).read("train", (CLEAN, hurt(0)))
+    cached = FeatureCache(tmp_path, {"audio": "abc"}).read("train", (CLEAN, corrupted(0)))
     transform = CachedTransform(("audio",), cached[0].rendition(0), corrupt=1.0)
     arrays = transform(cached[2], np.random.default_rng(0), 2)
     assert {name.partition("/")[0] for name in arrays} & set(MODALITIES) == {"audio"}
@@ -99,7 +102,7 @@ def test_a_cache_that_lacks_a_modality_is_refused(tmp_path):
         FeatureCache(tmp_path, {"audio": "abc", "text": "abc"})
 
 
-def test_an_unfinished_rendition_does_not_pass_for_whole(tmp_path):
+def test_an_unfinished_rendition_is_not_complete(tmp_path):
     def broken():
         yield make_clip(np.random.default_rng(0), 0, 0)
         raise KeyboardInterrupt
@@ -113,3 +116,58 @@ def test_an_unfinished_rendition_does_not_pass_for_whole(tmp_path):
 def test_rows_leave_padding_out():
     batch = {"valid": np.array([True, False, True]), "clip": np.array([4, -1, 7])}
     assert [int(row["clip"]) for row in rows([batch, batch])] == [4, 7, 4, 7]
+
+
+def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
+    first, second = (FeatureCache(tmp_path, {"audio": "abc"}) for _ in range(2))
+    seen, entered = [], threading.Event()
+
+    def wait_and_look():
+        entered.set()
+        with second.sole_writer():
+            seen.append(second.has("train", CLEAN))
+
+    with first.sole_writer():
+        waiting = threading.Thread(target=wait_and_look)
+        waiting.start()
+        assert entered.wait(60)
+        time.sleep(0.1)
+        assert not seen
+        first.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
+    waiting.join()
+    assert seen == [True]
+    assert len(second.read("train", [CLEAN])) == 1
+
+
+def test_two_writers_of_one_rendition_leave_a_complete_file(tmp_path):
+    """Where locks do not work: each writes under a name of its own, and one of them is the file in the end."""
+    cache, rng = FeatureCache(tmp_path, {"audio": "abc"}), np.random.default_rng(0)
+    clips = [make_clip(rng, index, 0) for index in range(3)]
+
+    def clips_during_which_another_writes():
+        yield clips[0]
+        cache.write("train", CLEAN, clips)
+        yield from clips[1:]
+
+    cache.write("train", CLEAN, clips_during_which_another_writes())
+    cached = cache.read("train", [CLEAN])
+    for index, clip in enumerate(clips):
+        np.testing.assert_array_equal(cached[index].rendition(0)["audio/features"], clip["audio/features"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features.json", "train-clean.array_record"]
+
+
+def test_an_empty_file_is_written_anew(tmp_path):
+    cache = FeatureCache(tmp_path, {"audio": "abc"})
+    (tmp_path / "train-clean.array_record").touch()
+    assert not cache.has("train", CLEAN)
+
+
+def test_facts_that_are_cut_off_are_written_anew_only_where_no_features_depend_on_them(tmp_path, caplog):
+    (tmp_path / "features.json").write_text('{"finger')
+    cache = FeatureCache(tmp_path, {"audio": "abc"})
+    assert "features.json is cut off and will be written anew" in caplog.text
+    cache.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
+    FeatureCache(tmp_path, {"audio": "abc"})
+    (tmp_path / "features.json").write_text("")
+    with pytest.raises(UserError, match=r"features.json is cut off, so that it is unknown what .* were made from"):
+        FeatureCache(tmp_path, {"audio": "abc"})

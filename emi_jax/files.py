@@ -1,0 +1,104 @@
+"""Files that appear complete or not at all, and locks that end with the process that holds them."""
+
+import contextlib
+import datetime
+import errno
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from emi_jax.errors import UserError
+
+log = logging.getLogger(__name__)
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of a file system that has no locks."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary name next to `path`, and renames what was written there when the block ends without an error.
+
+    The name is unique: two processes, on two hosts even, do not write into each other's file.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, complete or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: the file is cut off or holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be parsed: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+@contextlib.contextmanager
+def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keeps other writers out of a folder until the block or the process ends, however it ends.
+
+    Args:
+        folder: exists; the lock is its file `.lock`, which says who holds it.
+        wait: when another process holds the lock, log that and wait, in place of an error.
+
+    Raises:
+        UserError: another process writes to the folder.
+    """
+    path = folder / ".lock"
+    # Its own fallback for file systems without locks would outlive a killed process.
+    held = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        try:
+            held.acquire(timeout=0)
+        except filelock.Timeout:
+            if not wait:
+                raise UserError(
+                    f"{folder} is in use by another run, {_holder(path)}: wait for it or stop it, or use another folder"
+                ) from None
+            log.info("%s is being written by another run, %s: waiting for it", folder, _holder(path))
+            held.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        log.warning("%s is on a file system without locks: make sure that no other run writes to it", folder)
+        yield
+        return
+    try:
+        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": since}))
+        yield
+    finally:
+        held.release()
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, in words."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+        holder = json.loads(path.read_text())
+        return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
+    return "which does not say who it is"

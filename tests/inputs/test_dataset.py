@@ -1,0 +1,128 @@
+"""A dataset on disk: what is read of it, and what in a dataset of somebody else's making is refused."""
+
+import dataclasses
+import functools
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from data_prep.build.dataset import dataset_path, write_dataset
+from data_prep.build.dataset import open_dataset as open_for_checks
+from data_prep.clips.options import ClipOptions
+from data_prep.errors import CorpusError
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import clip_id, open_dataset, subject, transcript, transcripts
+from tests.fakes import NAMES, make_example
+
+METADATA = {
+    "corpus": "folder",
+    "label_names": list(NAMES),
+    "label_range": [0, 100],
+    "clip_options": dataclasses.asdict(ClipOptions(max_frames=6, face_size=32)),
+    "fingerprint": "abc",
+    "available": {},
+    "ceiling": {},
+}
+
+
+def examples():
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        yield name, make_example(rng, name, frames=2, samples=160)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_dataset(tmp_path, {"train": functools.partial(examples)}, METADATA)
+    return tmp_path
+
+
+def change(folder, name, edit):
+    path = dataset_path(folder) / name
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_texts_are_those_of_the_examples_in_their_order(folder):
+    dataset = open_dataset(folder, "make it")
+    whole, texts = dataset.split("train"), dataset.texts("train")
+    assert len(texts) == len(whole) == 3
+    for index in range(3):
+        assert texts[index].keys() == {"id", "subject", "transcript"}
+        for read in (clip_id, subject, transcript):
+            assert read(texts[index]) == read(whole[index])
+    assert transcripts(texts) == transcripts(whole)
+
+
+def test_metadata_travels_with_the_dataset_to_another_path(folder):
+    first = open_dataset(folder, "make it")
+    assert (first.corpus, first.fingerprint, first.label_range) == ("folder", "abc", (0.0, 100.0))
+    moved = folder.rename(folder.with_name("moved"))
+    assert open_dataset(moved, "make it").description() == first.description()
+
+
+def test_a_dataset_of_another_corpus_is_refused(folder):
+    open_dataset(folder, "make it", "folder")
+    with pytest.raises(UserError, match=r"made from the corpus 'folder', and config.data.corpus is 'synthetic': set"):
+        open_dataset(folder, "make it", "synthetic")
+
+
+MODULE = "planted_by_a_dataset"
+
+
+def name_a_class(features):
+    features["featuresDict"]["features"]["id"]["pythonClassName"] = f"{MODULE}.Feature"
+
+
+def name_a_class_of_the_whole(features):
+    features["pythonClassName"] = f"{MODULE}.Feature"
+
+
+def name_a_class_in_the_old_form(features):
+    features.clear()
+    features |= {"type": f"{MODULE}.Feature", "content": {}}
+
+
+def name_a_class_in_snake_case(features):
+    features["python_class_name"] = f"{MODULE}.Feature"
+
+
+def hide_a_class_in_a_text(features):
+    sequence = features["featuresDict"]["features"]["faces"]
+    del sequence["sequence"]
+    sequence["jsonFeature"] = {"json": json.dumps({"feature": {"type": f"{MODULE}.Feature", "content": {}}})}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        name_a_class,
+        name_a_class_of_the_whole,
+        name_a_class_in_the_old_form,
+        name_a_class_in_snake_case,
+        hide_a_class_in_a_text,
+    ],
+)
+def test_features_of_other_classes_are_refused_before_anything_is_imported(edit, folder, tmp_path_factory, monkeypatch):
+    planted = tmp_path_factory.mktemp("planted")
+    (planted / f"{MODULE}.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(planted)
+    change(folder, "features.json", edit)
+    with pytest.raises(UserError, match=r"features.json holds the (class|field) .*, which is not part of this format"):
+        open_dataset(folder, "make it")
+    with pytest.raises(CorpusError, match=r"features.json holds the (class|field) "):
+        open_for_checks(folder)
+    assert MODULE not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
+@pytest.mark.parametrize("content", ["", '{"a": ', "[]", '{"featuresDict": 3}', '{"splits": 3}'])
+def test_a_malformed_file_is_one_line(name, content, folder):
+    (dataset_path(folder) / name).write_text(content)
+    with pytest.raises(UserError, match=re.escape(name) + "|cannot be opened: ") as raised:
+        open_dataset(folder, "make it").split("train")[0]
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,110 @@
+"""Files that appear complete or not at all, and locks between processes."""
+
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+
+import filelock
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.files import lock, read_json, whole_file, write_json
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def hold(folder, held, released):
+    with lock(folder):
+        held.set()
+        released.wait(60)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path`, and the event on which it lets go."""
+    held, released = SPAWN.Event(), SPAWN.Event()
+    process = SPAWN.Process(target=hold, args=(tmp_path, held, released))
+    process.start()
+    assert held.wait(60)
+    yield process, released
+    released.set()
+    process.join()
+
+
+def test_the_second_writer_is_refused_and_the_holder_named_until_it_is_killed(holder, tmp_path):
+    process, _ = holder
+    with (
+        pytest.raises(
+            UserError, match=rf"in use by another run, process {process.pid} on {socket.gethostname()}, since 2"
+        ),
+        lock(tmp_path),
+    ):
+        pytest.fail("two writers")
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with lock(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
+
+
+def test_a_writer_that_waits_says_so_and_comes_after_the_first(holder, tmp_path, caplog):
+    process, released = holder
+    threading.Timer(0.3, released.set).start()
+    began = time.monotonic()
+    with caplog.at_level(logging.INFO, logger="emi_jax"), lock(tmp_path, wait=True):
+        assert time.monotonic() - began >= 0.25
+    assert f"is being written by another run, process {process.pid} on" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_a_warning(number, tmp_path, monkeypatch, caplog):
+    def refused(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with caplog.at_level(logging.WARNING, logger="emi_jax"), lock(tmp_path):
+        pass
+    assert "is on a file system without locks" in caplog.text
+
+
+def test_an_error_of_the_block_is_not_taken_for_one_of_the_lock(tmp_path):
+    with pytest.raises(OSError, match="no locks here"), lock(tmp_path):
+        raise OSError(errno.ENOLCK, "no locks here")
+    with lock(tmp_path):  # it was released
+        pass
+    assert not filelock.FileLock(tmp_path / ".lock").is_locked
+
+
+def test_a_file_is_complete_or_not_there(tmp_path):
+    path = tmp_path / "file"
+
+    def write_half():
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+    with whole_file(path) as one, whole_file(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_that_is_cut_off_is_named(tmp_path):
+    path = tmp_path / "facts.json"
+    write_json(path, {"a": [1, 2]})
+    assert read_json(path) == {"a": [1, 2]}
+    path.write_text(path.read_text()[:-4])
+    with pytest.raises(UserError, match=r"facts.json cannot be parsed: "):
+        read_json(path)
+    path.write_text("[1]")
+    with pytest.raises(UserError, match=r"facts.json holds list, expected a JSON object"):
+        read_json(path)
