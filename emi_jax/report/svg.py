@@ -42,7 +42,7 @@ def style() -> Any:
 
 
 def to_svg(figure: Figure) -> str:
-    """A figure as an SVG element, for a file of its own or inside a page."""
+    """The text of a figure's SVG file."""
     text = io.StringIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
