@@ -98,7 +98,7 @@ def _stage2(case: Case, settings: _Settings) -> Work:
 
 
 def _intensity(case: Case, settings: _Settings) -> Intensity:
-    model = theirs.intensity(ENCODERS[case.preset], case.sizes)
+    model = theirs.intensity(ENCODERS[case.preset], case.sizes, device=settings.device.type)
     if settings.dtype == "bfloat16":
         round_kernels(model.towers, torch.bfloat16)
     return model
@@ -177,7 +177,8 @@ def _part(module: nn.Module, case: Case, settings: _Settings) -> Work:
 
 
 def _bilstm(case: Case, settings: _Settings) -> Work:
-    return _part(GatedBiLSTM(case.sizes.width, case.sizes.width), case, settings)
+    module = GatedBiLSTM(case.sizes.width, case.sizes.width, device=settings.device.type)
+    return _part(module, case, settings)
 
 
 def _tcn(case: Case, settings: _Settings) -> Work:

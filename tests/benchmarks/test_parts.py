@@ -49,8 +49,9 @@ def test_tcn(sequences):
     assert_part_agrees(TCN((1, 2)), fusion.TCN(16, (1, 2)), sequences)
 
 
-def test_gated_bilstm(sequences):
-    assert_part_agrees(GatedBiLSTM(5), fusion.GatedBiLSTM(16, 5), sequences)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # the form for each device, here on the CPU
+def test_gated_bilstm(sequences, device):
+    assert_part_agrees(GatedBiLSTM(5), fusion.GatedBiLSTM(16, 5, device=device), sequences)
 
 
 def test_contrastive_pair():
@@ -78,7 +79,7 @@ def test_info_nce_with_several_positives_and_clips_that_take_no_part():
     )
 
 
-def test_the_terms_of_the_second_loss():
+def test_the_terms_of_the_loss_of_stage_2():
     rng = np.random.default_rng(6)
     pred, labels = rng.random((2, 7, 3)).astype(np.float32)
     labels[:, 2] = 0.5  # has no correlation

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
 
 from benchmarks.comparison import batches
 from benchmarks.comparison.shapes import Sizes
@@ -86,17 +85,7 @@ def assert_agree(
 
 @contextlib.contextmanager
 def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs emi_jax, which asks for float32 by name, in double precision."""
+    """Runs emi_jax, which names float32, in double precision."""
     with jax.enable_x64(True), monkeypatch.context() as patch:
         patch.setattr(jnp, "float32", jnp.float64)
-        patch.setattr(jax.nn, "dot_product_attention", _attention)
         yield
-
-
-def _attention(query: Array, key: Array, value: Array, bias=None, mask=None, implementation=None) -> Array:
-    """`jax.nn.dot_product_attention`, which takes its softmax in float32 whatever it is given."""
-    del implementation
-    logits = jnp.einsum("bthd,bshd->bhts", query, key) * query.shape[-1] ** -0.5
-    logits = logits if bias is None else logits + bias
-    logits = logits if mask is None else jnp.where(mask, logits, -1e30)
-    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(logits), value)

@@ -40,27 +40,57 @@ class TCN(nn.Module):
         return x * valid
 
 
+class PackedLSTM(nn.Module):
+    """A bidirectional `nn.LSTM` on packed sequences: the fast form on a GPU, where cuDNN takes them."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.both = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Maps x [B, T, D] with int [B], each at least 1, to [B, T, 2H], 0 beyond each length."""
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.both(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+class PaddedLSTM(nn.Module):
+    """Two `nn.LSTM` on padded sequences: the fast form on the CPU, where packing keeps PyTorch off oneDNN's kernel.
+
+    The backward one reads each clip reversed within its length, so that it starts at the last valid step.
+    """
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.forward_direction, self.backward_direction = (nn.LSTM(width, hidden, batch_first=True) for _ in range(2))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """As `PackedLSTM`; beyond each length the values mean nothing."""
+        steps = torch.arange(x.shape[1], device=x.device)[None]
+        reverse = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)[..., None]
+        backward, _ = self.backward_direction(x.gather(1, reverse.expand(-1, -1, x.shape[2])))
+        backward = backward.gather(1, reverse.expand(-1, -1, backward.shape[2]))
+        return torch.cat([self.forward_direction(x)[0], backward], -1)
+
+
 class GatedBiLSTM(nn.Module):
-    """`nn.LSTM` on packed sequences, its output mixed with its input by a gate.
+    """A bidirectional LSTM in the fast form of the device, its output mixed with its input by a gate.
 
     The second of PyTorch's two biases is held at zero.
     """
 
-    def __init__(self, width: int, hidden: int, dropout: float = 0.0):
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0, device: str = "cpu"):
         super().__init__()
-        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.lstm = (PackedLSTM if device == "cuda" else PaddedLSTM)(width, hidden)
         self.dropout = dropout
         self.output = nn.Linear(2 * hidden, width)
         self.gate = nn.Linear(width + 2 * hidden, width)
-        for bias in (self.lstm.bias_hh_l0, self.lstm.bias_hh_l0_reverse):
-            nn.init.zeros_(bias).requires_grad_(False)
+        for name, parameter in self.lstm.named_parameters():
+            if "bias_hh" in name:
+                nn.init.zeros_(parameter).requires_grad_(False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Maps x [B, T, d] with mask bool [B, T], padding last, to [B, T, d], 0 on masked steps."""
-        lengths = mask.sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        h, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
-        h = F.dropout(h, self.dropout, self.training)
+        h = F.dropout(self.lstm(x, mask.sum(1).clamp(min=1)), self.dropout, self.training)
         gate = torch.sigmoid(self.gate(torch.cat([x, h], -1)))
         return (gate * self.output(h) + (1 - gate) * x) * mask[..., None]
 
@@ -116,12 +146,13 @@ class Fusion(nn.Module):
         num_heads: int = 8,
         dropout: float = 0.1,
         tcn_dilations: tuple[int, ...] = (1, 2, 4, 8),
+        device: str = "cpu",
     ):
         super().__init__()
         for name in MODALITIES:
             self.add_module(f"{name}_projection", nn.Linear(widths[name], width))
         self.tcn = TCN(width, tcn_dilations, dropout)
-        self.bilstm = GatedBiLSTM(width, width, dropout)
+        self.bilstm = GatedBiLSTM(width, width, dropout, device)
         self.quality = QualityAware(width)
         self.memory = Memory(width)
         self.decoder = Decoder(num_labels, width, num_layers, num_heads, dropout)

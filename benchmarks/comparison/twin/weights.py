@@ -23,6 +23,8 @@ RENAMED = (
     ("output.dense", "mlp.fc2"),
 )
 LSTM = {"input_kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0", "bias": "bias_ih_l0"}
+DIRECTIONS = ("both.{}", "both.{}_reverse"), ("forward_direction.{}", "backward_direction.{}")
+"""Where `PackedLSTM` and `PaddedLSTM` hold the parameters of the two directions."""
 NORM = r"(^|[_/])(norm|norm_\d+)$"
 
 
@@ -66,7 +68,7 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
             name = _renamed(root.replace("/", ".") + tensor.name, known)
             found[path] = Place((name,), lambda x, t=tensor: [t.write(x)], lambda x, t=tensor: t.read(x[0]))
         else:
-            found[path] = _own(path, len(value.shape))
+            found[path] = _own(path, len(value.shape), known)
     used = {name for place in found.values() for name in place.names}
     zero = {name for name in known if re.search(r"bias_hh_l0(_reverse)?$", name)}
     if problems := sorted((used - known) | (known - used - zero)):
@@ -114,12 +116,13 @@ def _renamed(name: str, known: set[str]) -> str:
     return name
 
 
-def _own(path: str, ndim: int) -> Place:
-    """Of the parts that are our own on both sides: the same names, kernels turned round."""
+def _own(path: str, ndim: int, known: set[str]) -> Place:
+    """The place of a parameter of the fusion or of a pair: the same names on both sides, kernels transposed."""
     module, _, leaf = path.rpartition("/")
     prefix = module.replace("/", ".") + "." if module else ""
     if leaf in ("input_kernel", "recurrent_kernel") or (leaf == "bias" and ndim == 2):
-        names = tuple(f"{prefix}lstm.{LSTM[leaf]}{end}" for end in ("", "_reverse"))
+        forms = [tuple(f"{prefix}lstm.{place.format(LSTM[leaf])}" for place in pair) for pair in DIRECTIONS]
+        names = next((pair for pair in forms if known.issuperset(pair)), forms[0])
         return Place(names, lambda x: [part.T for part in x], lambda x: np.stack([part.T for part in x]))
     if leaf == "scale" and re.search(NORM, module):
         leaf = "weight"
