@@ -1,54 +1,58 @@
-"""The memory of a process on the CPU: in huge pages, and what a step freed stays for the next one."""
+"""Tunes the C library's malloc for training on the CPU: memory that a step freed stays for the next, in huge pages.
 
-import ctypes
+As it comes, the GNU C library returns freed memory to the system, which hands out and clears the same pages again in
+every step. Its settings are read once, as a program starts, so the program has to be started again with them.
+"""
+
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+SWITCH = "EMI_JAX_MALLOC"
+"""Environment variable; 0 leaves malloc as it is."""
+RESTARTED = "EMI_JAX_RESTARTED"
+"""Environment variable of a program that was restarted: what `GLIBC_TUNABLES` was before."""
 TUNABLES = {
-    "glibc.malloc.hugetlb": "1",  # asks for huge pages: one fault for 512
-    "glibc.malloc.trim_threshold": str(2**63 - 1),  # nothing is given back
-    "glibc.malloc.top_pad": str(2**28),  # bytes asked for beside those that are needed
-    "glibc.malloc.mmap_max": "0",  # no block is mapped apart where a heap can hold it
+    "glibc.malloc.hugetlb": "1",  # asks for huge pages: one page fault for 512
+    "glibc.malloc.trim_threshold": str(2**63 - 1),  # nothing is returned to the system
+    "glibc.malloc.top_pad": str(2**28),  # bytes requested in addition to those that are needed
+    "glibc.malloc.mmap_max": "0",  # no block is mapped on its own where a heap can hold it
 }
-"""Of the GNU C library, which reads them from `GLIBC_TUNABLES` as a program starts; other libraries ignore them."""
-
-
-def with_tuned_malloc(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with `TUNABLES` beside those that it holds already, which stand."""
-    told = environment.get("GLIBC_TUNABLES", "")
-    held = {part.partition("=")[0] for part in told.split(":")}
-    added = [f"{name}={value}" for name, value in TUNABLES.items() if name not in held]
-    return {**environment, "GLIBC_TUNABLES": ":".join([told, *added] if told else added)}
+ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel0", "/dev/vfio/0", "/dev/dxg")
+"""Device files of NVIDIA and AMD GPUs, TPUs (two generations of drivers), and GPUs under WSL."""
 
 
 def restart_with_tuned_malloc() -> None:
-    """Starts this program anew with `TUNABLES`, in the same process, unless it has them: before slow imports.
+    """Restarts this program with `TUNABLES`, once, where it will compute on the CPU; call it before slow imports.
 
-    Otherwise each step on the CPU frees its memory to the system, which hands out and clears the same pages anew.
+    The process stays the same. In the restarted program `GLIBC_TUNABLES` is what it was before, so that programs and
+    worker processes started from it are not tuned.
     """
-    environment = with_tuned_malloc(os.environ)
-    if sys.platform == "linux" and sys.executable and environment != dict(os.environ):
+    if RESTARTED in os.environ:
+        before = os.environ.pop(RESTARTED)
+        os.environ.pop("GLIBC_TUNABLES", None)
+        if before:
+            os.environ["GLIBC_TUNABLES"] = before
+    elif sys.platform == "linux" and sys.executable and applies(os.environ):
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], tuned(os.environ))
 
 
-def compute_where_called() -> None:
-    """Has JAX compute on the CPU in the thread that calls, before it is asked for its devices.
-
-    The main thread's heap grows to any size. To other threads, those that JAX would take, glibc maps each block of more
-    than 64 MiB apart, and unmaps it: the temporary memory of a step would be handed out and cleared anew each time.
-    """
-    import jax  # late: it is slow, and a program may be started anew before
-
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+def applies(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
+    """Whether malloc is to be tuned: not switched off, and JAX will find no accelerator, or not use it."""
+    if environment.get(SWITCH) == "0":
+        return False
+    if platforms := environment.get("JAX_PLATFORMS"):
+        return platforms == "cpu"
+    return not any((root / path.removeprefix("/")).exists() for path in ACCELERATORS)
 
 
-def give_back_freed() -> None:
-    """Gives the system what is free, where the C library is GNU's: once what is freed is not what a step takes again.
-
-    With `TUNABLES` all that setting up and compilation have freed would otherwise stay with the process.
-    """
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(ctypes.c_size_t(0))
+def tuned(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the restarted program. Settings that `GLIBC_TUNABLES` holds already take precedence."""
+    before = environment.get("GLIBC_TUNABLES", "")
+    given = {setting.partition("=")[0] for setting in before.split(":")}
+    added = [f"{name}={value}" for name, value in TUNABLES.items() if name not in given]
+    settings = ":".join([before, *added] if before else added)
+    return {**environment, "GLIBC_TUNABLES": settings, RESTARTED: before}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emi_jax.memory import compute_where_called, give_back_freed, restart_with_tuned_malloc
+from emi_jax.memory import restart_with_tuned_malloc
 
 SIDES = ("jax", "torch", "torch.compile")
 MIN_STEPS, MAX_STEPS = 3, 200
@@ -57,7 +57,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             os.environ["JAX_PLATFORMS"] = options.device
             from benchmarks.comparison import jax_side
 
-            compute_where_called()
             work = jax_side.prepare(case, options.dtype)
         else:
             from benchmarks.comparison import torch_side
@@ -67,12 +66,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     except UnavailableError as error:
         return {"unavailable": str(error)}
 
-    give_back_freed()  # on both sides, as the training loop does
     batch = work.feed()
     start = time.perf_counter()
     work.step(batch)
     first = time.perf_counter() - start
-    give_back_freed()
     work.step(work.feed())
     reset_peak()
     steps, waits, cpu = [], [], []

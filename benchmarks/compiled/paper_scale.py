@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.memory import compute_where_called, give_back_freed, restart_with_tuned_malloc
+from emi_jax.memory import restart_with_tuned_malloc
 from emi_jax.modalities import SAMPLE_RATE
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
@@ -170,7 +170,6 @@ def run_steps(sizes: Sizes, training: Training, mapping: Mapping, step: Any, cou
 def main() -> None:
     """Prints a line of the table for each form of the step."""
     restart_with_tuned_malloc()
-    compute_where_called()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--mapping", choices=("pmap", "shard_map"), default="pmap")
@@ -191,7 +190,6 @@ def main() -> None:
             needs = f"{compiled.peak_bytes / 2**30:.1f} GiB | {compiled.flops / 1e12:.2f} T"
             print(f"| {form} | {times} | {needs} |", flush=True)
             if options.steps:
-                give_back_freed()  # by compilation
                 begun = time.perf_counter()
                 run_steps(sizes, training, mapping, compiled.step, options.steps)
                 seconds = (time.perf_counter() - begun) / options.steps

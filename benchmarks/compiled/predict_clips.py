@@ -22,7 +22,7 @@ from data_prep.clips.clip import duration
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.new_clips import find_clips, read_clips
 from emi_jax.inputs.dataset import Dataset
-from emi_jax.memory import compute_where_called, restart_with_tuned_malloc
+from emi_jax.memory import restart_with_tuned_malloc
 from emi_jax.modalities import MODALITIES
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
@@ -54,7 +54,6 @@ def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor
 def main() -> None:
     """Prints the seconds of each part and the factor."""
     restart_with_tuned_malloc()
-    compute_where_called()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

@@ -4,7 +4,7 @@ python -m benchmarks.compiled.study --json=compiled.json
 
 Each variant is compiled and run in a process of its own. Columns: seconds to trace and compile, milliseconds of a step,
 processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
-results that share memory. Memory is handled as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
+results that share memory. Malloc is tuned as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
 """
 
 import argparse
@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from emi_jax.memory import with_tuned_malloc
+from emi_jax import memory
 
 TIMEOUT = 1200
 DEVICES = (1, 2, 4, 8)
 STACK: dict[str, Any] = {"work": "stack", "scan": False, "remat": "none", "donate": True, "dtype": "float32"}
-"""An AdamW step of a transformer of 12 layers; what a variant does not say."""
-AS_IT_COMES, AS_RUN = "as it comes", "as in run.py"
-ONE_HEAP, ASYNCHRONOUS = "as in run.py, one heap", "as in run.py, asynchronous"
-"""Malloc untuned and work in JAX's threads; as `run.py` has it; all threads share a heap; work in JAX's threads."""
+"""An AdamW step of a transformer of 12 layers; the defaults of a variant."""
+DEFAULT, TUNED = "default", "tuned"
+"""The C library's malloc."""
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mapping": [
@@ -44,9 +43,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *({"work": "bilstm", "unroll": unroll} for unroll in (1, 2, 4, 8)),
     ],
     "memory": [
-        work | {"memory": memory}
+        work | {"memory": malloc}
         for work in ({"work": "stage1", "mapping": "pmap", "devices": 1}, STACK)
-        for memory in (AS_IT_COMES, AS_RUN, ONE_HEAP, ASYNCHRONOUS)
+        for malloc in (DEFAULT, TUNED)
     ],
 }
 
@@ -76,16 +75,12 @@ def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
     }
-    memory = variant.get("memory", AS_RUN)
-    if memory != AS_IT_COMES:
-        environment = with_tuned_malloc(environment)
-    if memory == ONE_HEAP:
-        environment["GLIBC_TUNABLES"] += ":glibc.malloc.arena_max=1"
+    if variant.get("memory", TUNED) == TUNED:
+        environment = memory.tuned(environment)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         task = {
             **variant,
-            "asynchronous": memory in (AS_IT_COMES, ASYNCHRONOUS),
             "threads": options.threads,
             "seconds": options.seconds,
             "width": options.width,

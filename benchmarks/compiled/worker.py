@@ -21,7 +21,6 @@ from benchmarks.comparison import batches, ours
 from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP
 from benchmarks.comparison.shapes import DEMO, PAIR_WEIGHTS, Sizes
 from benchmarks.comparison.worker import hold_threads
-from emi_jax.memory import compute_where_called
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.transformer import Layer, TransformerLayer
 from emi_jax.train.mapping import AXIS, REPLICATED, SHARDED, Mapping
@@ -46,8 +45,6 @@ def main() -> None:
     """Reads the variant, writes its row."""
     task, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     hold_threads(task["threads"])
-    if not task["asynchronous"]:
-        compute_where_called()
     prepare = {"stage1": _stage1, "stack": _stack, "bilstm": _bilstm}[task["work"]]
     function, state, inputs = prepare(task)
     start = time.perf_counter()

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from emi_jax.memory import give_back_freed
 from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.hooks import Hook
 from emi_jax.train.step import Metrics, TrainState
@@ -34,14 +33,11 @@ def fit(
         first_step: steps taken before.
         steps: steps of the whole run.
     """
-    give_back_freed()  # by setting up
     for number in range(first_step, steps):
         with clock.measure(DATA):
             batch = next(batches)
         with clock.measure(STEP), jax.profiler.StepTraceAnnotation("train", step_num=number + 1):
             state, metrics = step(state, batch, rng)
-            if number == first_step:
-                give_back_freed()  # by compilation
         for hook in hooks:
             hook(number + 1, state, metrics)
     return state

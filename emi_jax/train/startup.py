@@ -1,4 +1,4 @@
-"""Once, before anything else: the CPU's thread, plain log lines, a compilation cache in the user's cache folder."""
+"""Once, before anything else: plain log lines, a compilation cache in the user's cache folder."""
 
 import logging
 import os
@@ -9,19 +9,17 @@ import absl.logging
 import jax
 
 from emi_jax.errors import UserError
-from emi_jax.memory import compute_where_called
 from emi_jax.train.processes import is_first
 
 
 def start() -> None:
-    """Sets up where the CPU computes, logging, and the compilation cache.
+    """Sets up logging and the compilation cache.
 
     The cache is `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
 
     Raises:
         UserError: others can write to the cache.
     """
-    compute_where_called()
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
     handler = logging.StreamHandler(sys.stdout)
