@@ -1,7 +1,5 @@
 """Speech encoders on the raw waveform: wav2vec 2.0 (Baevski et al. 2020) and HuBERT (Hsu et al. 2021)."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation
+from emi_jax.kernels.convolution import convolve
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
@@ -38,72 +37,6 @@ class PositionalConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), (D,))
         y = convolve(x, direction * (magnitude / norm)[:, None, None], groups)
         return ACTIVATIONS[self.config.feat_extract_activation](y + bias[None, None])
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """A grouped convolution over time with as many steps out as in, centred like Hugging Face's.
-
-    Where a gradient is wanted, by Fourier transform: XLA's gradient of a wide grouped convolution is slow on the CPU
-    (seven times as long as this, measured for wav2vec2-base). Where none is, a short batch is convolved as it stands:
-    the transform of 128 taps for each pair of channels would take longer than their products.
-
-    Args:
-        x: float32 `[B, T, D]`.
-        kernel: float32 `[width, D / groups, D]`.
-        groups: number of groups of channels.
-
-    Returns:
-        float32 `[B, T, D]`.
-    """
-    B, T, _ = x.shape
-    width = kernel.shape[0]
-    # On the CPU and for wav2vec2-base both take as long at 16 clips of 2 s, at 4 of 10 s.
-    if 4 * _transform_length(T, width) < B * T:
-        return convolve_by_fourier(x, kernel, groups)
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1,),
-        padding=[(width // 2, _steps_after(width))],
-        dimension_numbers=("NTC", "TIO", "NTC"),
-        feature_group_count=groups,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-
-
-def convolve_by_fourier(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """As `convolve`, by Fourier transform: of 128 taps that takes a thirtieth of the multiplications."""
-    B, T, D = x.shape
-    width = kernel.shape[0]
-    length = _transform_length(T, width)
-    signal = jnp.fft.rfft(x, length, axis=1).reshape(B, -1, groups, D // groups)
-    response = jnp.fft.rfft(kernel[::-1], length, axis=0).reshape(-1, D // groups, groups, D // groups)
-    product = jnp.einsum("bfgi,figo->bfgo", signal, response).reshape(B, -1, D)
-    first = _steps_after(width)
-    return jnp.fft.irfft(product, length, axis=1)[:, first : first + T]
-
-
-def _steps_after(width: int) -> int:
-    """How many later steps a step sees: PyTorch adds one for an even width, which Hugging Face drops."""
-    return width - 1 - width // 2
-
-
-def _transform_length(T: int, width: int) -> int:
-    """Long enough that nothing wraps round, and with small factors."""
-    return -(-(T + width - 1) // 64) * 64
-
-
-def _forward(x: jax.Array, kernel: jax.Array, groups: int) -> tuple[jax.Array, Callable]:
-    return jax.vjp(partial(convolve_by_fourier, groups=groups), x, kernel)
-
-
-def _backward(groups: int, pullback: Callable, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    del groups
-    return pullback(dy)
-
-
-convolve.defvjp(_forward, _backward)
 
 
 class Speech(nn.Module):

@@ -12,14 +12,11 @@ from emi_jax.models.norm import LayerNorm
 from emi_jax.models.speech_config import Wav2Vec2Config
 from emi_jax.models.transformer import ACTIVATIONS
 
-NORM_EPSILON = 1e-5  # PyTorch's default, which the Hugging Face front end keeps whatever the config's layer_norm_eps
-
-BLOCK = 128
-"""Steps whose squares are summed in one go."""
+NORM_EPSILON = 1e-5  # PyTorch's default, which the Hugging Face front end uses whatever the config's layer_norm_eps
 
 
 def receptive_field(config: Wav2Vec2Config) -> tuple[int, int]:
-    """How many samples one step sees and by how many it lies after the one before: (400, 320) for the base models."""
+    """Width and stride of a step in samples: (400, 320) for the base models."""
     width, stride = 1, 1
     for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
         width, stride = width + (kernel - 1) * stride, stride * step
@@ -76,41 +73,26 @@ def _num_steps(length: int, width: int, stride: int) -> int:
 
 def frame(x: jax.Array, width: int, stride: int) -> jax.Array:
     """Cuts x `[B, T, C]` into windows: `[B, (T - width) // stride + 1, width * C]`, time before channel."""
-    B, T, C = x.shape
-    steps = _num_steps(T, width, stride)
-    if width % stride == 0:  # whole strides side by side: what is copied lies together in memory
-        blocks = width // stride
-        x = x[:, : (steps + blocks - 1) * stride].reshape(B, -1, stride * C)
-        return jnp.concatenate([x[:, first : first + steps] for first in range(blocks)], axis=-1)
-    last = (steps - 1) * stride + 1
+    last = (_num_steps(x.shape[1], width, stride) - 1) * stride + 1
     return jnp.concatenate([x[:, first : first + last : stride] for first in range(width)], axis=-1)
 
 
 class MaskedGroupNorm(nn.Module):
-    """`torch.nn.GroupNorm` with one group a channel, its statistics taken over valid steps only.
+    """`torch.nn.GroupNorm` with one group for each channel and statistics over valid steps only.
 
-    Unpadded it equals PyTorch's; with padding PyTorch's depends on how much of it follows, this does not. Means are
-    products with the weights of the steps: XLA on the CPU sums over the many steps of a single clip many times slower
-    (docs/performance.md). That of the squares goes by blocks, which keeps float32's digits.
+    Without padding it equals PyTorch's, which depends on how much padding follows; this does not.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """Normalises x, float `[B, T, C]`, over the steps that mask, bool `[B, T]`, calls valid."""
-        B, T, C = x.shape
-        scale = self.param("scale", nn.initializers.ones_init(), (C,))
-        bias = self.param("bias", nn.initializers.zeros_init(), (C,))
-        weight = mask / jnp.maximum(mask.sum(axis=1, keepdims=True, dtype=jnp.float32), 1.0)
-        x = x - _weigh("bt,btc->bc", weight, x)[:, None]
-        rest = -T % BLOCK
-        squares = jnp.pad(jnp.square(x), ((0, 0), (0, rest), (0, 0))).reshape(B, -1, BLOCK, C)
-        weight = jnp.pad(weight, ((0, 0), (0, rest))).reshape(B, -1, BLOCK)
-        variance = _weigh("bnt,bntc->bnc", weight, squares).sum(axis=1)[:, None]
+        """Normalises x, float `[B, T, C]`, by the statistics of the steps at which mask, bool `[B, T]`, is True."""
+        scale = self.param("scale", nn.initializers.ones_init(), (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],))
+        valid = mask[:, :, None]
+        count = jnp.maximum(valid.sum(axis=1, keepdims=True), 1)
+        x = x - jnp.where(valid, x, 0).sum(axis=1, keepdims=True) / count
+        variance = jnp.where(valid, jnp.square(x), 0).sum(axis=1, keepdims=True) / count
         return x * jax.lax.rsqrt(variance + NORM_EPSILON) * scale[None, None] + bias[None, None]
-
-
-def _weigh(form: str, weight: jax.Array, x: jax.Array) -> jax.Array:
-    return jnp.einsum(form, weight, x, precision=jax.lax.Precision.HIGHEST)
 
 
 class FeatureExtractor(nn.Module):
@@ -126,7 +108,7 @@ class FeatureExtractor(nn.Module):
     def __call__(self, waveform: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps waveform, float `[B, S]`, with mask, bool `[B, S]`, to float32 `[B, T, conv_dim[-1]]`.
 
-        A step whose receptive field touches padding holds a finite value without meaning (`audio_step_mask`).
+        A step whose receptive field touches padding (`audio_step_mask`) holds a finite value that means nothing.
         """
         config = self.config
         x = jnp.where(mask, waveform, 0.0)[:, :, None]

@@ -16,7 +16,7 @@ from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.speech_features import audio_step_share
 from emi_jax.models.towers import Towers
-from emi_jax.stages.initialisation import init_towers, round_kernels
+from emi_jax.stages.initialisation import init_towers
 from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
@@ -67,11 +67,9 @@ class Intensity:
     goal: str = "mean/pearson"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
-        """All parameters: `towers` and `fusion`, float32 but for the kernels of frozen towers (`round_kernels`)."""
+        """All parameters: `towers` and `fusion`, float32."""
         towers_rng, fusion_rng = jax.random.split(rng)
         towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
-        for name in set(towers) - set(self.trained_towers):
-            towers[name] = round_kernels(towers[name], getattr(self.towers, name).encoder.dtype)
         return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
 
     def init_seeds(self, seeds: Sequence[int], towers: dict) -> dict:

@@ -1,17 +1,13 @@
 """The speech encoders against PyTorch, and what they promise of their own: padding changes nothing."""
 
-from functools import partial
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.spec_augment import span_mask
-from emi_jax.models.speech import convolve
 from emi_jax.models.speech_config import Wav2Vec2Config
 from emi_jax.models.speech_features import audio_step_mask, audio_step_share, receptive_field
 from tests.golden.compare import assert_agrees, assert_close
@@ -111,29 +107,6 @@ def test_a_step_carries_the_share_of_flagged_samples():
     flags = np.random.default_rng(0).random((2, 300)) < 0.3
     expected = np.stack([flags[:, start : start + 30].mean(1) for start in range(0, 300 - 29, 20)], axis=1)
     np.testing.assert_allclose(audio_step_share(flags, CONFIG), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("clips", [2, 40])  # as it stands, by Fourier transform
-@pytest.mark.parametrize("width", [1, 6, 7])
-def test_the_positional_convolution_is_one(width, clips):
-    rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=(clips, 9, 4)), rng.normal(size=(width, 2, 4))
-    padded = np.pad(x, ((0, 0), (width // 2, width // 2), (0, 0)))
-    expected = np.zeros(x.shape)
-    for step in range(9):
-        for channel in range(4):
-            group = slice(channel // 2 * 2, channel // 2 * 2 + 2)
-            expected[:, step, channel] = (padded[:, step : step + width, group] * kernel[None, :, :, channel]).sum(
-                (1, 2)
-            )
-    ours = convolve(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), groups=2)
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
-
-
-def test_the_positional_convolution_has_its_gradient():
-    rng = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 9, 4), (6, 2, 4)))
-    check_grads(partial(convolve, groups=2), (x, kernel), order=1, modes=["rev"], atol=1e-2, rtol=1e-2, eps=1e-2)
 
 
 def test_spans_have_the_counts_the_lengths_and_the_places_of_spec_augment():

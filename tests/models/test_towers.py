@@ -8,7 +8,6 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower, normalize_waveform
-from emi_jax.stages.initialisation import round_kernels
 from tests.modules import DROPOUT, random_params, run
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
@@ -119,22 +118,3 @@ def test_only_the_towers_asked_for_are_run(params):
     assert set(run(alone, {"text": params["text"]}, batch)) == {"text"}
     with pytest.raises(ValueError, match="there is no audio tower"):
         run(alone, {"text": params["text"]}, batch, modalities=("audio",))
-
-
-@pytest.mark.parametrize(
-    "towers",
-    [
-        {"vision": "vit", "audio": "wav2vec2", "text": "bert"},
-        {"vision": "clip_vision_model", "audio": "hubert", "text": "clip_text_model"},
-    ],
-)
-def test_kernels_rounded_beforehand_change_no_bit(towers):
-    vision, audio, text = (
-        build_encoder({**SIZES[name], "model_type": kind}, dtype=jnp.bfloat16) for name, kind in towers.items()
-    )
-    module = Towers(VisionTower(vision, MEAN, STD), AudioTower(audio, normalize=True), TextTower(text))
-    params = random_params(module, make_batch())
-    rounded = round_kernels(params, jnp.bfloat16)
-    assert {leaf.dtype for leaf in jax.tree.leaves(rounded)} == {np.dtype("float32"), jnp.dtype("bfloat16")}
-    expected, found = (run(module, tree, make_batch()) for tree in (params, rounded))
-    jax.tree.map(np.testing.assert_array_equal, found, expected)

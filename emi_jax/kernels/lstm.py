@@ -1,0 +1,137 @@
+"""The recurrence of a bidirectional LSTM: a plain scan, and on the CPU a scan with its own gradient."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+
+def reference(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
+    """The plain form of `bidirectional_recurrence`."""
+    kernel = kernel.astype(dtype)
+
+    def step(carry: tuple[Array, Array], inputs: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+        h, c = carry
+        *projected, valid = inputs
+        i, f, g, o = jnp.split(jnp.stack(projected) + _product(h, kernel), 4, axis=-1)
+        new_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        new_h = jax.nn.sigmoid(o) * jnp.tanh(new_c)
+        h, c = (jnp.where(valid[..., None], new, old) for new, old in ((new_h, h), (new_c, c)))
+        return (h, c), h
+
+    _, h = lax.scan(step, (_start(forward, kernel),) * 2, (forward, backward, mask))
+    return h[:, 0], h[:, 1]
+
+
+def bidirectional_recurrence(
+    forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike
+) -> tuple[Array, Array]:
+    """Runs an LSTM (Hochreiter and Schmidhuber 1997, with forget gates) in two directions at once.
+
+    With z_t = projected input + h_{t-1} U, split into the gates i, f, g, o (PyTorch's order):
+    c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_g) and h_t = sigmoid(z_o) tanh(c_t). A masked step leaves the state
+    as it is.
+
+    Args:
+        forward: projected inputs x W + b, float32 `[T, B, 4H]`.
+        backward: the same for the backward direction, last step first.
+        kernel: U of both directions, `[2, H, 4H]`.
+        mask: bool `[T, 2, B]`, True = valid, in each direction's order.
+        dtype: dtype of the operands of products; states and sums are float32.
+
+    Returns:
+        The states h of both directions, float32 `[T, B, H]`, each in its own order.
+    """
+    forms = {"cpu": partial(_tuned, dtype=dtype), "default": partial(reference, dtype=dtype)}
+    return lax.platform_dependent(forward, backward, kernel, mask, **forms)
+
+
+def _tuned(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
+    # sigmoid(x) = 1/2 + tanh(x/2) / 2: with the inputs of the gates i, f and o halved, one tanh evaluates all four.
+    # Made from an argument, so that under shard_map the product varies over devices as `_recurrence` requires.
+    halves = jnp.zeros_like(forward, shape=(4, kernel.shape[1])) + jnp.array([0.5, 0.5, 1.0, 0.5])[:, None]
+    forward, backward, kernel = (x * halves.reshape((1, 1, -1)) for x in (forward, backward, kernel))
+    return _recurrence(dtype, forward, backward, kernel, mask)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recurrence(dtype: DTypeLike, forward: Array, backward: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
+    """As `bidirectional_recurrence`, of halved inputs.
+
+    The backward pass takes everything that does not depend on the next step out of the scan, above all the gradient of
+    the kernel, which is one product over all steps.
+    """
+    return _recurrence_forward(dtype, forward, backward, kernel, mask)[0]
+
+
+def _recurrence_forward(
+    dtype: DTypeLike, forward: Array, backward: Array, kernel: Array, mask: Array
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    weights = kernel.astype(dtype)
+
+    def step(carry: tuple[Array, Array], inputs: Any) -> tuple[Any, Any]:
+        h, c = carry
+        *projected, valid = inputs
+        activations = jnp.tanh(jnp.stack(projected) + _product(h, weights))
+        i, f, g, o = _gates(activations)
+        new_c = f * c + i * g
+        h = jnp.where(valid[..., None], o * jnp.tanh(new_c), h)
+        c = jnp.where(valid[..., None], new_c, c)
+        return (h, c), (h, c, activations)
+
+    _, states = lax.scan(step, (_start(forward, kernel),) * 2, (forward, backward, mask))
+    h, c, activations = states
+    return (h[:, 0], h[:, 1]), (h, c, activations, kernel, mask)
+
+
+def _recurrence_backward(
+    dtype: DTypeLike, saved: tuple[Array, ...], cotangents: tuple[Array, Array]
+) -> tuple[Any, ...]:
+    h, c, activations, kernel, mask = saved
+    start = _start(activations, kernel)
+    previous_h, previous_c = (jnp.concatenate([start[None], x[:-1]]) for x in (h, c))
+
+    # d_gates = [dc, dc, dc, dh] * slopes. The slopes are derivatives by the halved inputs: twice those of a sigmoid.
+    i, f, g, o = _gates(activations)
+    tanh_c = jnp.tanh(c)
+    valid = mask[..., None]
+    each = (2 * g * i * (1 - i), 2 * previous_c * f * (1 - f), i * (1 - g * g), 2 * tanh_c * o * (1 - o))
+    slopes = jnp.where(valid, jnp.concatenate(each, axis=-1), 0)
+    c_from_h = jnp.where(valid, o * (1 - tanh_c * tanh_c), 0)
+    kept = jnp.where(valid, f, 1)
+    weights = jnp.swapaxes(kernel, 1, 2).astype(dtype)
+
+    def step(carry: tuple[Array, Array], inputs: Any) -> tuple[Any, Any]:
+        dh, dc = carry
+        *from_above, slopes, c_from_h, kept, valid = inputs
+        dh = dh + jnp.stack(from_above)
+        dc = dc + dh * c_from_h
+        d_gates = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slopes
+        through = _product(d_gates, weights)
+        return (through + jnp.where(valid, 0, dh), dc * kept), d_gates
+
+    _, d_gates = lax.scan(step, (start,) * 2, (*cotangents, slopes, c_from_h, kept, valid), reverse=True)
+    operands = previous_h.astype(dtype), d_gates.astype(dtype)
+    d_kernel = jnp.einsum("tnbh,tnbg->nhg", *operands, preferred_element_type=jnp.float32)
+    return d_gates[:, 0], d_gates[:, 1], d_kernel, None
+
+
+_recurrence.defvjp(_recurrence_forward, _recurrence_backward)
+
+
+def _gates(activations: Array) -> tuple[Array, ...]:
+    i, f, g, o = jnp.split(activations, 4, axis=-1)
+    return 0.5 + 0.5 * i, 0.5 + 0.5 * f, g, 0.5 + 0.5 * o
+
+
+def _start(like: Array, kernel: Array) -> Array:
+    """Zero state of both directions, float32 `[2, B, H]`."""
+    return jnp.zeros_like(like, jnp.float32, shape=(2, like.shape[-2], kernel.shape[1]))
+
+
+def _product(x: Array, weights: Array) -> Array:
+    """Multiplies x `[2, B, D]` with the weights `[2, D, E]` of its direction, in their dtype."""
+    return jnp.einsum("nbd,nde->nbe", x.astype(weights.dtype), weights, preferred_element_type=jnp.float32)

@@ -1,0 +1,58 @@
+"""The wide convolution: the form for the CPU against XLA's convolution and against NumPy."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emi_jax.kernels.convolution import convolve, reference
+
+GROUPS = 2
+
+
+def arguments(clips, width):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(clips, 9, 4)), rng.normal(size=(width, 4 // GROUPS, 4))
+    return x.astype(np.float32), kernel.astype(np.float32)
+
+
+@pytest.mark.parametrize("clips", [1, 40])
+@pytest.mark.parametrize("width", [1, 6, 7])
+def test_equals_the_sums_written_out(clips, width):
+    x, kernel = arguments(clips, width)
+    padded = np.pad(x, ((0, 0), (width // 2, width // 2), (0, 0))).astype(np.float64)
+    expected = np.zeros(x.shape)
+    for step in range(9):
+        for channel in range(4):
+            group = slice(channel // 2 * 2, channel // 2 * 2 + 2)
+            taps = padded[:, step : step + width, group] * kernel[None, :, :, channel]
+            expected[:, step, channel] = taps.sum((1, 2))
+    for form in (convolve, reference):
+        np.testing.assert_allclose(form(x, kernel, GROUPS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("width", [6, 7])
+def test_both_forms_agree_forward_and_backward(dtype, width):
+    """Rounded operands too: the convolution itself is float32 whatever the model's dtype."""
+    arrays = [jnp.asarray(array, dtype).astype(jnp.float32) for array in arguments(2, width)]
+
+    def total(form, *arrays):
+        y = form(*arrays, GROUPS)
+        return (y * jnp.cos(jnp.arange(y.size)).reshape(y.shape)).sum(), y
+
+    ours, expected = (
+        jax.jit(jax.grad(partial(total, form), argnums=(0, 1), has_aux=True))(*arrays) for form in (convolve, reference)
+    )
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(("platform", "plain"), [("cpu", False), ("cuda", True), ("tpu", True)])
+def test_other_platforms_than_the_cpu_run_the_plain_form(platform, plain):
+    traced = jax.jit(partial(convolve, groups=GROUPS)).trace(*arguments(2, 6))
+    lowered = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.convolution" in lowered) == plain
+    assert ("stablehlo.fft" in lowered) != plain
