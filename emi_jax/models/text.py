@@ -193,7 +193,7 @@ class CLIPText(nn.Module):
         )
         x = TokenEmbedding(config, name="embedding")(tokens)
         causal = jnp.tril(jnp.ones((1, 1, tokens.shape[1], tokens.shape[1]), bool))
-        allowed = causal if attention_mask is None else causal & key_mask(attention_mask)
+        allowed = causal if attention_mask is None else causal & attention_mask[:, None, None, :]
         transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
         x, hidden_states = transformer(x, allowed, deterministic)
         x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
