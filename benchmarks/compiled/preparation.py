@@ -1,10 +1,10 @@
-"""Clips a second of the preparation, against the bare decoding and detection of the same clips.
+"""Clips per second of preparation, compared with bare decoding and detection of the same clips.
 
 python -m benchmarks.compiled.preparation [--clips=24] [--repeats=5] [--media=shared/media]
 
 Bare: one function call per clip decodes the same pictures and sound and runs the detector on them, split over the
-same number of processes; no tracking, crops, staging, report or dataset. Both roads include the start of their
-processes; they take turns, and the medians are compared. The goal is a ratio of at least 80%.
+same number of processes; no tracking, crops, staging, report or dataset. Both include the start of their processes;
+they alternate, and medians are compared. The goal is a ratio of at least 80%.
 """
 
 import argparse
@@ -20,16 +20,17 @@ PROCESSES = (1, 2)
 
 
 def bare(path: Path, max_seconds: float, max_frames: int) -> int:
-    """Decodes and detects, nothing else; gives the number of pictures with a face."""
+    """Decodes and detects, nothing else; returns the number of pictures with a face."""
     from data_prep.clips.detectors import HAAR, load_detector
-    from data_prep.clips.media import Damage, open_media, picture_stamps, read_audio, read_pictures, seconds_of
+    from data_prep.clips.pictures import read_pictures
+    from data_prep.clips.sound import read_sound
+    from data_prep.clips.timeline import read_timeline
     from data_prep.clips.vision import pick_evenly
 
-    with open_media(path) as container:
-        stamps = picture_stamps(container, max_seconds)
-        stamps = stamps[pick_evenly(seconds_of(container, stamps), max_frames)]
-    read_audio(path, max_seconds, Damage())
-    return sum(bool(load_detector(HAAR)(picture)) for _, picture in read_pictures(path, stamps, Damage()))
+    timeline = read_timeline(path, max_seconds)
+    stamps = timeline.stamps[pick_evenly(timeline.seconds, max_frames)]
+    read_sound(path, timeline.start, max_seconds, [])
+    return sum(bool(load_detector(HAAR)(picture)) for _, picture in read_pictures(path, stamps, []))
 
 
 def bare_seconds(paths: list[Path], processes: int, max_seconds: float, max_frames: int) -> float:

@@ -1,10 +1,10 @@
-"""Prepares a folder of media files broken on purpose, and counts what becomes of them.
+"""Prepares a folder of media files broken on purpose and counts the outcomes.
 
-python -m benchmarks.proofs.mutate_media 300 [--seed=0] [--keep=DIR]
+python -m benchmarks.proofs.mutate_media 1000 [--seed=0] [--keep=DIR]
 
-Nothing may crash or hang, no good clip may change, and a broken one is either left out or remarked on in the report.
-A clip of which every picture and sample was read as before its file was broken counts as whole. Bytes flipped inside a
-picture or sample may still decode without an error: such clips are counted as read in silence.
+Nothing may crash or hang, no good clip may change, and a broken clip is either left out or remarked on in the report.
+A clip counts as whole if every picture and sample was read as before its file was broken. Bytes flipped inside a
+picture or sample may still decode without an error: such clips count as damage not detected.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FORMATS = {
 }
 SIZES = (b"mvhd", b"mdhd", b"stsz", b"stts", b"stsc", b"avc1", b"tkhd", b"fmt ", b"data", b"RIFF", b"fLaC", b"moov")
 RATE = 16_000
-OUTCOMES = ("left out", "remarked on", "read whole", "read in silence")
+OUTCOMES = ("left out", "remarked on", "read whole", "not detected")
 
 
 def write_media(path: Path, codecs: tuple[str | None, str | None], frames: int = 24, samples: int = RATE) -> None:
@@ -153,6 +153,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     from data_prep.build.prepare import prepare
     from data_prep.clips.clip import ClipSource, read_clip
     from data_prep.clips.options import ClipOptions
+    from data_prep.clips.remarks import NO_AUDIO, NO_FACE, NO_TEXT, NO_VISION
 
     options = ClipOptions(max_frames=8, face_size=32)
     report = prepare(
@@ -167,7 +168,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
         assert list(examples[path.stem]["faces"]) == alone["faces"], path
         np.testing.assert_array_equal(examples[path.stem]["audio"], alone["audio"], str(path))
     left_out = {entry["id"] for entry in report.left_out}
-    usual = {"no words", "no pictures", "no sound", "no face found: vision counts as absent"}
+    usual = {NO_TEXT, NO_VISION, NO_AUDIO, NO_FACE}
     remarked = {entry["id"] for kind, clips in report.remarks.items() if kind not in usual for entry in clips}
     found = collections.defaultdict(list)
     for name, kind in kinds.items():
@@ -176,7 +177,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
         elif name in remarked:
             outcome = "remarked on"
         else:
-            outcome = "read whole" if _content(examples[name]) in whole else "read in silence"
+            outcome = "read whole" if _content(examples[name]) in whole else "not detected"
         assert (name in left_out) != (name in examples), f"{name}: lost"
         found[kind, outcome].append(name)
     return dict(found)
@@ -189,10 +190,10 @@ def _content(example: Mapping) -> tuple:
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", type=int, nargs="?", default=300)
+    parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="folder for the files and the dataset, not there yet")
+    parser.add_argument("--keep", type=Path, help="new folder for the files and the dataset")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = arguments.keep or Path(temporary)
@@ -201,9 +202,7 @@ def main() -> None:
         started = time.monotonic()
         found = outcomes(root / "clips", root / "out", kinds, arguments.processes, time_limit=20.0)
         seconds = time.monotonic() - started
-    print(
-        f"{len(kinds)} broken files, seed {arguments.seed}, {seconds:.0f} s; the good clips beside them are unchanged\n"
-    )
+    print(f"{len(kinds)} broken files, seed {arguments.seed}, {seconds:.0f} s; the good clips are unchanged\n")
     print(f"| damage | {' | '.join(OUTCOMES)} |\n| --- |{' ---: |' * len(OUTCOMES)}")
     for kind in KINDS:
         print(f"| {kind} |", " | ".join(str(len(found.get((kind, column), ()))) for column in OUTCOMES), "|")

@@ -1,4 +1,4 @@
-"""What the header of a media file claims, held against what is in the file."""
+"""What the header of a media file claims, compared with what is in the file."""
 
 import math
 import struct
@@ -8,48 +8,87 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Stream
 
-from data_prep.clips.media import claimed_seconds, video_stream
-from data_prep.clips.remarks import CUT_OFF, LONG, WRONG_ENDING, WRONG_RATE, Remark
+from data_prep.clips.formats import endings_of
+from data_prep.clips.remarks import CUT_OFF, WRONG_ENDING, WRONG_RATE, Remark
+from data_prep.clips.tracks import Tracks
 
-CUT_OFF_SECONDS = 0.25  # a header may claim so much more than there is: the last picture is shown for a while
-RATE_TOLERANCE = 1.25  # a claimed rate so many times too high or low is remarked on
+CUT_OFF_SECONDS = 0.25
+"""Seconds by which a header may claim more than there is: the last picture is shown for a while."""
+LEAPS = int(av.format.Flags.ts_discont.value)  # type: ignore[call-overload]
+"""Flag of a format in which timestamps may start again or leap."""
+RATE_TOLERANCE = 1.25
+"""Factor by which a claimed frame rate may differ from the shown one without a remark."""
 
 
-def odd_claims(container: InputContainer, max_seconds: float) -> Iterator[Remark]:
-    """What is odd about an open file as a whole; what comes after max_seconds is not read."""
+def file_remarks(container: InputContainer) -> Iterator[Remark]:
+    """Compares the ending and the claimed number of bytes of an open file."""
     path = Path(container.name)
-    endings = container.format.extensions or {container.format.name}
-    if path.suffix.lower().lstrip(".") not in endings:
+    if path.suffix.lower().lstrip(".") not in endings_of(container):
         yield Remark(WRONG_ENDING, f"{path.name} holds {container.format.name}")
-    if lacking := _lacking_bytes(path):
-        yield Remark(CUT_OFF, f"{path.name}: {lacking} bytes less than its header says")
-    seconds = (container.duration or 0) / av.time_base
-    if seconds > max_seconds:
-        yield Remark(LONG, f"{path.name}: {seconds:.1f} s, read to {max_seconds:g} s")
+    if missing := _missing_bytes(path):
+        yield Remark(CUT_OFF, f"{path.name}: {missing} bytes less than its header says")
 
 
-def odd_picture_claims(container: InputContainer, seconds: np.ndarray, max_seconds: float) -> Iterator[Remark]:
-    """What is odd about the pictures of an open file, whose ascending times [N] before max_seconds are given."""
-    name = Path(container.name).name
-    stream = video_stream(container)
-    if stream is None:
+def rate_remarks(container: InputContainer, stream: av.VideoStream | None, seconds: np.ndarray) -> Iterator[Remark]:
+    """Compares the claimed frame rate with ascending times [N] of pictures in seconds."""
+    if stream is None or len(seconds) < 3:
         return
-    if len(seconds) > 2:
-        shown = (len(seconds) - 1) / (seconds[-1] - seconds[0])
-        claims = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
-        wrong = float(max(claims, key=lambda rate: abs(math.log(rate / shown)), default=shown))
-        if not 1 / RATE_TOLERANCE < wrong / shown < RATE_TOLERANCE:
-            yield Remark(WRONG_RATE, f"{name}: {wrong:.4g} per second claimed, {shown:.3g} shown")
-    end = float(seconds[-1]) if len(seconds) else 0.0
-    claimed = min(claimed_seconds(container, stream), max_seconds)
-    if claimed > end + CUT_OFF_SECONDS:
-        yield Remark(CUT_OFF, f"{name}: last picture at {end:.1f} s of {claimed:.1f} s")
+    shown = (len(seconds) - 1) / (seconds[-1] - seconds[0])
+    base = stream.base_rate if stream.base_rate != 2 * (stream.average_rate or 0) else None  # of half pictures
+    claims = [rate for rate in (stream.average_rate, base) if rate]
+    wrong = float(max(claims, key=lambda rate: abs(math.log(rate / shown)), default=shown))
+    if not 1 / RATE_TOLERANCE < wrong / shown < RATE_TOLERANCE:
+        name = Path(container.name).name
+        yield Remark(WRONG_RATE, f"{name}: {wrong:.4g} per second claimed, {shown:.3g} shown")
 
 
-def _lacking_bytes(path: Path) -> int:
-    """How many bytes a RIFF file (WAV, AVI) has less than its header says: FFmpeg reads on and says nothing."""
+def claimed_ends(container: InputContainer, tracks: Tracks) -> dict[str, float]:
+    """When the header says that video, audio or, where it does not tell them apart, the file end, in seconds.
+
+    A length that FFmpeg only estimates from the bit rate is no claim, nor is one of a format in which recordings may be
+    joined.
+    """
+    if container.format.flags & LEAPS:
+        return {}
+    ends: dict[str, float] = {}
+    for stream in tracks:
+        end = None if stream is None else _claimed_end(container, stream)
+        if stream is not None and end is not None:
+            ends[stream.type] = end
+    if not ends and container.duration and not any(stream.duration for stream in container.streams):
+        ends = {"file": container.duration / av.time_base}
+    return ends
+
+
+def cut_off_remarks(name: str, claimed: dict[str, float], ends: dict[str, float]) -> Iterator[Remark]:
+    """Compares claimed ends with those of what was read: `ends` has video and audio where they were looked at.
+
+    Args:
+        name: of the file.
+        claimed: as `claimed_ends` gives it, no later than what is read at most.
+        ends: seconds of the last picture and of the last sample.
+    """
+    found = {**ends, "file": max(ends.values(), default=0.0)}
+    for kind, what in (("video", "last picture"), ("audio", "last sound"), ("file", "last picture or sound")):
+        if kind in claimed and kind in found and claimed[kind] > found[kind] + CUT_OFF_SECONDS:
+            yield Remark(CUT_OFF, f"{name}: {what} at {found[kind]:.1f} s of {claimed[kind]:.1f} s")
+
+
+def _claimed_end(container: InputContainer, stream: Stream) -> float | None:
+    if not stream.duration or not stream.time_base:
+        return None
+    seconds = float(stream.duration * stream.time_base)
+    rate = getattr(stream, "bit_rate", None)
+    if rate and abs(seconds * rate / 8 - container.size) < 0.002 * container.size:
+        return None
+    return seconds + float((stream.start_time or 0) * stream.time_base)
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes a RIFF file (WAV, AVI) has less than its header says: FFmpeg reads on without a warning."""
     with path.open("rb") as file:
         mark, size = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-    streamed = size >= 0xFFFFFF00  # a writer that could not go back to tell
+    streamed = size >= 0xFFFFFF00  # the writer could not go back to fill it in
     return 0 if mark != b"RIFF" or streamed else max(0, size + 8 - path.stat().st_size)

@@ -7,39 +7,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.clips.claims import CUT_OFF_SECONDS, odd_claims
-from data_prep.clips.media import SAMPLE_RATE, Damage, ffmpeg_warnings, open_media, read_audio
+from data_prep.clips.claims import cut_off_remarks
+from data_prep.clips.media import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import (
-    CUT_OFF,
-    DAMAGED_SOUND,
-    NO_AUDIO,
-    NO_TEXT,
-    NO_VISION,
-    SHORT,
-    SHORTEST,
-    WARNED,
-    Remark,
-)
+from data_prep.clips.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, WARNED, Remark
+from data_prep.clips.sound import read_sound
 from data_prep.clips.speech import transcribe
+from data_prep.clips.timeline import Timeline, read_timeline
 from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
 from data_prep.errors import ClipError, CorpusError
 
-MOST_WARNINGS = 3  # that a remark repeats
+MOST_WARNINGS = 3
+"""Warnings of FFmpeg that a remark repeats."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipSource:
-    """Where one clip lies, and what tables say of it.
+    """The files of one clip, and what tables say about it.
 
     Attributes:
         id: its name, unique in its split.
         video: a file with pictures, sound or both.
         audio: a file with the sound, in place of the video's own track.
         faces: a folder of numbered face images, in place of faces found in the video.
-        transcript: the words; "" when it is told that there are none, None when nothing is told of them.
-        labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip of any number of labels.
-        subject: who is seen and heard; "" when unknown.
+        transcript: the words; "" when there are known to be none, None when they are unknown.
+        labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip.
+        subject: the person in the clip; "" when unknown.
         split: train, valid or test.
         remarks: what was odd about how the clip and its words were found.
     """
@@ -56,7 +49,7 @@ class ClipSource:
 
 
 class Clip(NamedTuple):
-    """An example, as `data_prep.build.dataset` documents it, and remarks on what was odd about its files."""
+    """An example, as `data_prep.build.dataset` documents it, and remarks on what was unusual about its files."""
 
     example: Mapping[str, Any]
     remarks: tuple[Remark, ...]
@@ -66,19 +59,19 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
     """Reads one clip: faces, sound and words.
 
     Args:
-        source: the clip's files and what tables say of it.
+        source: the clip's files and what tables say about it.
         options: how it is read.
-        asr_cache: folder in which recognised transcripts are kept; None keeps none.
+        asr_cache: folder that caches recognised transcripts; None caches none.
 
     Raises:
-        ClipError: a file of the clip is missing or broken, or there is nothing to see, hear or read in it.
-        CorpusError: the options ask for what is not there.
+        ClipError: a file of the clip is missing or broken, or the clip has no pictures, no sound and no words.
+        CorpusError: the options name a detector or recogniser that does not exist.
     """
     try:
         return _read(source, options, asr_cache)
     except (ClipError, CorpusError):
         raise
-    except Exception as error:  # broken media make decoders raise anything, and one bad file must never stop the rest
+    except Exception as error:  # decoders raise anything on broken media, and one bad file must not stop the rest
         raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
 
 
@@ -90,51 +83,60 @@ def duration(example: Mapping[str, Any]) -> float:
 def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
     remarks: list[Remark] = list(source.remarks)
     with ffmpeg_warnings() as warned:
-        faces, times, found = _read_vision(source, options, remarks)
-        audio = _read_sound(source, options, remarks)
+        vision, audio = _read_media(source, options, remarks)
     remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
     if source.transcript is not None:
         words = source.transcript.strip()
     else:
         words = transcribe(audio, options.asr, asr_cache) if options.asr and len(audio) else ""
-    if not faces and not len(audio) and not words:
-        raise ClipError(source.video or source.audio or source.id, "has no pictures, no sound and no transcript")
+    if not vision.faces and not len(audio) and not words:
+        raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {
         "id": source.id,
-        "faces": faces,
-        "times": times.astype(np.float32),
-        "face_found": found,
+        "faces": vision.faces,
+        "times": vision.times.astype(np.float32),
+        "face_found": vision.found,
         "audio": audio,
         "transcript": words,
         "labels": np.array(source.labels, np.float32),
         "subject": source.subject,
     }
     seconds = duration(example)
-    if seconds < SHORTEST and (faces or len(audio)):
+    if seconds < SHORTEST and (vision.faces or len(audio)):
         remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
-    lacking = {NO_VISION: not faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
-    remarks += [Remark(kind) for kind, is_so in lacking.items() if is_so]
+    missing = {NO_VISION: not vision.faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
+    remarks += [Remark(kind) for kind, is_so in missing.items() if is_so]
     return Clip(example, tuple(dict.fromkeys(remarks)))
 
 
-def _read_vision(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> Vision:
+def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> tuple[Vision, np.ndarray]:
+    """The vision, and the sound as int16 [samples] at 16 kHz."""
+    vision, audio = NOTHING, np.zeros(0, np.int16)
     if source.faces is not None:
-        return read_face_images(source.faces, options, remarks)
-    return NOTHING if source.video is None else read_video_faces(source.video, options, remarks)
+        vision = read_face_images(source.faces, options, remarks)
+    pictures = source.video if source.faces is None else None
+    sound = source.audio or source.video
+    for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
+        timeline = read_timeline(path, options.max_seconds)
+        remarks += timeline.remarks
+        ends: dict[str, float] = {}
+        if path == pictures:
+            remarks += timeline.track_remarks["video"]
+            vision = read_video_faces(path, timeline, options, remarks)
+            ends["video"] = float(timeline.seconds[-1]) if len(timeline.seconds) else 0.0
+        if path == sound:
+            remarks += timeline.track_remarks["audio"]
+            audio, ends["audio"] = read_sound(path, timeline.start, options.max_seconds, remarks)
+        remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
+    return vision, audio
 
 
-def _read_sound(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> np.ndarray:
-    """int16 [samples] at 16 kHz."""
-    path = source.audio or source.video
-    if path is None:
-        return np.zeros(0, np.int16)
-    if path == source.audio:
-        with open_media(path) as container:
-            remarks += odd_claims(container, options.max_seconds)
-    damage = Damage()
-    audio = read_audio(path, options.max_seconds, damage)
-    if damage.packets:
-        remarks.append(Remark(DAMAGED_SOUND, f"{damage.packets} packets"))
-    if damage.seconds > CUT_OFF_SECONDS:
-        remarks.append(Remark(CUT_OFF, f"{path.name}: sound lacks {damage.seconds:.1f} s"))
-    return audio
+def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, float]:
+    """The claims about a file that what was read of it can confirm: its whole length only if all of it was read."""
+    whole = "video" in ends and ("audio" in ends or not timeline.has_sound)
+    return {kind: end for kind, end in timeline.claimed.items() if kind in ends or whole}
+
+
+def _nothing(remarks: list[Remark]) -> str:
+    reasons = [f"{remark.kind} ({remark.detail})" for remark in remarks]
+    return "has no pictures, no sound and no transcript" + (f": {'; '.join(reasons[:3])}" if reasons else "")

@@ -1,4 +1,4 @@
-"""Where the faces are in a single picture.
+"""Finds the faces in a single picture.
 
 A detector is any function (picture, at_least) -> boxes. `--detector=MODULE:FUNCTION` names a function that is called
 once in each worker process and returns one, so that it can load its model; `haar` is the default.
@@ -17,8 +17,10 @@ from data_prep.clips.plugins import load_function
 
 HAAR = "data_prep.clips.detectors:haar"
 CASCADES = Path(cv2.__file__).parent / "data"
-DETECTION_SIDE = 320  # detection runs on a copy with at most this many pixels on its longer side
-SMALLEST = 1 / 6  # of the picture's shorter side: smaller faces are taken for background
+DETECTION_SIDE = 320
+"""Pixels on the longer side of the reduced copy on which detection runs."""
+SMALLEST = 1 / 6
+"""Share of the picture's shorter side below which a face counts as background."""
 
 
 class Detector(Protocol):
@@ -29,13 +31,13 @@ class Detector(Protocol):
 
         Args:
             picture: uint8 [height, width, 3] RGB.
-            at_least: side in pixels below which a face need not be found: small ones may take the most time.
+            at_least: side in pixels below which a face need not be found; small faces take the most time to find.
         """
 
 
 @functools.cache
 def load_detector(name: str) -> Detector:
-    """The detector of this process that `MODULE:FUNCTION` makes.
+    """The detector of this process, made by the function `MODULE:FUNCTION`.
 
     Raises:
         CorpusError: there is no such function.

@@ -1,4 +1,4 @@
-"""Follows the largest face through a clip and cuts it out. Where faces are is told by `data_prep.clips.detectors`."""
+"""Follows the largest face through a clip and cuts it out. `data_prep.clips.detectors` finds the faces."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-SHRINKING = 0.5  # a box smaller than this share of the face just seen is not that face
+SHRINKING = 0.5  # a box smaller than this share of the previous face is another face
 
 
 class Box(NamedTuple):
@@ -15,6 +15,10 @@ class Box(NamedTuple):
     x: float
     y: float
     side: float
+
+    def scaled(self, factor: float) -> "Box":
+        """The same square in another unit."""
+        return Box(self.x * factor, self.y * factor, self.side * factor)
 
 
 def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:

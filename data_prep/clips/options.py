@@ -1,4 +1,4 @@
-"""How clips are read: the choices that all clips of a dataset share."""
+"""How clips are read: options that all clips of a dataset share."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ class ClipOptions:
     """How a clip is read.
 
     Attributes:
-        max_frames: at most this many pictures, spread evenly over the clip's time.
-        max_seconds: what comes later is not read.
+        max_frames: largest number of pictures to keep, spread evenly over time.
+        max_seconds: length in seconds of pictures and sound that is read.
         face_size: side of the face crops, in pixels.
-        margin: share of the face's side that a crop adds all round.
+        margin: share of the face's side that a crop adds on every side.
         jpeg_quality: of the stored crops, 0 to 100.
-        no_face: what becomes of a video without any face: vision is "absent", or the "centre" of its pictures is used.
+        no_face: what happens to a video without any face: vision is "absent", or the "centre" of its pictures is used.
         detector: MODULE:FUNCTION that makes the face detector, see `data_prep.clips.detectors`.
-        asr: model that writes transcripts for the clips that have none, see `data_prep.clips.speech`; "" for none.
+        asr: model that transcribes the clips without a transcript, see `data_prep.clips.speech`; "" to transcribe none.
     """
 
     max_frames: int = 400

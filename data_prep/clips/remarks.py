@@ -1,31 +1,44 @@
-"""What was odd about a clip's files and was put up with: each kind has one name, by which the report counts it."""
+"""What was unusual about a clip's files and how it was handled. Each kind has one name, by which reports count it."""
 
 from typing import NamedTuple
 
+WRONG_ENDING = "file ending does not match the format"
 WRONG_RATE = "wrong frame rate claimed; timestamps are used"
+NO_TIMESTAMPS = "no timestamps; the claimed frame rate is used"
+RESTARTED = "timestamps start again; the rest is placed after what came before"
+OTHER_TRACKS = "several tracks of one kind; one is read"
+NO_DECODER = "track that cannot be decoded"
+CHANGED = "format changes midway"
+HDR = "HDR pictures; tone-mapped"
 LONG = "longer than what is read"
 SHORT = "shorter than a quarter of a second"
 CUT_OFF = "ends before its header says"
+BROKEN_OFF = "cannot be read to its end"
 DAMAGED_PICTURES = "damaged pictures"
 DAMAGED_SOUND = "damaged sound"
+GAP = "gaps in the sound; filled with silence"
+NOT_FINITE = "samples that are not finite; set to zero"
+TOO_LOUD = "samples beyond full scale; the sound is scaled down"
+MIXED = "more than two channels; mixed into one"
+CANCELLING = "channels that cancel each other; the loudest is used"
+SILENT = "no audible sample; sound counts as absent"
 WARNED = "FFmpeg warned while reading"
-WRONG_ENDING = "file ending does not tell the format"
 MANY_IMAGES = "more face images than are kept"
 BAD_IMAGE = "face image that cannot be read"
 NO_VISION = "no pictures"
-NO_FACE = "no face found: vision counts as absent"
-CENTRED = "no face found: the middle of the pictures is used"
+NO_FACE = "no face found; vision counts as absent"
+CENTRED = "no face found; the middle of the pictures is used"
 NO_AUDIO = "no sound"
 NO_TEXT = "no words"
 WORDS_ENCODING = "words in another encoding than UTF-8"
 OTHER_ENDING = "table names another file ending"
 
 SHORTEST = 0.25
-"""Seconds below which a clip is remarked on as SHORT."""
+"""Seconds below which a clip gets the remark SHORT."""
 
 
 class Remark(NamedTuple):
-    """One oddity of one clip."""
+    """One finding about one clip."""
 
     kind: str
     detail: str = ""

@@ -1,13 +1,16 @@
-"""Transcripts by speech recognition, for clips that no table has words for: `--asr=MODEL`.
+"""Transcripts by speech recognition, for clips whose words no table gives: `--asr=MODEL`.
 
 A recogniser is any function from int16 [samples] at 16 kHz to text. MODEL is a folder with a Whisper model in
-CTranslate2's form, or its name on the hub (`small.en`, `Systran/faster-whisper-small`), which the package
-faster-whisper reads; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser.
+CTranslate2's format or its name on the hub (`small.en`, `Systran/faster-whisper-small`), both read by the package
+faster-whisper; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser. Clips without
+audible sound are never sent to a recogniser.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,20 +38,22 @@ def load_recogniser(model: str) -> Recogniser:
 
 
 def transcribe(audio: np.ndarray, model: str, cache: Path | None) -> str:
-    """What is said in int16 [samples] at 16 kHz.
+    """Transcribes speech.
 
     Args:
-        audio: the sound.
-        model: as `--asr` gives it.
-        cache: folder in which each clip's text is kept, by sound and model; None keeps none.
+        audio: int16 [samples] at 16 kHz.
+        model: the value of `--asr`.
+        cache: folder that caches texts by sound and model; None caches none.
     """
     if cache is None:
         return load_recogniser(model)(audio).strip()
-    kept = cache / f"{_key(audio, model)}.txt"
-    if not kept.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, load_recogniser(model)(audio).strip().encode())
-    return kept.read_bytes().decode()
+    cached = cache / f"{_key(audio, model)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or cut off: transcribed again
+        return json.loads(cached.read_bytes())["text"]
+    text = load_recogniser(model)(audio).strip()
+    cache.mkdir(parents=True, exist_ok=True)
+    write_whole(cached, json.dumps({"text": text}).encode())
+    return text
 
 
 def _key(audio: np.ndarray, model: str) -> str:
@@ -58,7 +63,7 @@ def _key(audio: np.ndarray, model: str) -> str:
 
 
 def check_recogniser(model: str) -> None:
-    """Finds out what can be known of a model without loading it.
+    """Checks what can be checked about a model without loading it.
 
     Raises:
         CorpusError: the function, the package or a file of the model's folder is missing.
@@ -71,7 +76,7 @@ def check_recogniser(model: str) -> None:
     folder = Path(model)
     if folder.is_dir() and (missing := [name for name in FILES if not (folder / name).is_file()]):
         raise CorpusError(
-            f"--asr={model}: found no {missing[0]}, expected a Whisper model in CTranslate2's form "
+            f"--asr={model}: found no {missing[0]}, expected a Whisper model in CTranslate2's format "
             f"({', '.join(FILES)}); ct2-transformers-converter makes it from a Hugging Face folder"
         )
 

@@ -1,4 +1,4 @@
-"""What is seen of a clip: the face crops of a video, or those given as a folder of images."""
+"""The vision of a clip: face crops of a video, or those of a folder of face images."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_prep.clips.claims import odd_claims, odd_picture_claims
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.faces import SHRINKING, Box, crop, track
-from data_prep.clips.media import MOST_PIXELS, Damage, open_media, picture_stamps, read_pictures, seconds_of
+from data_prep.clips.media import MOST_PIXELS
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import BAD_IMAGE, CENTRED, DAMAGED_PICTURES, MANY_IMAGES, NO_FACE, Remark
+from data_prep.clips.pictures import read_pictures
+from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, Remark
+from data_prep.clips.timeline import Timeline
 
-IMAGES_PER_SECOND = 25.0  # of a folder of face images, which carries no times
+IMAGES_PER_SECOND = 25.0
+"""Of a folder of face images, whose numbers are those of the video's pictures."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -31,50 +33,49 @@ class Vision(NamedTuple):
 NOTHING = Vision([], np.zeros(0), np.zeros(0, bool))
 
 
-def read_video_faces(path: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """Finds, follows and cuts out the face of a video, which is decoded twice and never held.
+def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark]) -> Vision:
+    """Finds, follows and cuts out the face of a video, which is decoded twice, so that its pictures are never held.
 
     Raises:
         ClipError: the file is missing or no media file.
     """
-    with open_media(path) as container:
-        remarks += odd_claims(container, options.max_seconds)
-        stamps = picture_stamps(container, options.max_seconds)
-        seconds = seconds_of(container, stamps)
-        remarks += odd_picture_claims(container, seconds, options.max_seconds)
-    picks = pick_evenly(seconds, options.max_frames)
-    stamps, clock = stamps[picks], dict(zip(stamps[picks].tolist(), seconds[picks].tolist(), strict=True))
-
-    damage = Damage()
-    candidates: dict[int, list[Box]] = {}
+    picks = pick_evenly(timeline.seconds, options.max_frames)
+    stamps = timeline.stamps[picks]
+    clock = dict(zip(stamps.tolist(), timeline.seconds[picks].tolist(), strict=True))
+    scales: dict[int, float] = {}  # boxes are tracked in shares of the longer side, which may change midway
+    candidates: list[list[Box]] = []
     side, find = 0.0, load_detector(options.detector)
-    for stamp, picture in read_pictures(path, stamps, damage):
-        candidates[stamp] = list(find(picture, SHRINKING * side))
-        side = max((box.side for box in candidates[stamp]), default=side)
-    boxes, found = track(list(candidates.values()))
+    for stamp, picture in read_pictures(path, stamps, remarks):
+        scale = scales[stamp] = float(max(picture.shape))
+        candidates.append([box.scaled(1 / scale) for box in find(picture, SHRINKING * side * scale)])
+        side = max((box.side for box in candidates[-1]), default=side)
+    boxes, found = track(candidates)
     places: Sequence[Box | None] = boxes or [None] * len(found)
-    pictures = read_pictures(path, np.array(list(candidates), np.int64), Damage())
+    pictures = read_pictures(path, np.array(list(scales), np.int64), [])
     crops = [
-        _jpeg(crop(picture, box, options.face_size, options.margin), options)
-        for (_, picture), box in zip(pictures, places, strict=True)
+        _jpeg(crop(picture, box and box.scaled(scales[stamp]), options.face_size, options.margin), options)
+        for (stamp, picture), box in zip(pictures, places, strict=True)
     ]
-    if damage.packets:
-        remarks.append(Remark(DAMAGED_PICTURES, f"{damage.packets} packets"))
     if crops and not found.any():
         centred = options.no_face == "centre"
         remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(crops)} pictures"))
         found[:] = centred
-    return Vision(crops, np.array([clock[stamp] for stamp in candidates]), found)
+    return Vision(crops, np.array([clock[stamp] for stamp in scales]), found)
 
 
 def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """The images of `folder/<n>.jpg` in the order of their numbers."""
-    numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdigit()]
+    """Reads the images `folder/<n>.jpg` in the order of their numbers, which give their times: (n - first) / 25 s."""
+    numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal()]
     paths = sorted(numbered, key=lambda path: (int(path.stem), path.name))
-    seconds = np.arange(len(paths)) / IMAGES_PER_SECOND
+    numbers = np.array([int(path.stem) for path in paths], np.float64)
+    seconds = (numbers - numbers[:1].sum()) / IMAGES_PER_SECOND
+    if (seconds >= options.max_seconds).any():
+        last = f"{seconds[-1] + 1 / IMAGES_PER_SECOND:.1f}"
+        remarks.append(Remark(LONG, f"{folder.name}/: face images of {last} s, read to {options.max_seconds:g} s"))
+        seconds = seconds[seconds < options.max_seconds]
     picks = pick_evenly(seconds, options.max_frames)
-    if len(picks) < len(paths):
-        remarks.append(Remark(MANY_IMAGES, f"{len(paths)} given, {len(picks)} kept"))
+    if len(picks) < len(seconds):
+        remarks.append(Remark(MANY_IMAGES, f"{len(seconds)} given, {len(picks)} kept"))
     faces, times = [], []
     for index in picks:
         image = _read_image(paths[index])
@@ -97,7 +98,7 @@ def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray | None:
-    """uint8 [height, width, 3] RGB; None where it is no image, or claims to be larger than any face image is."""
+    """uint8 [height, width, 3] RGB; None where it is no image, or claims more than MOST_PIXELS."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as header:  # reads no pixel
             width, height = header.size

@@ -12,7 +12,7 @@ from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.faces import Box
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, Remark
+from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, SILENT, Remark
 from data_prep.clips.vision import pick_evenly
 from data_prep.errors import ClipError, CorpusError
 from tests.data_prep.conftest import decode, tone, write_video
@@ -46,7 +46,7 @@ def test_a_clip_without_a_face(tmp_path):
     assert remarks == (Remark(NO_FACE, "6 pictures"),)
 
 
-def test_the_centre_counts_where_it_is_asked_for(tmp_path):
+def test_the_centre_counts_as_a_face_on_request(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 25)
     centred = dataclasses.replace(OPTIONS, no_face="centre")
     clips = [read_clip(ClipSource("7", path, transcript="x"), options) for options in (OPTIONS, centred)]
@@ -60,7 +60,7 @@ def two_faces():
     return lambda picture, at_least=0.0: [Box(0, 0, 20), Box(24, 24, 40)]
 
 
-def test_the_detector_is_named_by_its_function(tmp_path):
+def test_a_detector_is_given_by_the_name_of_its_function(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(5) / 25)
     mine = dataclasses.replace(OPTIONS, detector=f"{__name__}:two_faces", margin=0.0)
     assert read_clip(ClipSource("7", path, transcript="x"), mine).example["face_found"].all()
@@ -69,7 +69,7 @@ def test_the_detector_is_named_by_its_function(tmp_path):
 @pytest.mark.parametrize(
     "name", ["nowhere:haar", "data_prep.clips.detectors:nothing", "data_prep.clips.detectors", "json:__doc__"]
 )
-def test_a_detector_that_is_none_is_named(name):
+def test_a_detector_that_does_not_exist_is_refused(name):
     with pytest.raises(CorpusError, match=f"--detector={name}: .*expected"):
         load_detector(name)
 
@@ -100,11 +100,11 @@ def test_a_face_image_that_claims_to_be_huge_is_not_decoded(tmp_path):
     assert Remark(BAD_IMAGE, "00001/1.png") in remarks
 
 
-def test_whatever_a_decoder_raises_is_told_of_the_clip(tmp_path, monkeypatch):
+def test_whatever_a_decoder_raises_becomes_the_error_of_its_clip(tmp_path, monkeypatch):
     def broken(*arguments):
         raise ZeroDivisionError("odd header")
 
-    monkeypatch.setattr("data_prep.clips.clip.read_audio", broken)
+    monkeypatch.setattr("data_prep.clips.clip.read_sound", broken)
     path = write_video(tmp_path / "a.mp4", [0.0, 0.2])
     with pytest.raises(ClipError, match=r"a.mp4: ZeroDivisionError: odd header"):
         read_clip(ClipSource("a", path), OPTIONS)
@@ -118,34 +118,52 @@ def test_what_comes_after_max_seconds_is_not_read(tmp_path):
     assert len(example["faces"]) == 20
 
 
-def test_given_face_images_come_in_the_order_of_their_numbers(tmp_path):
+def test_face_images_come_in_the_order_of_their_numbers(tmp_path):
     folder = tmp_path / "00007"
     folder.mkdir()
     for number in (1, 2, 10, 11, 3):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 10 * number, np.uint8))
     (folder / "4.png").write_bytes(b"broken")
     example, remarks = read_clip(ClipSource("00007", faces=folder), OPTIONS)
+    np.testing.assert_allclose(example["times"], np.array([0, 1, 2, 9, 10]) / 25, atol=1e-6)
     levels = [decode(face).mean() for face in example["faces"]]
     np.testing.assert_allclose(levels, [10, 20, 30, 100, 110], atol=2)
     assert example["face_found"].all()
     assert Remark(BAD_IMAGE, "00007/4.png") in remarks
 
 
-def test_sound_beside_the_video_takes_the_place_of_its_track(tmp_path):
+def test_face_images_keep_the_gaps_and_the_limit_of_their_clip(tmp_path):
+    folder = tmp_path / "00007"
+    folder.mkdir()
+    for number in (10, 11, 110, 111, 310, 311):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 100, np.uint8))
+    example, remarks = read_clip(ClipSource("00007", faces=folder), ClipOptions(face_size=32))
+    np.testing.assert_allclose(example["times"], [0, 0.04, 4, 4.04], atol=1e-6)
+    assert Remark(LONG, "00007/: face images of 12.1 s, read to 12 s") in remarks
+
+
+def test_numbers_that_are_no_decimals_are_no_face_images(tmp_path):
+    for name in ("1", "²", "x"):
+        cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 100, np.uint8))
+        (tmp_path / "a.png").rename(tmp_path / f"{name}.png")
+    assert len(read_clip(ClipSource("7", faces=tmp_path), OPTIONS).example["faces"]) == 1
+
+
+def test_a_sound_file_replaces_the_track_of_the_video(tmp_path):
     video = write_video(tmp_path / "clip.mp4", [0.0, 0.04])
     sound = write_video(tmp_path / "clip.wav", None, sound=tone(0.25), codecs=("", "pcm_s16le"))
     example, _ = read_clip(ClipSource("clip", video, audio=sound), OPTIONS)
     assert (len(example["audio"]), len(example["faces"])) == (4_000, 2)
 
 
-def test_words_alone_are_a_clip_and_nothing_is_none():
+def test_words_alone_are_a_clip_and_nothing_at_all_is_refused():
     example, _ = read_clip(ClipSource("words", transcript="hm"), OPTIONS)
     assert example["faces"] == []
     with pytest.raises(ClipError, match="empty: has no pictures, no sound and no transcript"):
         read_clip(ClipSource("empty"), OPTIONS)
 
 
-@pytest.mark.skipif(not MEDIA.is_dir(), reason="needs the sample clips beside the repository")
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="needs the sample clips next to the repository")
 @pytest.mark.parametrize(
     ("name", "share"), [("single_face.mp4", 1.0), ("WolfgangLanger_Pexels.mp4", 1.0), ("no_face.mp4", 0.0)]
 )
@@ -153,4 +171,4 @@ def test_real_clips(name, share):
     example, remarks = read_clip(ClipSource(name, MEDIA / name), OPTIONS)
     assert example["face_found"].mean() == share
     assert np.all(np.diff(example["times"]) > 0)
-    assert {remark.kind for remark in remarks} <= {NO_TEXT, NO_AUDIO, NO_FACE, LONG}
+    assert {remark.kind for remark in remarks} <= {NO_TEXT, NO_AUDIO, NO_FACE, LONG, SILENT}

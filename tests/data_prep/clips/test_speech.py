@@ -15,7 +15,7 @@ OPTIONS = ClipOptions(max_frames=2, face_size=32, asr=f"{__name__}:stub")
 
 
 def stub():
-    """A recogniser that tells how much it heard."""
+    """A recogniser that returns how much it heard."""
 
     def recognise(audio: np.ndarray) -> str:
         CALLS.append(len(audio))
@@ -29,7 +29,7 @@ def sound(tmp_path):
     return write_video(tmp_path / "a.wav", None, sound=tone(0.5), codecs=("", "pcm_s16le"))
 
 
-def test_only_clips_of_which_nothing_is_told_are_listened_to(sound):
+def test_only_clips_with_unknown_words_are_transcribed(sound):
     texts = [
         read_clip(ClipSource("a", sound, transcript=told), OPTIONS).example["transcript"]
         for told in (None, "", " Yes. ")
@@ -37,7 +37,7 @@ def test_only_clips_of_which_nothing_is_told_are_listened_to(sound):
     assert texts == ["heard 8000 samples", "", "Yes."]
 
 
-def test_a_clip_is_listened_to_once(sound, tmp_path):
+def test_a_clip_is_transcribed_once(sound, tmp_path):
     CALLS.clear()
     for _ in range(2):
         read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
@@ -47,12 +47,29 @@ def test_a_clip_is_listened_to_once(sound, tmp_path):
     assert len(CALLS) == len(list((tmp_path / "asr").iterdir())) == 2
 
 
-def test_silence_and_nothing_are_told_apart(tmp_path):
+def test_a_damaged_cache_file_is_written_again(sound, tmp_path):
+    CALLS.clear()
+    for content in (None, b"", b"[1]", b'{"text": "cut'):
+        for path in (tmp_path / "asr").glob("*"):
+            path.write_bytes(content)
+        example, _ = read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
+        assert example["transcript"] == "heard 8000 samples"
+    assert len(CALLS) == 4
+
+
+def test_silence_is_not_transcribed(tmp_path):
+    CALLS.clear()
+    path = write_video(tmp_path / "a.mkv", [0.0, 0.1], sound=0 * tone(1.0), codecs=("libx264", "pcm_s16le"))
+    assert read_clip(ClipSource("a", path), OPTIONS).example["transcript"] == ""
+    assert CALLS == []
+
+
+def test_a_clip_without_sound_is_not_transcribed(tmp_path):
     silent = write_video(tmp_path / "v.mp4", [0.0, 0.1])
     assert read_clip(ClipSource("a", silent), OPTIONS).example["transcript"] == ""
 
 
-def test_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
+def test_missing_functions_and_packages_are_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(CorpusError, match=r"--asr=nowhere:f: .*expected MODULE:FUNCTION"):
         check_recogniser("nowhere:f")
     arguments = ["data_prep", "--corpus=folder", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
@@ -64,10 +81,10 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
         check_recogniser("small.en")
 
 
-def test_a_folder_without_a_model_is_named(tmp_path):
+def test_a_folder_without_a_model_is_refused(tmp_path):
     pytest.importorskip("faster_whisper")
     (tmp_path / "config.json").touch()
-    with pytest.raises(CorpusError, match=r"found no model.bin, expected a Whisper model in CTranslate2's form"):
+    with pytest.raises(CorpusError, match=r"found no model.bin, expected a Whisper model in CTranslate2's format"):
         check_recogniser(str(tmp_path))
 
 

@@ -1,0 +1,93 @@
+"""From the channels of a recording to one voice: which channels are heard, and how loud."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_prep.clips.remarks import CANCELLING, MIXED, NOT_FINITE, SILENT, TOO_LOUD, Remark
+
+AUDIBLE = 16 / 32768
+"""Peak of full scale, -66 dBFS, below which sound counts as silence."""
+FAINT = 1e-4
+"""Share of the loudest channel's power, -40 dB, below which a channel counts as silent."""
+CANCELLED = 0.1
+"""Share of the power of independent channels, -10 dB, below which a mix shows that its channels cancel."""
+SPIKE = 10
+"""Times the 99.9th percentile above which a peak is a click, and clipped, rather than the voice."""
+REPORTED_PEAK = 1.12
+"""Peak, +1 dB, up to which lossy coding alone explains samples beyond full scale."""
+WEIGHTS = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
+"""Of channels in a mix; 0.5 for the sides and the back (ITU-R BS.775), and 1 where channels have no names."""
+
+
+def as_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of any format as float32, with full scale at 1."""
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinite, which `finite` handles
+            return samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+
+
+def finite(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Sets samples that are not finite to zero and counts them."""
+    good = np.isfinite(samples)
+    return (samples, 0) if good.all() else (np.where(good, samples, 0), int((~good).sum()))
+
+
+def mix(pieces: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np.ndarray], list[Remark]]:
+    """Mixes the audible channels of one layout: their weighted mean, or the loudest one where they cancel.
+
+    Args:
+        pieces: float32 [channels, samples] each.
+        names: of the channels, as FFmpeg gives them.
+
+    Returns:
+        float32 [samples] for each piece, and findings.
+    """
+    if len(names) == 1:
+        return [piece[0] for piece in pieces], []
+    power = sum((np.square(piece, dtype=np.float64).sum(1) for piece in pieces), np.zeros(len(names)))
+    weights = np.array([WEIGHTS.get(name, 0.5) if _is_known(name) else 1.0 for name in names])
+    heard = power > FAINT * power.max()
+    if not weights[heard].any():  # nothing but LFE
+        weights = np.ones(len(names))
+    weights = np.where(heard, weights, 0.0)
+    weights = (weights / max(weights.sum(), 1e-9)).astype(np.float32)
+    remarks = []
+    if len(names) > 2:
+        remarks.append(Remark(MIXED, f"{len(names)} channels, {heard.sum()} of them audible"))
+    mixed = [weights @ piece for piece in pieces]
+    if sum(np.square(piece, dtype=np.float64).sum() for piece in mixed) < CANCELLED * (weights**2 @ power):
+        loudest = int(power.argmax())
+        remarks.append(Remark(CANCELLING, f"channel {loudest + 1} of {len(names)}"))
+        mixed = [piece[loudest] for piece in pieces]
+    return mixed, remarks
+
+
+def as_int16(samples: np.ndarray) -> tuple[np.ndarray, list[Remark]]:
+    """Brings float32 [samples] to int16, scaled down where it exceeds full scale; empty where nothing is audible."""
+    remarks = []
+    size = np.abs(samples)
+    peak = float(size.max(initial=0.0))
+    if peak < AUDIBLE:
+        return np.zeros(0, np.int16), [Remark(SILENT, f"peak below {AUDIBLE * 32768:.0f} of 32768")] if len(
+            size
+        ) else []
+    if peak > 1:
+        typical = float(np.percentile(size, 99.9))
+        scale = peak if peak < SPIKE * typical else max(1.0, typical)
+        samples = samples / scale
+        if peak > REPORTED_PEAK:
+            remarks.append(Remark(TOO_LOUD, f"peak {peak:.3g}, divided by {scale:.3g}"))
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16), remarks
+
+
+def not_finite(count: int) -> list[Remark]:
+    """The remark on samples that `finite` counted."""
+    return [Remark(NOT_FINITE, f"{count} samples")] if count else []
+
+
+def _is_known(name: str) -> bool:
+    return bool(name) and name != "NONE" and not name.startswith("AMBI")

@@ -1,0 +1,68 @@
+"""The pictures of a media file as they are shown, by timestamp and in constant memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from data_prep.clips.geometry import display_matrix, set_upright, shown_size
+from data_prep.clips.hdr import MOST_SIDE, TRANSFERS, tone_map
+from data_prep.clips.media import LIMITS, Damage, decode, open_media
+from data_prep.clips.remarks import CHANGED, DAMAGED_PICTURES, HDR, Remark
+from data_prep.clips.timeline import continuous_packets, stamped
+from data_prep.clips.tracks import choose_tracks
+
+
+def read_pictures(path: Path, stamps: np.ndarray, remarks: list[Remark]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (timestamp, uint8 [height, width, 3] RGB) for the given timestamps that can be decoded, ascending.
+
+    Pictures are upright, with square pixels and SDR colours. A stream may change its size midway.
+
+    Args:
+        path: the media file.
+        stamps: timestamps that `read_timeline` lists.
+        remarks: takes findings, after the last picture.
+
+    Raises:
+        ClipError: the file is missing or no media file.
+    """
+    wanted = set(stamps.tolist())
+    damage, sizes, transfers = Damage(), dict[str, None](), dict[str, None]()
+    with open_media(path) as container:
+        tracks = choose_tracks(container)
+        stream = tracks.video
+        if stream is None:
+            return
+        stream.codec_context.options = {"max_pixels": LIMITS["max_pixels"]}
+        reformatter = VideoReformatter()  # one for all: setting up the colour conversion costs more than doing it
+        packets = continuous_packets(container, tracks)
+        frames = (frame for packet in packets if packet.stream.type == "video" for frame in decode(packet, damage))
+        for stamp, frame in stamped(stream, frames) if wanted else ():
+            if stamp in wanted:
+                wanted.discard(stamp)
+                sizes[f"{frame.width}x{frame.height}"] = None
+                if frame.color_trc in TRANSFERS:
+                    transfers[TRANSFERS[frame.color_trc]] = None
+                yield stamp, _as_shown(frame, stream, reformatter)
+            if not wanted:
+                break
+    if damage.packets:
+        remarks.append(Remark(DAMAGED_PICTURES, f"{path.name}: {damage.packets} packets"))
+    if len(sizes) > 1:
+        remarks.append(Remark(CHANGED, f"{path.name}: pictures of {', then '.join(sizes)}"))
+    if transfers:
+        remarks.append(Remark(HDR, f"{path.name}: {', '.join(transfers)}"))
+
+
+def _as_shown(frame: av.VideoFrame, stream: av.VideoStream, reformatter: VideoReformatter) -> np.ndarray:
+    width, height = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
+    if transfer := TRANSFERS.get(frame.color_trc):
+        scale = min(1.0, MOST_SIDE / max(width, height))
+        size = {"width": max(2, round(width * scale)), "height": max(2, round(height * scale))}
+        wide = reformatter.reformat(frame, format="rgb48le", dst_color_range="JPEG", **size)
+        picture = tone_map(wide.to_ndarray(), transfer)
+    else:
+        picture = reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()
+    return set_upright(picture, display_matrix(frame))

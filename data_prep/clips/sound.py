@@ -1,0 +1,163 @@
+"""The sound of a media file: one channel at 16 kHz, each sample where its timestamp places it."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+
+from data_prep.clips.levels import as_float, as_int16, finite, mix, not_finite
+from data_prep.clips.media import SAMPLE_RATE, Damage, decode, open_media
+from data_prep.clips.remarks import CHANGED, DAMAGED_SOUND, GAP, Remark
+from data_prep.clips.timeline import BEYOND, continuous_packets, long_remark
+from data_prep.clips.tracks import choose_tracks
+
+LATE = 0.015
+"""Seconds after its expected time at which sound is preceded by silence: a lost packet, not an inexact timestamp."""
+EARLY = 0.04
+"""Seconds by which sound may overlap what came before it; the rest is dropped."""
+REPORTED_GAP = 0.04
+"""Seconds of silence in all from which gaps are remarked on."""
+RATES = range(1_000, 768_001)
+"""Sample rates that are believed."""
+
+
+class _Run:
+    """Sound without a gap and of one format, resampled as it comes.
+
+    Attributes:
+        start: seconds since second 0 of the clip.
+        seconds: its length so far.
+        format: sample rate and names of the channels.
+    """
+
+    def __init__(self, start: float, rate: int, names: tuple[str, ...]) -> None:
+        self.start, self.seconds, self.format = start, 0.0, (rate, names)
+        self._blocks: list[np.ndarray] = []
+        same = rate == SAMPLE_RATE
+        self._resampler = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, len(names), dtype="float32")
+
+    @property
+    def end(self) -> float:
+        """Seconds since second 0 at which the next sample is expected."""
+        return self.start + self.seconds
+
+    def add(self, samples: np.ndarray) -> None:
+        """Takes float32 [channels, samples]."""
+        self.seconds += samples.shape[1] / self.format[0]
+        self._blocks.append(samples if self._resampler is None else self._resample(samples, last=False))
+
+    def finish(self) -> np.ndarray:
+        """All of it, float32 [channels, samples] at 16 kHz."""
+        if self._resampler is not None:
+            self._blocks.append(self._resample(np.zeros((len(self.format[1]), 0), np.float32), last=True))
+        return np.concatenate(self._blocks, axis=1)
+
+    def _resample(self, samples: np.ndarray, last: bool) -> np.ndarray:
+        assert self._resampler is not None
+        return self._resampler.resample_chunk(np.ascontiguousarray(samples.T), last=last).reshape(-1, len(samples)).T
+
+
+@dataclasses.dataclass
+class _Findings:
+    damage: Damage = dataclasses.field(default_factory=Damage)
+    gaps: float = 0.0
+    bad_samples: int = 0
+    too_long: Remark | None = None
+
+
+def read_sound(path: Path, start: float, max_seconds: float, remarks: list[Remark]) -> tuple[np.ndarray, float]:
+    """Reads the sound of a file and places it by its timestamps; silence fills what is missing.
+
+    Args:
+        path: the media file.
+        start: second 0 of the clip, see `data_prep.clips.timeline`; what comes before it is dropped.
+        max_seconds: what comes later is not read.
+        remarks: takes findings.
+
+    Returns:
+        int16 [samples], mono at 16 kHz, [0] where there is no audible sound; and the end of the sound in seconds.
+
+    Raises:
+        ClipError: the file is missing or no media file.
+    """
+    findings = _Findings()
+    with open_media(path) as container:
+        runs = list(_runs(container, start, max_seconds, findings))
+    formats = sorted({run.format for run in runs})
+    audio, found = as_int16(_mixed(runs, round(max_seconds * SAMPLE_RATE), remarks))
+    if len(formats) > 1:
+        each = " and ".join(f"{rate} Hz with {len(names)} channels" for rate, names in formats)
+        remarks.append(Remark(CHANGED, f"{path.name}: sound of {each}"))
+    if findings.damage.packets:
+        remarks.append(Remark(DAMAGED_SOUND, f"{path.name}: {findings.damage.packets} packets"))
+    if findings.gaps >= REPORTED_GAP:
+        remarks.append(Remark(GAP, f"{path.name}: {findings.gaps:.2f} s"))
+    remarks += [findings.too_long] if findings.too_long else []
+    remarks += not_finite(findings.bad_samples) + found
+    return audio, max((run.end for run in runs), default=0.0)
+
+
+def _runs(
+    container: av.container.InputContainer, start: float, max_seconds: float, findings: _Findings
+) -> Iterator[_Run]:
+    run: _Run | None = None
+    beyond = 0
+    for frame in _frames(container, findings.damage):
+        expected = run.end if run is not None else 0.0
+        at = expected if frame.time is None else frame.time - start
+        if max(at, expected) >= max_seconds:
+            beyond += 1
+            if expected < max_seconds and beyond < BEYOND:
+                continue
+            findings.too_long = long_remark(container, max_seconds)
+            break
+        beyond = 0
+        names = tuple(channel.name for channel in frame.layout.channels)
+        samples, bad = finite(_channels(frame, len(names)))
+        findings.bad_samples += bad
+        late = at - expected
+        if run is not None and late > LATE:
+            findings.gaps += late
+        elif late < (-EARLY if run is not None else 0.0):
+            samples = samples[:, round(-late * frame.sample_rate) :]
+        if not samples.shape[1]:
+            continue
+        if run is None or late > LATE or run.format != (frame.sample_rate, names):
+            if run is not None:
+                yield run
+            run = _Run(at if late > LATE else expected, frame.sample_rate, names)
+        run.add(samples)
+    if beyond and findings.too_long is None:
+        findings.too_long = long_remark(container, max_seconds)
+    if run is not None:
+        yield run
+
+
+def _frames(container: av.container.InputContainer, damage: Damage) -> Iterator[av.AudioFrame]:
+    for packet in continuous_packets(container, choose_tracks(container)):
+        if packet.stream.type == "audio":
+            yield from (f for f in decode(packet, damage) if f.sample_rate in RATES and f.samples)
+
+
+def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:
+    """float32 [channels, samples]."""
+    samples = as_float(frame.to_ndarray())
+    return samples if frame.format.is_planar else samples.reshape(-1, count).T
+
+
+def _mixed(runs: list[_Run], limit: int, remarks: list[Remark]) -> np.ndarray:
+    """All runs in their places, float32 [samples], mono, at most `limit` samples."""
+    placed: list[tuple[int, np.ndarray]] = []
+    for names in dict.fromkeys(run.format[1] for run in runs):
+        same = [run for run in runs if run.format[1] == names]
+        voices, found = mix([run.finish() for run in same], names)
+        placed += [(round(run.start * SAMPLE_RATE), voice) for run, voice in zip(same, voices, strict=True)]
+        remarks += found
+    length = min(limit, max((at + len(voice) for at, voice in placed), default=0))
+    audio = np.zeros(max(0, length), np.float32)
+    for at, voice in placed:
+        audio[at : at + len(voice)] = voice[: max(0, length - at)]
+    return audio

@@ -1,0 +1,204 @@
+"""One clock for the pictures and sound of a file: timestamps that do not start again, and where second 0 lies.
+
+Second 0 is the earliest presented timestamp of the tracks that are read. MP4 and Matroska have a zero of their own:
+what lies before it is not presented, as players do it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+
+from data_prep.clips.claims import LEAPS, claimed_ends, file_remarks, rate_remarks
+from data_prep.clips.joints import Joints
+from data_prep.clips.media import Damage, decode, open_media
+from data_prep.clips.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, Remark
+from data_prep.clips.tracks import Tracks, choose_tracks, track_remarks
+
+BEYOND = 8
+"""Packets in a row beyond the limit at which reading stops: single timestamps may be corrupted."""
+USUAL_RATE = Fraction(25)
+"""Pictures per second of a stream that has neither timestamps nor a claimed rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """When a file's pictures and sound are presented.
+
+    Attributes:
+        start: second 0 of the clip, in seconds of the file's continuous timestamps.
+        stamps: continuous timestamps of the pictures in the limit, int64 [N], ascending, in the stream's time base.
+        seconds: the same in seconds since `start`, float64 [N].
+        claimed: seconds since `start` at which the header says that the tracks end, see `claims.claimed_ends`.
+        has_sound: whether there is a track of sound that can be decoded.
+        track_remarks: findings about the choice of the video and audio track.
+        remarks: findings about the file, its timestamps and pictures.
+    """
+
+    start: float
+    stamps: np.ndarray
+    seconds: np.ndarray
+    claimed: Mapping[str, float]
+    has_sound: bool
+    track_remarks: Mapping[str, tuple[Remark, ...]]
+    remarks: tuple[Remark, ...]
+
+
+def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
+    """Reads the timestamps of a file; its pictures are decoded only where their packets carry none.
+
+    Args:
+        path: the media file.
+        max_seconds: later pictures are not listed.
+
+    Raises:
+        ClipError: the file is missing or no media file.
+    """
+    remarks: list[Remark] = []
+    with open_media(path) as container:
+        tracks = choose_tracks(container)
+        remarks += file_remarks(container)
+        joints = Joints()
+        scan = _scan(container, tracks, max_seconds, joints)
+        if not scan.complete:
+            with open_media(path) as again:
+                scan.stamps = _decoded_stamps(again, choose_tracks(again), max_seconds, remarks)
+        base = float(tracks.video.time_base or 0) if tracks.video is not None else 0.0
+        stamps = np.unique(np.array(scan.stamps, np.int64))
+        if {"mov", "matroska"} & set(container.format.name.split(",")):
+            stamps = stamps[stamps >= 0]
+            scan.sound_start = max(scan.sound_start, 0.0)
+        start = min([scan.sound_start, *(stamps[:1] * base)])
+        start = float(start) if math.isfinite(start) else 0.0
+        seconds = stamps * base - start
+        kept = seconds < max_seconds
+        if joints.places:
+            places = ", ".join(f"{place - start:.1f} s" for place in joints.places[:3])
+            remarks.append(Remark(RESTARTED, f"{path.name}: at {places}"))
+        if joints.error:
+            remarks.append(Remark(BROKEN_OFF, f"{path.name}: {joints.error}"))
+        if not kept.all():
+            remarks.append(long_remark(container, max_seconds))
+        remarks += rate_remarks(container, tracks.video, seconds[kept])
+        claimed = {kind: min(end - start, max_seconds) for kind, end in claimed_ends(container, tracks).items()}
+        choice = {kind: tuple(track_remarks(container, kind)) for kind in ("video", "audio")}
+    return Timeline(start, stamps[kept], seconds[kept], claimed, tracks.audio is not None, choice, tuple(remarks))
+
+
+def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints | None = None) -> Iterator[Packet]:
+    """Yields the packets of both tracks with timestamps that never start again, then empty ones that flush decoders.
+
+    Recordings that were joined start their timestamps again, or leap. Each is placed after the end of what came before
+    it, by one shift for both tracks. An error of the container ends its packets.
+
+    Args:
+        container: an open file.
+        tracks: those of it that are read.
+        joints: takes note of where timestamps start again and what ended the packets early.
+    """
+    streams = [stream for stream in tracks if stream is not None]
+    if not streams:
+        return
+    joints = Joints() if joints is None else joints
+    joints.leaps = bool(container.format.flags & LEAPS)
+    packets = container.demux(streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            joints.error = error.strerror or str(error)
+            break
+        if packet is None:
+            return
+        if packet.size and packet.time_base:
+            shift = round(joints.shift(packet) / packet.time_base)
+            if shift and packet.pts is not None:
+                packet.pts += shift
+            if shift and packet.dts is not None:
+                packet.dts += shift
+        yield packet
+    for stream in streams:
+        packet = Packet()
+        packet.stream = stream
+        yield packet
+
+
+def stamped(stream: av.VideoStream, frames: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Yields (timestamp, frame); a frame without a timestamp follows the one before it at the claimed rate."""
+    step = max(1, round(1 / (rate_of(stream) * (stream.time_base or Fraction(1, 1000)))))
+    following = 0
+    for frame in frames:
+        stamp = following if frame.pts is None else frame.pts
+        following = stamp + step
+        yield stamp, frame
+
+
+def rate_of(stream: av.VideoStream) -> Fraction:
+    """Pictures per second that a stream claims, or USUAL_RATE."""
+    return stream.guessed_rate or stream.average_rate or USUAL_RATE
+
+
+def long_remark(container: InputContainer, max_seconds: float) -> Remark:
+    """That a file is read to max_seconds, with its length where its header gives one."""
+    seconds = (container.duration or 0) / av.time_base
+    length = f"{seconds:.1f} s, " if seconds > max_seconds else ""
+    return Remark(LONG, f"{Path(container.name).name}: {length}read to {max_seconds:g} s")
+
+
+@dataclasses.dataclass
+class _Scan:
+    """Timestamps of the pictures, whether all of them carry one, and the first time of the sound in seconds."""
+
+    stamps: list[int]
+    complete: bool = True
+    sound_start: float = math.inf
+
+
+def _scan(container: InputContainer, tracks: Tracks, max_seconds: float, joints: Joints) -> _Scan:
+    scan, earliest, beyond = _Scan([]), math.inf, 0
+    for packet in continuous_packets(container, tracks, joints):
+        if not packet.size or packet.is_discard or packet.time_base is None:
+            continue
+        if packet.stream.type == "audio":
+            if scan.sound_start == math.inf:  # decoded, since decoders drop the priming samples
+                times = (frame.time for frame in decode(packet, Damage()) if frame.time is not None)
+                scan.sound_start = next(times, math.inf)
+                earliest = min(earliest, scan.sound_start)
+        elif packet.pts is None:
+            scan.complete = False
+        else:
+            scan.stamps.append(packet.pts)
+            earliest = min(earliest, float(packet.pts * packet.time_base))
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is not None:
+            beyond = beyond + 1 if float(stamp * packet.time_base) >= earliest + max_seconds else 0
+        sound_is_known = tracks.audio is None or scan.sound_start < math.inf
+        if beyond == BEYOND or (sound_is_known and (tracks.video is None or not scan.complete)):
+            break
+    if tracks.audio is not None and scan.sound_start == math.inf and tracks.audio.start_time is not None:
+        scan.sound_start = float(tracks.audio.start_time * (tracks.audio.time_base or 0))
+    return scan
+
+
+def _decoded_stamps(container: InputContainer, tracks: Tracks, max_seconds: float, remarks: list[Remark]) -> list[int]:
+    """Timestamps of pictures whose packets carry none (AVI, raw streams)."""
+    stream = tracks.video
+    if stream is None or stream.time_base is None:
+        return []
+    missing, stamps = False, []
+    packets = continuous_packets(container, tracks)
+    frames = (frame for packet in packets if packet.stream.type == "video" for frame in decode(packet, Damage()))
+    for stamp, frame in stamped(stream, frames):
+        missing |= frame.pts is None
+        stamps.append(stamp)
+        if float((stamp - stamps[0]) * stream.time_base) > max_seconds + 1:
+            break
+    if missing:
+        remarks.append(Remark(NO_TIMESTAMPS, f"{Path(container.name).name}: {float(rate_of(stream)):g} per second"))
+    return stamps

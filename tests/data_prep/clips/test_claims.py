@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+from data_prep.clips.claims import cut_off_remarks
+from data_prep.clips.clip import ClipSource, read_clip
+from data_prep.clips.options import ClipOptions
+from data_prep.clips.remarks import CUT_OFF, LONG
+from tests.data_prep.clips.clapper import write_clapper
+from tests.data_prep.conftest import tone, write_video
+
+OPTIONS = ClipOptions(max_frames=4, face_size=32)
+
+
+def remarks_of(path: Path, options: ClipOptions = OPTIONS) -> dict[str, str]:
+    return dict(read_clip(ClipSource(path.stem, path, transcript="words"), options).remarks)
+
+
+def mixed(path: Path, pictures: float, sound: float, video: str, audio: str, rate: int = 44_100) -> Path:
+    """A clip whose tracks are of different lengths: the longer one is written first and cut."""
+    import av
+
+    parts = {
+        "v": write_clapper(path.with_name(f"v{path.suffix}"), video, None, length=pictures),
+        "a": write_clapper(path.with_name(f"a{path.suffix}"), None, audio, length=sound, rate=rate, event=0.1),
+    }
+    packets = []
+    with av.open(str(parts["v"])) as one, av.open(str(parts["a"])) as two, av.open(str(path), "w") as out:
+        for container in (one, two):
+            (stream,) = container.streams
+            target = out.add_stream_from_template(stream)
+            for packet in container.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = target
+                    packets.append((float(packet.dts * packet.time_base), packet))
+        for _, packet in sorted(packets, key=lambda pair: pair[0]):
+            out.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(("pictures", "sound"), [(3.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize(
+    ("name", "video", "audio"),
+    [
+        ("a.mkv", "libx264", "pcm_s16le"),
+        ("a.webm", "libvpx", "libopus"),
+        ("a.flv", "libx264", "aac"),
+        ("a.mp4", "libx264", "aac"),
+        ("a.mov", "mjpeg", "pcm_s16le"),
+        ("a.avi", "mpeg4", "pcm_s16le"),
+        ("a.ts", "libx264", "aac"),
+    ],
+)
+def test_a_track_that_is_shorter_than_the_other_is_whole(tmp_path, name, video, audio, pictures, sound):
+    rate = 48_000 if audio == "libopus" else 44_100
+    assert CUT_OFF not in remarks_of(mixed(tmp_path / name, pictures, sound, video, audio, rate))
+
+
+@pytest.mark.parametrize("event", [0.1, 3.9])
+def test_a_length_guessed_from_the_bit_rate_is_no_claim(tmp_path, event):
+    path = write_clapper(tmp_path / "a.aac", None, "aac", length=4.0, event=event, rate=44_100)
+    assert set(remarks_of(path)) == {"no pictures"}
+
+
+@pytest.mark.parametrize(
+    ("name", "video", "audio", "options"),
+    [
+        ("a.mp4", "libx264", "aac", {"movflags": "faststart"}),
+        ("a.mkv", "libx264", "aac", {}),
+        ("a.flv", "libx264", "libmp3lame", {}),
+        ("a.avi", "mpeg4", "pcm_s16le", {}),
+        ("a.mp3", None, "libmp3lame", {}),
+        ("a.wav", None, "pcm_s16le", {}),
+    ],
+)
+def test_a_file_that_is_cut_off_is_remarked_on(tmp_path, name, video, audio, options):
+    whole = write_clapper(tmp_path / name, video, audio, length=4.0, event=0.2, rate=44_100, options=options)
+    assert CUT_OFF not in remarks_of(whole)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert CUT_OFF in remarks_of(whole)
+
+
+def test_claims_are_compared_track_by_track():
+    def found(claimed, ends):
+        return [remark.detail for remark in cut_off_remarks("a.mp4", claimed, ends)]
+
+    assert found({"video": 4.0, "audio": 4.0}, {"video": 3.96, "audio": 4.0}) == []
+    assert found({"video": 4.0, "audio": 4.0}, {"video": 3.96, "audio": 1.0}) == ["a.mp4: last sound at 1.0 s of 4.0 s"]
+    assert found({"file": 4.0}, {"video": 1.0, "audio": 4.0}) == []
+    assert found({"file": 4.0}, {"video": 1.0, "audio": 1.5}) == ["a.mp4: last picture or sound at 1.5 s of 4.0 s"]
+    assert found({"video": 4.0}, {"audio": 1.0}) == []
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+def test_what_is_not_read_of_a_long_clip_is_remarked_on(tmp_path, name):
+    codecs = ("mpeg4", "pcm_s16le") if name == "a.avi" else ("libx264", "aac")
+    path = write_clapper(tmp_path / name, *codecs, length=3.0, event=0.2)
+    short = ClipOptions(max_frames=4, max_seconds=1.0, face_size=32)
+    assert remarks_of(path, short)[LONG].endswith("s, read to 1 s")
+    assert CUT_OFF not in remarks_of(path, short)
+    assert LONG not in remarks_of(path, ClipOptions(max_frames=4, max_seconds=3.2, face_size=32))
+
+
+def test_long_sound_is_remarked_on(tmp_path):
+    path = write_video(tmp_path / "a.wav", None, sound=tone(2.0), codecs=("", "pcm_s16le"))
+    short = ClipOptions(max_seconds=1.0)
+    assert remarks_of(path, short)[LONG] == "a.wav: 2.0 s, read to 1 s"
