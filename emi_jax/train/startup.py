@@ -1,27 +1,36 @@
-"""Once, before anything else: plain log lines, a compilation cache in the user's cache folder."""
+"""Once, before anything else: plain log lines, and a compilation cache in the user's cache folder."""
 
 import logging
 import os
+import stat
 import sys
 from pathlib import Path
 
 import absl.logging
 import jax
 
+<<<<<<< HEAD
 from emi_jax.errors import UserError
+=======
+from emi_jax.memory import compute_where_called
+>>>>>>> f476873 (Hand buckets to JAX, run without an unsafe compilation cache; document locks, seals and the coordinator's port)
 from emi_jax.train.processes import is_first
 
 
 def start() -> None:
     """Sets up logging and the compilation cache.
 
-    The cache is `JAX_COMPILATION_CACHE_DIR`, or one of the user's own.
-
-    Raises:
-        UserError: others can write to the cache.
+    The cache is `JAX_COMPILATION_CACHE_DIR`, or a folder of the user. Its contents are executed: where others could
+    write to it there is no cache, and a warning.
     """
+<<<<<<< HEAD
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
+=======
+    compute_where_called()
+    absl.logging.set_verbosity(absl.logging.WARNING)  # orbax logs every step of a save
+    logging.getLogger("jax").setLevel(logging.WARNING)  # jax logs which accelerators are missing
+>>>>>>> f476873 (Hand buckets to JAX, run without an unsafe compilation cache; document locks, seals and the coordinator's port)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("emi_jax")
@@ -29,25 +38,41 @@ def start() -> None:
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
 
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the advice is to install torch
-    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache())
+    named = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    if "://" in named:
+        return  # a bucket, which JAX has read from the environment
+    cache: str | None = None
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        root.warning("no compilation cache: %s", error)
-        return
-    _check_owned(cache)
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+        folder = Path(named).expanduser() if named else default_cache()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if danger := _danger(folder.resolve()):
+            root.warning("no compilation cache, so that every start compiles anew: %s", danger)
+        else:
+            cache = str(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+        root.warning("no compilation cache, so that every start compiles anew: %s", error)
+    jax.config.update("jax_compilation_cache_dir", cache)
 
 
 def default_cache() -> Path:
-    """In the user's own cache folder."""
+    """A folder in the user's cache folder.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emi_jax" / "compiled"
 
 
-def _check_owned(cache: Path) -> None:
-    found = cache.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise UserError(
-            f"compilation cache {cache} can be written by others (mode {found.st_mode & 0o777:o}, owner "
-            f"{found.st_uid}), and what is in it is run: chmod 700 it, or name another with JAX_COMPILATION_CACHE_DIR"
-        )
+def _danger(cache: Path) -> str:
+    """Why others could put programs into a folder, in words; empty where they cannot."""
+    owner = cache.stat().st_uid
+    if owner != os.getuid():
+        return f"{cache} belongs to user {owner}; name a folder of your own with JAX_COMPILATION_CACHE_DIR"
+    for folder in (cache, *cache.parents):
+        mode = folder.stat().st_mode
+        if mode & 0o022 and (folder == cache or not mode & stat.S_ISVTX):
+            return (
+                f"{folder} can be written by others (mode {stat.S_IMODE(mode):o}), and what is in the cache is "
+                "executed; chmod go-w it, or name another folder with JAX_COMPILATION_CACHE_DIR"
+            )
+    return ""

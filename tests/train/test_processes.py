@@ -105,9 +105,10 @@ def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypat
         monkeypatch.delenv(name, raising=False)
     processes.join(expected=False)
     for number, name in enumerate(launchers):
-        monkeypatch.setenv(name, "1")
-        processes.join(expected=False)
-        assert len(joined) == number
+        for alone in ("1", "", "many"):
+            monkeypatch.setenv(name, alone)
+            processes.join(expected=False)
+            assert len(joined) == number
         monkeypatch.setenv(name, "8")
         processes.join(expected=False)
         assert len(joined) == number + 1
@@ -126,3 +127,34 @@ def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):
         match=r"cannot connect to the other processes of this run: coordinator_address should be defined.*srun",
     ):
         processes.join(expected=True)
+
+
+def several(monkeypatch, first, failures):
+    """As in a run of two processes, of which some failed, by number."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(processes, "is_first", lambda: first)
+    monkeypatch.setattr(processes.multihost_utils, "broadcast_one_to_all", lambda _: np.array([7, bool(failures)]))
+    gathered = np.isin(np.arange(2), failures)
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", lambda _: gathered)
+
+
+def fail():
+    raise OSError("stale handle")
+
+
+def test_an_error_of_one_process_ends_all(monkeypatch):
+    several(monkeypatch, first=False, failures=[0])
+    with pytest.raises(UserError, match="process 0 of this run failed"):
+        processes.succeed_together(lambda: 1)
+    with pytest.raises(UserError, match="the first process of this run failed"):
+        processes.decide_in_first(fail)  # which is not called here
+    several(monkeypatch, first=True, failures=[0])
+    for run_together in (processes.succeed_together, processes.decide_in_first):
+        with pytest.raises(OSError, match="stale handle"):
+            run_together(fail)
+
+
+def test_what_the_first_process_decides_holds_for_all(monkeypatch):
+    several(monkeypatch, first=False, failures=[])
+    assert processes.decide_in_first(fail) == 7
+    assert processes.succeed_together(lambda: "read") == "read"

@@ -1,12 +1,13 @@
 """The compilation cache is the user's own, and never one that others can fill."""
 
 import logging
+import os
 import stat
+from pathlib import Path
 
 import jax
 import pytest
 
-from emi_jax.errors import UserError
 from emi_jax.train.startup import start
 
 
@@ -29,18 +30,52 @@ def test_the_cache_is_made_in_the_users_cache_folder_for_the_user_alone(tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
-def test_a_cache_that_others_can_write_is_refused(mode, tmp_path, monkeypatch):
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(mode)
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o1777])
+@pytest.mark.parametrize("place", ["cache", "parent"])
+def test_a_cache_that_others_can_write_to_is_not_used(mode, place, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "shared" / "cache"
+    folder.mkdir(mode=0o700, parents=True)
+    (folder if place == "cache" else folder.parent).chmod(mode)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
-    with pytest.raises(UserError, match=rf"shared can be written by others \(mode {mode:o}, .*chmod 700"):
-        start()
+    start()
+    safe = mode == 0o1777 and place == "parent"  # the sticky bit, as of /tmp: others cannot rename what is not theirs
+    assert jax.config.jax_compilation_cache_dir == (str(folder) if safe else None)
+    printed = capsys.readouterr().out
+    assert (f"can be written by others (mode {mode:o})" in printed) != safe
 
 
-def test_without_a_place_for_a_cache_a_run_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
+def test_a_cache_of_another_owner_is_not_used(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    start()
+    assert jax.config.jax_compilation_cache_dir is None
+    assert f"{tmp_path} belongs to user {owner}; name a folder of your own" in capsys.readouterr().out
+
+
+def test_a_bucket_is_left_to_jax(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://bucket/cache")
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/cache")  # as JAX reads it when it is imported
+    start()
+    assert jax.config.jax_compilation_cache_dir == "gs://bucket/cache"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_place_for_a_cache_warns(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file" / "cache"))
     start()
     assert "no compilation cache" in capsys.readouterr().out
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_user_without_a_home_folder_gets_a_warning(monkeypatch, capsys):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    start()
+    assert "no compilation cache, so that every start compiles anew: Could not determine" in capsys.readouterr().out
