@@ -9,11 +9,6 @@ from pathlib import Path
 import absl.logging
 import jax
 
-<<<<<<< HEAD
-from emi_jax.errors import UserError
-=======
-from emi_jax.memory import compute_where_called
->>>>>>> f476873 (Hand buckets to JAX, run without an unsafe compilation cache; document locks, seals and the coordinator's port)
 from emi_jax.train.processes import is_first
 
 
@@ -23,14 +18,8 @@ def start() -> None:
     The cache is `JAX_COMPILATION_CACHE_DIR`, or a folder of the user. Its contents are executed: where others could
     write to it there is no cache, and a warning.
     """
-<<<<<<< HEAD
-    absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every step of a save
-    logging.getLogger("jax").setLevel(logging.WARNING)  # jax tells which accelerators are not there
-=======
-    compute_where_called()
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax logs every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax logs which accelerators are missing
->>>>>>> f476873 (Hand buckets to JAX, run without an unsafe compilation cache; document locks, seals and the coordinator's port)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("emi_jax")
