@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-extras lint format clean
 
 demo: $(VENV)/run.done
 	$(BIN)/python run.py --config=configs/stage1.py
@@ -11,6 +11,16 @@ demo: $(VENV)/run.done
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Apache Beam and speech recognition: optional packages in environments of their own. Where they cannot be installed,
+# that is reported and their tests are left out.
+test-extras: $(VENV)/dev.done
+	@if $(MAKE) --no-print-directory $(VENV)-beam/run.done; then \
+	  $(VENV)-beam/bin/python -m pytest -o addopts= --confcutdir=tests/data_prep tests/data_prep/test_beam.py; \
+	else echo 'not tested: requirements-beam.txt cannot be installed here'; fi
+	@if $(MAKE) --no-print-directory $(VENV)-asr/run.done; then \
+	  $(VENV)-asr/bin/python -m pytest -o addopts= tests/data_prep/clips/test_speech.py; \
+	else echo 'not tested: requirements-asr.txt cannot be installed here'; fi
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
@@ -33,4 +43,18 @@ $(VENV)/run.done: requirements.txt | $(BIN)/python
 
 $(VENV)/dev.done: requirements-dev.txt requirements-bench.txt $(VENV)/run.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
+	touch $@
+
+$(VENV)-beam/run.done: requirements-beam.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)-beam
+	$(VENV)-beam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt \
+	  $$(grep ^pytest== requirements-dev.txt)
+	touch $@
+
+# It adds to the packages of the main environment, which it finds by a .pth file.
+$(VENV)-asr/run.done: requirements-asr.txt $(VENV)/dev.done
+	$(PYTHON) -m venv $(VENV)-asr
+	cd $(VENV)-asr/lib/python*/site-packages && \
+	  $(abspath $(BIN))/python -c 'import site; print(site.getsitepackages()[0])' > project.pth
+	$(VENV)-asr/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-asr.txt
 	touch $@

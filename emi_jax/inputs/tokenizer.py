@@ -35,15 +35,23 @@ def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
 def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> "transformers.PreTrainedTokenizerBase":
     """A lower-casing WordPiece tokenizer in BERT's form: the most frequent words, and characters for all the others.
 
-    The trainer of the tokenizers library orders ties by a random hash; this vocabulary depends on the text alone.
+    Accents stay: in many scripts they are vowels or tell consonants apart. A script with more characters than a quarter
+    of the vocabulary has the most frequent ones. The trainer of the tokenizers library orders ties by a random hash;
+    this vocabulary depends on the text alone.
     """
     import transformers
 
-    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.BertNormalizer(lowercase=True, strip_accents=False)]
+    )
+    splitter = pre_tokenizers.BertPreTokenizer()
     words = collections.Counter(
         word for text in transcripts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
     )
-    characters = sorted(set("".join(words)))
+    counts: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        counts.update(dict.fromkeys(word, count))
+    characters = sorted(sorted(counts, key=lambda character: (-counts[character], character))[: vocab_size // 4])
     by_frequency = sorted(words, key=lambda word: (-words[word], word))
     pieces = [*SPECIAL, *characters, *(f"##{character}" for character in characters), *by_frequency]
     vocabulary = {piece: index for index, piece in enumerate(list(dict.fromkeys(pieces))[:vocab_size])}

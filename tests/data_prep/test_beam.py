@@ -1,7 +1,4 @@
-"""Needs the environment of requirements-beam.txt and pytest.
-
-python -m pytest -o addopts= --confcutdir=tests/data_prep tests/data_prep/test_beam.py
-"""
+"""Needs the environment of requirements-beam.txt: `make test-extras` installs it and runs these tests."""
 
 import numpy as np
 import pytest
@@ -25,7 +22,14 @@ def test_the_content_is_that_of_one_machine(built, raw_corpus, tmp_path, monkeyp
     out, report = built
     monkeypatch.setattr(beam, "BATCH", 2)
     sizes = ["--clips", ",".join(map(str, COUNTS.values())), "--seed=3", "--max-frames=4", "--face-size=32"]
-    arguments = [f"--source={raw_corpus}", f"--out={tmp_path / 'out'}", *sizes, "--", "--runner=DirectRunner"]
+    arguments = [
+        "--corpus=synthetic",
+        f"--source={raw_corpus}",
+        f"--out={tmp_path / 'out'}",
+        *sizes,
+        "--",
+        "--runner=DirectRunner",
+    ]
     assert prepare_with_beam(arguments).fingerprint == report.fingerprint
     one, other = _examples(out), _examples(tmp_path / "out")
     assert one.keys() == other.keys()
@@ -44,3 +48,9 @@ def test_clips_that_cannot_be_read_come_back_by_name(tmp_path):
     assert {entry["id"]: entry["why"] for entry in report.left_out}["gone"] == "no such file"
     assert {entry["id"] for entry in report.left_out} == {"broken", "gone"}
     assert sum(report.clips.values()) == 1
+
+
+def test_options_that_beam_does_not_have_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        prepare_with_beam(["--processes=2"])
+    assert "--processes is no option of this command" in capsys.readouterr().err
