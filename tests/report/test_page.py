@@ -56,5 +56,10 @@ def test_a_title_with_bytes_that_are_not_utf8_is_written(tmp_path):
     assert "<title>clip \\udcff</title>" in path.read_text(encoding="utf-8")
 
 
+def test_a_page_may_have_the_longest_name(tmp_path):
+    path = page.write(tmp_path / f"{'a' * 250}.html", "base.html", "clip")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 def test_images_are_data():
     assert Image.jpeg("face", b"\xff\xd8").source == "data:image/jpeg;base64,/9g="
