@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import MODALITIES
 from emi_jax.prediction import Prediction
 from emi_jax.report import figures, studies, svg
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
 from emi_jax.runs.results import measure
-from tests.fakes import NAMES, make_example
+from tests.fakes import NAMES, make_dataset, make_example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
@@ -105,7 +104,7 @@ def report(tmp_path_factory):
     for name, figure in drawn.items():
         svg.save(figure, folder / "figures" / f"{name}.svg")
     (folder / "metrics_test.json").write_text(json.dumps(results))
-    dataset = Dataset.described(NAMES, (0, 1), {})
+    dataset = make_dataset(1, 1, 1)
     return write_report(folder, {"stage": "intensity", "init_from": "", "root": str(folder / "none")}, dataset), len(
         drawn
     )

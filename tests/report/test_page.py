@@ -1,14 +1,14 @@
 """Pages escape what they show, forbid scripts and embed images as data."""
 
 import base64
+import dataclasses
 
 import pytest
 
-from emi_jax.inputs.dataset import Dataset
 from emi_jax.report import page
 from emi_jax.report.page import Image
 from emi_jax.report.run import write_report
-from tests.fakes import NAMES
+from tests.fakes import NAMES, make_dataset
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -17,7 +17,7 @@ def write_hostile_run(folder, label=HOSTILE):
     (folder / "figures").mkdir(parents=True)
     (folder / "figures" / "curves.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg">{HOSTILE}</svg>')
     (folder / "curves.txt").write_text(HOSTILE)
-    dataset = Dataset.described((label, *NAMES), (0, 1), {})
+    dataset = dataclasses.replace(make_dataset(1, 1, 1), label_names=(label, *NAMES))
     return write_report(folder, {"stage": "alignment", "note": HOSTILE}, dataset).read_text()
 
 
