@@ -43,7 +43,8 @@ ALLOWED = {
         "emi_jax.report.terminal",
     ),
 }
-"""Modules of a forbidden package that are light (no JAX) and know nothing of the rest of it."""
+"""Modules of a forbidden package that are light and know nothing of the rest of it."""
+HEAVY = ("flax", "grain", "jax", "optax", "orbax", "transformers")
 MOST_ROOT_MODULES, MOST_LINES, MEDIAN_LINES = 8, 300, 130
 
 
@@ -94,6 +95,17 @@ def test_packages_do_not_import_what_is_above_them(package):
         for path in sources(package)
         for line, name in imports(path)
         if name.split(".")[0] in FORBIDDEN[package] and not name.startswith(ALLOWED[package])
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_modules_that_data_prep_uses_are_light():
+    light = {*ALLOWED["data_prep"], "emi_jax.files"}
+    offenders = [
+        f"{module}:{line}: imports {name}"
+        for module in light
+        for line, name in imports(ROOT / f"{module.replace('.', '/')}.py")
+        if name.split(".")[0] in HEAVY or (name.startswith("emi_jax.") and name.rpartition(".")[0] not in light)
     ]
     assert not offenders, "\n".join(offenders)
 

@@ -93,6 +93,7 @@ def _rank(path: Path) -> int:
 
 def _data(dataset: Dataset) -> list[tuple[str, object]]:
     return [
+        ("corpus", dataset.corpus),
         ("dataset", dataset.directory),
         ("content", dataset.fingerprint[:12]),
         ("clips", ", ".join(f"{count} {split}" for split, count in dataset.splits.items())),
