@@ -26,9 +26,10 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary name next to `path`, and renames what was written there when the block ends without an error.
 
-    The name is unique: two processes, on two hosts even, do not write into each other's file.
+    The name is unique: two processes, on two hosts even, do not write into each other's file. It is short, since the
+    file's own name may be as long as names can be.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
         partial.replace(path)

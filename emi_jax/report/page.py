@@ -5,10 +5,11 @@ A page is a template of `templates/` that extends `base.html`. jinja2 escapes ev
 
 import base64
 import dataclasses
-import os
 from pathlib import Path
 
 import jinja2
+
+from emi_jax.files import whole_file
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -63,6 +64,6 @@ def render(template: str, title: str, **values: object) -> str:
 def write(path: Path, template: str, title: str, **values: object) -> Path:
     """Renders a page and writes it; the file appears complete or not at all."""
     text = render(template, title, **values)
-    part = path.with_name(f".page-{os.getpid()}.part")  # short: the page's own name may be as long as names can be
-    part.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file's name may hold bytes that are not UTF-8
-    return part.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file's name may hold bytes that are not UTF-8
+    return path
