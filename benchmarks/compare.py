@@ -35,7 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="emi_jax_compare_") as folder:
         for dtype in options.dtype:
             report["peaks"][dtype] = {
-                side: _run(Path(folder), ["benchmarks.comparison.peak", f"--side={side}", f"--dtype={dtype}"], options)
+                side: run_worker(
+                    Path(folder), ["benchmarks.comparison.peak", f"--side={side}", f"--dtype={dtype}"], options
+                )
                 for side in ("jax", "torch")
             }
         for case in cases:
@@ -106,16 +108,23 @@ def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -
                 f"--audio-seconds={options.audio_seconds}",
                 *(["--count"] if number == 0 else []),
             ]
-            found[side].append(_run(folder, arguments, options))
+            found[side].append(run_worker(folder, arguments, options))
     return found
 
 
-def _run(folder: Path, arguments: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Runs a module of ours in a fresh process and reads what it wrote."""
+def run_worker(folder: Path, arguments: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Runs a module in a fresh process, returns the JSON that it wrote.
+
+    Args:
+        folder: holds the file and the compilation caches.
+        arguments: the module's name and its options, besides `--device`, `--threads` and `--out`.
+        options: with `device` and `threads`.
+    """
     out = folder / "out.json"
     out.unlink(missing_ok=True)
     caches = {"JAX_COMPILATION_CACHE_DIR": folder / "jax", "TORCHINDUCTOR_CACHE_DIR": folder / "inductor"}
     settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TOKENIZERS_PARALLELISM": "false"}
+    settings["JAX_PLATFORMS"] = options.device
     command = [sys.executable, "-m", *arguments, f"--device={options.device}", f"--threads={options.threads}"]
     try:
         done = subprocess.run(

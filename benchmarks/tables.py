@@ -2,7 +2,7 @@
 
 The figures of the studies go to docs/figures, that of the comparison to docs/performance.png.
 
-python -m benchmarks.tables --compare compare.json --compiled=compiled.json
+python -m benchmarks.tables --compare compare.json --compiled=compiled.json --forms=forms.json
 python -m benchmarks.tables --studies=runs/demo
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.comparison import summary
 from benchmarks.comparison.chart import draw
+from benchmarks.compiled import forms
 from benchmarks.compiled import study as compiled
 
 DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
+    parser.add_argument("--forms", type=Path, help="what `benchmarks.compiled.forms --json` wrote")
     parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
@@ -35,7 +37,10 @@ def main() -> None:
         reports = [json.loads(path.read_text()) for path in options.compare]
         text = fill(text, "compare", compared(reports))
         draw(_rows(reports), PICTURE)
-    for name, path, markdown in (("compiled", options.compiled, compiled.markdown),):
+    for name, path, markdown in (
+        ("compiled", options.compiled, compiled.markdown),
+        ("forms", options.forms, forms.markdown),
+    ):
         if path:
             report = json.loads(path.read_text())
             text = fill(text, name, f"{measured_on(report['machine'])}\n\n{markdown(report['rows'])}")

@@ -5,6 +5,7 @@ python -m benchmarks.comparison.worker --side=jax --case=tcn --dtype=float32 --o
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -15,6 +16,8 @@ from typing import Any
 from emi_jax.memory import restart_with_tuned_malloc
 
 SIDES = ("jax", "torch", "torch.compile")
+KERNELS = ("lstm", "convolution")
+"""Operations with a form for the CPU."""
 MIN_STEPS, MAX_STEPS = 3, 200
 
 
@@ -31,7 +34,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--audio-seconds", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--count", action="store_true")
+    parser.add_argument("--count", action="store_true", help="count the operations of a step as well")
+    parser.add_argument("--plain", choices=KERNELS, help="an operation of emi_jax.kernels to run in its plain form")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.threads:
@@ -47,16 +51,18 @@ def hold_threads(threads: int) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each step, memory, and what else one process can tell of a case."""
+    """Seconds of each step, memory, and operations of a case on one side."""
     from benchmarks.comparison.cases import CASES
     from benchmarks.comparison.work import UnavailableError
 
     case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
     try:
         if options.side == "jax":
-            os.environ["JAX_PLATFORMS"] = options.device
             from benchmarks.comparison import jax_side
 
+            if options.plain:
+                kernel = importlib.import_module(f"emi_jax.kernels.{options.plain}")
+                kernel.tuned = kernel.reference
             work = jax_side.prepare(case, options.dtype)
         else:
             from benchmarks.comparison import torch_side

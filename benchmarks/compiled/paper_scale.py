@@ -9,6 +9,7 @@ random weights: loss, gradients and AdamW on one device. Without `--steps` the s
 
 import argparse
 import dataclasses
+import functools
 import math
 import resource
 import time
@@ -19,63 +20,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emi_jax.encoders.registry import build_encoder
+from benchmarks.comparison import batches, ours
+from benchmarks.comparison.ours import Encoders
+from benchmarks.comparison.shapes import Sizes
 from emi_jax.memory import restart_with_tuned_malloc
-from emi_jax.modalities import SAMPLE_RATE
-from emi_jax.models.contrastive import ContrastiveModel
-from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 from emi_jax.stages.alignment import Alignment
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw
 from emi_jax.train.step import Batch, TrainState, create_state, make_step
 
-HALF = (0.5, 0.5, 0.5)
+PAPER = Sizes(batch=2, num_frames=16, seconds=12.0, num_tokens=128, width=256)
+ENCODERS: Encoders = {
+    name: {"model_type": kind} for name, kind in (("vision", "vit"), ("audio", "wav2vec2"), ("text", "bert"))
+}
+"""Hugging Face's defaults are the base sizes."""
 FROZEN = ("^towers/audio/encoder/features/",)
 RATE_FACTORS = (("^towers/", 0.1), (".*", 1.0))
 
 
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """What a clip brings, and the fields in which the encoders differ from Hugging Face's defaults, the base sizes."""
-
-    batch_size: int = 2
-    num_frames: int = 16
-    image_size: int = 224
-    seconds: float = 12.0
-    num_tokens: int = 128
-    width: int = 256
-    vision: dict[str, Any] = dataclasses.field(default_factory=dict)
-    audio: dict[str, Any] = dataclasses.field(default_factory=dict)
-    text: dict[str, Any] = dataclasses.field(default_factory=dict)
+def make_batch(encoders: Encoders, sizes: Sizes, seed: int = 0) -> Batch:
+    """Random clips that fill their length, with different transcripts."""
+    batch = batches.clips(np.random.default_rng(seed), sizes, encoders, padded=False)
+    return batch | {"transcript": np.arange(sizes.batch, dtype=np.int32)}
 
 
-def make_batch(sizes: Sizes, seed: int = 0) -> Batch:
-    """Random clips, all modalities whole, with different transcripts."""
-    rng = np.random.default_rng(seed)
-    B, N, L, S = sizes.batch_size, sizes.num_frames, sizes.num_tokens, round(sizes.seconds * SAMPLE_RATE)
-    return {
-        "frames": rng.integers(0, 256, (B, N, sizes.image_size, sizes.image_size, 3), np.uint8),
-        "frame_mask": np.ones((B, N), bool),
-        "audio": rng.integers(-9000, 9000, (B, S)).astype(np.int16),
-        "audio_mask": np.ones((B, S), bool),
-        "tokens": rng.integers(0, sizes.text.get("vocab_size", 30522), (B, L)).astype(np.int32),
-        "token_mask": np.ones((B, L), bool),
-        "present": np.ones((B, 3), bool),
-        "valid": np.ones(B, bool),
-        "transcript": np.arange(B, dtype=np.int32),
-    }
-
-
-def make_stage(sizes: Sizes, dtype: str, remat: bool) -> Alignment:
+def make_stage(encoders: Encoders, sizes: Sizes, dtype: str, remat: bool) -> Alignment:
     """Stage 1 as the preset describes it, its encoders from scratch."""
-    options: dict[str, Any] = {"dtype": jnp.dtype(dtype), "remat": remat}
-    vision = build_encoder({"model_type": "vit", "image_size": sizes.image_size, **sizes.vision}, **options)
-    audio: Any = build_encoder({"model_type": "wav2vec2", **sizes.audio}, **options)
-    text = build_encoder({"model_type": "bert", **sizes.text}, **options)
-    towers = Towers(VisionTower(vision, HALF, HALF), AudioTower(audio, True), TextTower(text))
-    model = ContrastiveModel(towers, width=sizes.width, dtype=jnp.dtype(dtype))
-    return Alignment(model, make_batch(sizes), {"vision": 1.0, "audio": 1.0})
+    example = make_batch(encoders, sizes)
+    return ours.alignment(encoders, sizes, {"vision": 1.0, "audio": 1.0}, example, jnp.dtype(dtype), remat)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +100,9 @@ class Compiled:
     step: Any
 
 
-def compile_step(sizes: Sizes, training: Training, mapping: Mapping) -> Compiled:
+def compile_step(batch: Batch, training: Training, mapping: Mapping) -> Compiled:
     """Lowers and compiles the step for one device; runs nothing."""
-    state, batch = jax.eval_shape(training.begin, training.params), mapping.put(make_batch(sizes))
+    state, batch = jax.eval_shape(training.begin, training.params), mapping.put(batch)
     begun = time.perf_counter()
     lowered = training.step.lower(state, batch, jax.random.PRNGKey(0))
     lowered_at = time.perf_counter()
@@ -148,8 +121,8 @@ def compile_step(sizes: Sizes, training: Training, mapping: Mapping) -> Compiled
     )
 
 
-def run_steps(sizes: Sizes, training: Training, mapping: Mapping, step: Any, count: int) -> list[float]:
-    """The losses of `count` steps, each on new random clips.
+def run_steps(make: Callable[[int], Batch], training: Training, mapping: Mapping, step: Any, count: int) -> list[float]:
+    """The losses of `count` steps, each on the batch that `make` gives for its number.
 
     Raises:
         FloatingPointError: a loss or a norm is not finite.
@@ -158,7 +131,7 @@ def run_steps(sizes: Sizes, training: Training, mapping: Mapping, step: Any, cou
     key = mapping.replicate(jax.random.PRNGKey(0))
     losses: list[float] = []
     for number in range(count):
-        state, metrics = step(state, mapping.put(make_batch(sizes, number)), key)
+        state, metrics = step(state, mapping.put(make(number)), key)
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not all(map(math.isfinite, values.values())):
             raise FloatingPointError(f"step {number + 1}: {values}")
@@ -177,21 +150,23 @@ def main() -> None:
     parser.add_argument("--remat", nargs="+", type=int, default=[1], choices=(0, 1))
     parser.add_argument("--steps", type=int, default=0, help="how many steps to run, each on new random clips")
     options = parser.parse_args()
-    sizes, mapping = Sizes(batch_size=options.batch_size), Mapping(options.mapping, jax.devices()[:1])
-    print(f"{jax.devices()[0].device_kind}, batch {sizes.batch_size}, {options.mapping}")
+    sizes, mapping = dataclasses.replace(PAPER, batch=options.batch_size), Mapping(options.mapping, jax.devices()[:1])
+    print(f"{jax.devices()[0].device_kind}, batch {sizes.batch}, {options.mapping}")
     print("| products | remat | parameters | lower | compile | peak memory | FLOPs a step |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for dtype in options.dtypes:
         for remat in map(bool, options.remat):
-            training = make_training(make_stage(sizes, dtype, remat), mapping)
-            compiled = compile_step(sizes, training, mapping)
+            training = make_training(make_stage(ENCODERS, sizes, dtype, remat), mapping)
+            compiled = compile_step(make_batch(ENCODERS, sizes), training, mapping)
             form = f"{dtype} | {'yes' if remat else 'no'} | {parameters.count(training.params):,}"
             times = f"{compiled.lowering:.0f} s | {compiled.compiling:.0f} s"
             needs = f"{compiled.peak_bytes / 2**30:.1f} GiB | {compiled.flops / 1e12:.2f} T"
             print(f"| {form} | {times} | {needs} |", flush=True)
             if options.steps:
                 begun = time.perf_counter()
-                run_steps(sizes, training, mapping, compiled.step, options.steps)
+                run_steps(
+                    functools.partial(make_batch, ENCODERS, sizes), training, mapping, compiled.step, options.steps
+                )
                 seconds = (time.perf_counter() - begun) / options.steps
                 resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
                 print(f"{options.steps} steps, all finite, {seconds:.1f} s each, at most {resident:.1f} GiB resident")

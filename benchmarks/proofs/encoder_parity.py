@@ -3,8 +3,8 @@
 python -m benchmarks.proofs.encoder_parity
 
 For each family a model of the default size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
-the same inputs in float32, padding among them where PyTorch's model can be told of it. Prints the largest difference,
-as a part of the largest magnitude, over the states of all layers and over the pooled vector.
+the same inputs in float32, with padding where PyTorch's model takes a mask. Prints the largest difference,
+as a part of the largest magnitude, over all hidden states and over the pooled vector.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.proofs.torch_encoders import Case, make_model, run_torch
 from emi_jax.encoders.pretrained import load_encoder
 from emi_jax.models.speech_features import audio_step_mask
-from tests.golden.make import Case, make_model, run_torch
 
 TOLERANCE = 1e-4
 NOISE = 0.01

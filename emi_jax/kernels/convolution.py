@@ -32,14 +32,14 @@ def convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     Returns:
         float32 `[B, T, D]`.
     """
-    forms = {"cpu": partial(_by_fourier, groups=groups), "default": partial(reference, groups=groups)}
+    forms = {"cpu": partial(tuned, groups=groups), "default": partial(reference, groups=groups)}
     return lax.platform_dependent(x, kernel, **forms)
 
 
-def _by_fourier(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """By the convolution theorem: with 128 taps that takes a thirtieth of the multiplications.
+def tuned(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """The form for the CPU, where XLA's gradient of such a convolution is slow: by the convolution theorem.
 
-    XLA's gradient of such a convolution is slow on the CPU.
+    With 128 taps that takes a thirtieth of the multiplications.
     """
     B, T, D = x.shape
     width = kernel.shape[0]

@@ -45,11 +45,12 @@ def bidirectional_recurrence(
     Returns:
         The states h of both directions, float32 `[T, B, H]`, each in its own order.
     """
-    forms = {"cpu": partial(_tuned, dtype=dtype), "default": partial(reference, dtype=dtype)}
+    forms = {"cpu": partial(tuned, dtype=dtype), "default": partial(reference, dtype=dtype)}
     return lax.platform_dependent(forward, backward, kernel, mask, **forms)
 
 
-def _tuned(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
+def tuned(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
+    """The form for the CPU: one tanh for all gates, and its own gradient."""
     # sigmoid(x) = 1/2 + tanh(x/2) / 2: with the inputs of the gates i, f and o halved, one tanh evaluates all four.
     # Made from an argument, so that under shard_map the product varies over devices as `_recurrence` requires.
     halves = jnp.zeros_like(forward, shape=(4, kernel.shape[1])) + jnp.array([0.5, 0.5, 1.0, 0.5])[:, None]

@@ -4,12 +4,12 @@ Run from the repository's root where torch is installed: `python -m tests.golden
 models afresh with other weights.
 """
 
-import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from benchmarks.proofs.torch_encoders import Case, make_model, run_torch
 
 GOLDEN = Path(__file__).parent
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
@@ -22,18 +22,6 @@ _SPEECH = {
     "vocab_size": 8,
 }
 _LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True, "mask_time_prob": 0.0}
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A model of the transformers package and the modality it encodes."""
-
-    role: str
-    model: str
-    config: str
-    fields: dict[str, Any]
-    padded: bool = True
-    golden: bool = True  # False = only made afresh, to keep the repository small
 
 
 CASES = {
@@ -77,42 +65,6 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
     mask = np.arange(lengths[0])[None] < lengths[:, None]
     waveform = rng.normal(size=mask.shape).astype(np.float32) * mask
     return {"inputs": waveform, "mask": mask} if case.padded else {"inputs": waveform}
-
-
-def make_model(case: Case, seed: int = 0, noise: float = 0.1) -> Any:
-    """The case's PyTorch model, no weight of it at its initial value."""
-    import torch
-    import transformers
-
-    torch.manual_seed(seed)
-    config = getattr(transformers, case.config)(**case.fields)
-    model = getattr(transformers, case.model)(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(noise * torch.randn_like(parameter))
-    return model.eval()
-
-
-def run_torch(model: Any, inputs: np.ndarray, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """What PyTorch computes: `sequence`, `states`, and `pooled` where the class has it."""
-    import torch
-
-    arguments: dict[str, Any] = {model.main_input_name: torch.tensor(inputs)}
-    if inputs.ndim == 4:
-        arguments["pixel_values"] = arguments["pixel_values"].permute(0, 3, 1, 2)
-    if mask is not None:
-        arguments["attention_mask"] = torch.tensor(mask).long()
-    with torch.no_grad():
-        output = model(**arguments, output_hidden_states=True)
-    sequence = output.last_hidden_state.numpy()
-    result = {
-        # A ViT's sequence is its patches.
-        "sequence": sequence[:, 1:] if inputs.ndim == 4 else sequence,
-        "states": np.stack([state.numpy() for state in output.hidden_states]),
-    }
-    if getattr(output, "pooler_output", None) is not None:
-        result["pooled"] = output.pooler_output.numpy()
-    return result
 
 
 def main() -> None:
