@@ -71,12 +71,14 @@ def _weight_table(prediction: Prediction) -> Table:
 
 
 def intensities(prediction: Prediction, label_range: tuple[float, float]) -> Figure:
-    """Predictions as bars, known labels as diamonds."""
-    labels, names = _labels(prediction, label_range), list(prediction.intensities)
+    """Predictions as bars from the low end of the labels' range, known labels as diamonds."""
+    labels, names, low = _labels(prediction, label_range), list(prediction.intensities), label_range[0]
+    lengths = np.array(list(prediction.intensities.values())) - low
     with style():
         figure = new_figure(7, 0.5 + 0.32 * len(names))
         axes = figure.subplots()
-        axes.barh(names, list(prediction.intensities.values()), height=0.6, label="prediction")
+        axes.barh(range(len(names)), lengths, left=low, height=0.6, label="prediction")
+        axes.set_yticks(range(len(names)), names)
         if np.isfinite(labels).any():
             axes.plot(labels, range(len(labels)), "D", color="C1", markersize=5, label="label")
             figure.legend(loc="outside upper right", ncols=2)

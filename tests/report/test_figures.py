@@ -5,7 +5,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from emi_jax.report import figures, studies, svg
+from emi_jax.prediction import Prediction
+from emi_jax.report import clip, figures, studies, svg
 
 LABELS = ("$x$ and $", r"a_b^{c}\d~", "<b>&|", "喜び", "mean", "seconds")
 
@@ -81,3 +82,14 @@ def test_severities_are_named_at_the_axis(severities, unit, ticks, label):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ticks
     assert axes.get_xlabel() == label
     assert axes.get_title() == "no $voice$"
+
+
+def test_a_clips_bars_start_at_the_low_end_of_the_range():
+    values = dict(zip(LABELS, (-50.0, -25.0, 0.0, 10.0, 25.0, 50.0), strict=True))
+    example = {"labels": np.linspace(0, 1, 6)}
+    prediction = Prediction("a", values, {}, {}, {}, [], True, {}, example)
+    (axes,) = clip.intensities(prediction, (-50.0, 50.0)).axes
+    assert [bar.get_x() for bar in axes.patches] == [-50.0] * 6
+    assert [bar.get_x() + bar.get_width() for bar in axes.patches] == list(values.values())
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), np.linspace(-50, 50, 6))
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(LABELS)
