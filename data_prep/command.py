@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "no_face": ClipOptions.no_face,
     "detector": HAAR,
     "asr": "",
+    "asr_language": "",
     "clips": tuple(COUNTS.values()),
     "seed": SEED,
     "processes": None,
@@ -104,6 +105,8 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
             own.error(f"{option} does nothing with --check unless --source names the corpus to compare with")
         if "corpus" not in given and name in ("source", "labels"):
             own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}}: whose layout is it")
+        if name == "asr_language" and not found.asr:
+            own.error(f"{option} does nothing without --asr")
         if found.corpus not in (corpora := CORPUS_OPTIONS.get(name, CORPORA)):
             own.error(f"{option} does nothing with --corpus={found.corpus}, only with {' and '.join(corpora)}")
     return found
@@ -135,6 +138,7 @@ def clip_options(arguments: argparse.Namespace) -> ClipOptions:
         no_face=arguments.no_face,
         detector=arguments.detector,
         asr=arguments.asr,
+        asr_language=arguments.asr_language,
     )
 
 
@@ -193,6 +197,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="recognise the words of clips without a transcript: folder or hub name of a Whisper model, or "
         "MODULE:FUNCTION (default: no recognition)",
+    )
+    add(
+        "--asr-language",
+        metavar="CODE",
+        help="language of the speech that --asr recognises, as en or de (default: detected in each clip)",
     )
     add(
         "--clips",

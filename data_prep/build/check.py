@@ -21,7 +21,7 @@ from data_prep.errors import CorpusError
 
 TYPES = {"times": np.float32, "face_found": np.bool_, "audio": np.int16, "labels": np.float32}
 ROUNDING = 0.05
-"""Seconds by which the last sample may lie beyond the clip option max_seconds."""
+"""Seconds by which the last picture or sample may lie beyond the clip option max_seconds."""
 
 FEW = 100
 """So many clips may have one and the same label: a rare emotion is 0 in most."""
@@ -142,9 +142,9 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     size, most, longest = options["face_size"], options["max_frames"], options["max_seconds"]
     if count > most:
         yield f"found {count} faces, expected at most {most}"
-    seconds = len(example["audio"]) / SAMPLE_RATE
+    seconds = max([len(example["audio"]) / SAMPLE_RATE, *times[np.isfinite(times)].tolist()])
     if seconds > longest + ROUNDING:
-        yield f"found {seconds:.2f} s of sound, expected at most {longest:g}"
+        yield f"found {seconds:.2f} s of pictures or sound, expected at most {longest:g}"
     for number, data in enumerate(example["faces"]):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None or image.shape != (size, size, 3):

@@ -140,7 +140,7 @@ def build(
         request = dataclasses.replace(request, source=out / "raw_corpus")
     load_detector(options.detector)
     if options.asr:
-        check_recogniser(options.asr)
+        check_recogniser(options.asr, options.asr_language)
     with sole_writer(out):
         corpus = read_corpus(request, processes, bar)
         recipe = _recipe(corpus, options)

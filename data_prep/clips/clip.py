@@ -88,7 +88,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
     if source.transcript is not None:
         words = source.transcript.strip()
     else:
-        words = transcribe(audio, options.asr, asr_cache) if options.asr and len(audio) else ""
+        words = transcribe(audio, options.asr, options.asr_language, asr_cache) if options.asr and len(audio) else ""
     if not vision.faces and not len(audio) and not words:
         raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {

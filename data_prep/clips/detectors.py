@@ -1,11 +1,11 @@
 """Finds the faces in a single picture.
 
-A detector is any function (picture, at_least) -> boxes. `--detector=MODULE:FUNCTION` names a function that is called
-once in each worker process and returns one, so that it can load its model; `haar` is the default.
+A detector is any function (picture, at_least) -> boxes. `--detector` names a built-in one, or as MODULE:FUNCTION a
+function that is called once in each worker process and returns one, so that it can load its model.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from data_prep.clips.faces import Box
 from data_prep.clips.plugins import load_function
+from data_prep.errors import CorpusError
 
-HAAR = "data_prep.clips.detectors:haar"
+HAAR = "haar"
 CASCADES = Path(cv2.__file__).parent / "data"
 DETECTION_SIDE = 320
 """Pixels on the longer side of the reduced copy on which detection runs."""
@@ -37,11 +38,15 @@ class Detector(Protocol):
 
 @functools.cache
 def load_detector(name: str) -> Detector:
-    """The detector of this process, made by the function `MODULE:FUNCTION`.
+    """The detector of this process: a built-in one, or what the function `MODULE:FUNCTION` makes.
 
     Raises:
-        CorpusError: there is no such function.
+        CorpusError: there is no such detector or function.
     """
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if ":" not in name:
+        raise CorpusError(f"--detector={name}: no such detector, expected {', '.join(BUILT_IN)} or MODULE:FUNCTION")
     return load_function(name, "--detector")()
 
 
@@ -66,3 +71,7 @@ def haar() -> Detector:
         ]
 
     return find
+
+
+BUILT_IN: dict[str, Callable[[], Detector]] = {HAAR: haar}
+"""Detectors by the names that `--detector` takes."""

@@ -11,6 +11,7 @@ from av.packet import Packet
 
 from data_prep.clips.formats import FORMATS
 from data_prep.errors import ClipError
+from data_prep.files import unusable
 
 SAMPLE_RATE = 16_000
 MOST_PIXELS = 1 << 26
@@ -21,7 +22,6 @@ LIMITS = {
     "protocol_whitelist": "file",
 }
 """Options for opening, when FFmpeg already decodes: a playlist or a protocol in a file opens nothing else."""
-LFS_POINTER = b"version https://git-lfs"
 HARMLESS = ("swscaler", "Estimating duration from bitrate")
 """Parts of warnings that FFmpeg also gives for files in which nothing is wrong."""
 
@@ -40,13 +40,13 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     Raises:
         ClipError: the file is missing, is not a regular file, or is no media file that FFmpeg can read.
     """
-    if not path.is_file():  # opening a pipe would block
-        raise ClipError(path, "is no regular file" if path.exists() else "no such file")
+    if reason := unusable(path):  # opening a pipe would block
+        raise ClipError(path, reason)
     try:
         # An absolute path, since FFmpeg takes a name with a colon for a protocol.
         container = av.open(str(path.absolute()), options=LIMITS, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
-        raise ClipError(path, _why_unreadable(path, error)) from error
+        raise ClipError(path, f"not a readable media file ({_reason(error)})") from error
     with container:
         try:
             yield container
@@ -79,13 +79,6 @@ def ffmpeg_warnings() -> Iterator[list[str]]:
         av.logging.set_level(level)
     texts = dict.fromkeys(f"{part}: {text.strip()}" for _, part, text in logs)
     messages += [text for text in texts if not any(part in text for part in HARMLESS)]
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            return "is a Git LFS pointer, not the file itself; git lfs pull fetches it"
-    return f"not a readable media file ({_reason(error)})"
 
 
 def _reason(error: Exception) -> str:

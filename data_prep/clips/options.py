@@ -16,8 +16,9 @@ class ClipOptions:
         margin: share of the face's side that a crop adds on every side.
         jpeg_quality: of the stored crops, 0 to 100.
         no_face: what happens to a video without any face: vision is "absent", or the "centre" of its pictures is used.
-        detector: MODULE:FUNCTION that makes the face detector, see `data_prep.clips.detectors`.
+        detector: a built-in face detector, or MODULE:FUNCTION that makes one, see `data_prep.clips.detectors`.
         asr: model that transcribes the clips without a transcript, see `data_prep.clips.speech`; "" to transcribe none.
+        asr_language: code of the spoken language (`en`, `de`, ...); "" to detect it in each clip.
     """
 
     max_frames: int = 400
@@ -28,3 +29,4 @@ class ClipOptions:
     no_face: str = "absent"
     detector: str = HAAR
     asr: str = ""
+    asr_language: str = ""

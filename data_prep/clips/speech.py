@@ -3,7 +3,8 @@
 A recogniser is any function from int16 [samples] at 16 kHz to text. MODEL is a folder with a Whisper model in
 CTranslate2's format or its name on the hub (`small.en`, `Systran/faster-whisper-small`), both read by the package
 faster-whisper; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser. Clips without
-audible sound are never sent to a recogniser.
+audible sound are never sent to a recogniser, and Whisper skips what its voice detector takes for silence or noise,
+where it would make up words.
 """
 
 import contextlib
@@ -25,50 +26,58 @@ FILES = ("config.json", "model.bin", "tokenizer.json")
 
 
 @functools.cache
-def load_recogniser(model: str) -> Recogniser:
+def load_recogniser(model: str, language: str = "") -> Recogniser:
     """The recogniser of this process.
 
+    Args:
+        model: the value of `--asr`.
+        language: code of the spoken language; "" for a Whisper model to detect it.
+
     Raises:
-        CorpusError: see `check_recogniser`.
+        CorpusError: see `check_recogniser`; or the model does not know the language.
     """
-    check_recogniser(model)
+    check_recogniser(model, language)
     if ":" in model:
         return load_function(model, "--asr")()
-    return _whisper(model)
+    return _whisper(model, language)
 
 
-def transcribe(audio: np.ndarray, model: str, cache: Path | None) -> str:
+def transcribe(audio: np.ndarray, model: str, language: str, cache: Path | None) -> str:
     """Transcribes speech.
 
     Args:
         audio: int16 [samples] at 16 kHz.
         model: the value of `--asr`.
-        cache: folder that caches texts by sound and model; None caches none.
+        language: the value of `--asr-language`.
+        cache: folder that caches texts by sound, model and language; None caches none.
     """
     if cache is None:
-        return load_recogniser(model)(audio).strip()
-    cached = cache / f"{_key(audio, model)}.json"
+        return load_recogniser(model, language)(audio).strip()
+    cached = cache / f"{_key(audio, model, language)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or cut off: transcribed again
         return json.loads(cached.read_bytes())["text"]
-    text = load_recogniser(model)(audio).strip()
+    text = load_recogniser(model, language)(audio).strip()
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(cached, json.dumps({"text": text}).encode())
     return text
 
 
-def _key(audio: np.ndarray, model: str) -> str:
+def _key(audio: np.ndarray, model: str, language: str) -> str:
     weights = Path(model) / "model.bin"
     version = f"{weights.stat().st_mtime_ns}" if weights.is_file() else ""
-    return hashlib.sha256(f"{model} {version} ".encode() + audio.tobytes()).hexdigest()
+    return hashlib.sha256(f"{model} {version} {language} ".encode() + audio.tobytes()).hexdigest()
 
 
-def check_recogniser(model: str) -> None:
+def check_recogniser(model: str, language: str = "") -> None:
     """Checks what can be checked about a model without loading it.
 
     Raises:
-        CorpusError: the function, the package or a file of the model's folder is missing.
+        CorpusError: the function, the package or a file of the model's folder is missing, or a function is given a
+            language.
     """
     if ":" in model:
+        if language:
+            raise CorpusError(f"--asr-language={language}: only Whisper models take a language, not {model}")
         load_function(model, "--asr")
         return
     if importlib.util.find_spec("faster_whisper") is None:
@@ -81,13 +90,18 @@ def check_recogniser(model: str) -> None:
         )
 
 
-def _whisper(model: str) -> Recogniser:
+def _whisper(model: str, language: str) -> Recogniser:
     from faster_whisper import WhisperModel  # an optional extra
 
     whisper = WhisperModel(model, device="auto", compute_type="default", cpu_threads=1)  # clips are read in parallel
+    if language and language not in whisper.supported_languages:
+        known = ", ".join(sorted(whisper.supported_languages))
+        raise CorpusError(f"--asr-language={language}: {model} does not know it, expected one of {known}")
 
     def recognise(audio: np.ndarray) -> str:
-        segments, _ = whisper.transcribe(audio.astype(np.float32) / 32768, beam_size=5, vad_filter=False)
+        segments, _ = whisper.transcribe(
+            audio.astype(np.float32) / 32768, language=language or None, beam_size=5, vad_filter=True
+        )
         return " ".join(segment.text.strip() for segment in segments)
 
     return recognise

@@ -55,6 +55,7 @@ def run(monkeypatch, *arguments):
         (["--transcripts=x"], "--transcripts does nothing with --corpus=synthetic, only with folder and vidmimic2"),
         (["--corpus=folder", "--clips=1,1,1"], "--clips does nothing with --corpus=folder"),
         (["--corpus=folder", "--seed=1"], "--seed does nothing"),
+        (["--asr-language=en"], "--asr-language does nothing without --asr"),
         (["--check=x", "--out=y"], "--out does nothing with --check"),
         (["--check=x", "--corpus=folder"], "--corpus does nothing with --check unless --source"),
         (["--check=x", "--corpus=folder", "--source=y", "--processes=2"], "--processes does nothing with --check"),

@@ -40,7 +40,8 @@ def spoiled(built, tmp_path):
         ({"times": np.array([0.0], np.float32)}, r"found \d faces, 1 times and \d flags, expected as many of each"),
         ({"times": np.array([2, 1, 3, 4], np.float32)}, "found times that do not rise, expected ascending seconds"),
         ({"times": np.array([0, np.nan, 1, 2], np.float32)}, "found times that are no finite numbers"),
-        ({"audio": np.ones(16_000 * 20, np.int16)}, r"found 20\.00 s of sound, expected at most 12"),
+        ({"times": np.array([0, 1, 2, 90], np.float32)}, r"found 90\.00 s of pictures or sound, expected at most 12"),
+        ({"audio": np.ones(16_000 * 20, np.int16)}, r"found 20\.00 s of pictures or sound, expected at most 12"),
         ({"faces": [b"no picture"] * 4}, r"face 0: found no JPEG, expected \(32, 32, 3\)"),
         (
             {

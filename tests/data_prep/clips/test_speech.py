@@ -43,7 +43,7 @@ def test_a_clip_is_transcribed_once(sound, tmp_path):
         read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
     assert CALLS == [8_000]
     other = np.ones(8_000, np.int16)
-    assert transcribe(other, OPTIONS.asr, tmp_path / "asr") == "heard 8000 samples"
+    assert transcribe(other, OPTIONS.asr, "", tmp_path / "asr") == "heard 8000 samples"
     assert len(CALLS) == len(list((tmp_path / "asr").iterdir())) == 2
 
 
@@ -72,6 +72,8 @@ def test_a_clip_without_sound_is_not_transcribed(tmp_path):
 def test_missing_functions_and_packages_are_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(CorpusError, match=r"--asr=nowhere:f: .*expected MODULE:FUNCTION"):
         check_recogniser("nowhere:f")
+    with pytest.raises(CorpusError, match="--asr-language=en: only Whisper models take a language"):
+        check_recogniser("json:loads", "en")
     arguments = ["data_prep", "--corpus=folder", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
     monkeypatch.setattr("sys.argv", [*arguments, "--asr=nowhere:f"])
     assert main() == 2
@@ -97,6 +99,9 @@ def test_a_whisper_model_of_random_weights_is_loaded_and_run(tmp_path):
     text = load_recogniser(str(folder))((tone(1.0) * 32767).astype(np.int16))
     assert isinstance(text, str)
     assert load_recogniser(str(folder)) is load_recogniser(str(folder))
+    assert load_recogniser(str(folder), "de")(np.zeros(16_000, np.int16)) == ""  # the voice detector skips silence
+    with pytest.raises(CorpusError, match=r"--asr-language=xx: .* does not know it, expected one of .*en"):
+        load_recogniser(str(folder), "xx")
 
 
 def _tiny_whisper(tmp_path):
