@@ -90,14 +90,14 @@ def meaning(results: Results, split: str) -> list[str]:
         sentences.append("The model was trained on these clips: the scores say nothing about new ones.")
     elif results.get(CHOSEN):
         sentences.append(
-            f"The checkpoint was chosen by its score on {split}: the scores below are higher than the same model's on "
-            "clips that took no part in the choice."
+            f"The checkpoint was chosen by its score on {split}: expect lower scores on clips that took no part in the "
+            "choice."
         )
     elif CHOSEN in results:
         sentences.append(f"The clips of {split} took no part in training or in the choice of the checkpoint.")
     if "resampled" in results:
         unit = results["resampled"]
-        drawn = "single clips are drawn" if unit == "clips" else "all clips of a subject are drawn together"
+        drawn = "clips are drawn one by one" if unit == "clips" else "all clips of a subject are drawn together"
         sentences.append(f"Intervals are 95% bootstrap intervals over {unit}: {drawn}.")
         if results["mean"]["ceiling"] is not None:
             sentences.append("The ceiling is what a model without any error would score, as the labels carry noise.")
