@@ -34,12 +34,14 @@ from data_prep.errors import CorpusError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.terminal import printable
-from emi_jax.runs import results
+from emi_jax.runs import evaluation, results
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.features import extract
 from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.training import train
 from emi_jax.studies import ablation, robustness
-from emi_jax.train.hooks import StoppedError
 from emi_jax.train.processes import is_first, join
+from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.startup import start
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -79,7 +81,8 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
         start()
-        run(CONFIG.value)
+        with StopSignal():
+            run(CONFIG.value)
     except (UserError, CorpusError) as error:
         sys.exit(fail(error))
     except OSError as error:
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
             raise
         sys.exit(fail(error))
     except StoppedError as stopped:
-        log.info("%s; the same command goes on from there", stopped)
+        log.info("%s; the same command resumes from there", stopped)
         sys.exit(ASKED_TO_STOP)
 
 
@@ -110,17 +113,17 @@ def run(config: ConfigDict) -> None:
     experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
     if MODE.value == "extract":
         for name in [SPLIT.value] if SPLIT.value else dataset.splits:
-            experiment.extract(name)
+            extract(experiment, name)
         return
     if MODE.value == "train":
-        experiment.train()
+        train(experiment)
         if config.stage == "alignment":
-            log.info("encoders for stage 2: %s", experiment.export(experiment.best()))
+            log.info("encoders for stage 2: %s", evaluation.export(experiment, evaluation.chosen_params(experiment)))
     else:
         experiment.workdir.check_use(config.to_dict())
         experiment.workdir.check_dataset(dataset)
     if not is_first():  # it takes its part in what the first one computes and writes below
-        experiment.evaluator(split).gather(experiment.best())
+        evaluation.evaluator(experiment, split).gather(evaluation.chosen_params(experiment))
         return
     if MODE.value == "predict":
         log.info("written: %s", results.predict(experiment, split))

@@ -136,6 +136,7 @@ TRAIN: dict[str, Field] = {
     "log_every": Field(10, "steps between two lines of the log", NOTHING),
     "evaluate_every": Field(5.0, "epochs between two evaluations"),
     "save_every": Field(5.0, "epochs between two checkpoints", NOTHING),
+    "select": Field("best", "parameters that are evaluated: best on the validation split, last, or ema", NOTHING),
     "keep": Field(2, "checkpoints that are kept besides the best one", NOTHING),
     "profile": Field(0, "steps that a profiler's trace is written of, to WORKDIR/trace", NOTHING),
 }

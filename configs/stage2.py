@@ -54,7 +54,7 @@ def finetune(config: ConfigDict) -> None:
 
     Features that change cannot be cached, so clips are encoded in every step.
     """
-    config.features.dir = ""
+    config.features.update(dir="", renditions=0)
     config.train.frozen = ("^towers/vision/", "^towers/audio/")
     config.train.rate_factors = (("^towers/text/", 0.1), (".*", 1.0))
 

@@ -14,7 +14,7 @@ def shrink_sizes(config: ConfigDict) -> ConfigDict:
         config.model.width = 8
     else:
         config.init_from = ""
-        config.features.dir = ""
+        config.features.update(dir="", renditions=0)
         config.model.modality_dropout = 0.0
         stage2.resize_heads(config, width=16, dropout=0.0, num_layers=1, tcn_dilations=(1, 2))
     return config

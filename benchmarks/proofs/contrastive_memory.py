@@ -29,15 +29,20 @@ def temporary_bytes(devices: int, batch: int, width: int) -> int:
     """Of one device, for the loss of one pair over a global batch and its gradients by embeddings and scale."""
     stage = Alignment(ContrastiveModel(Towers(), (VISION,), width), {}, {VISION: 1.0})
     embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
-    outputs = {VISION: (embedding, embedding, jax.ShapeDtypeStruct((batch,), jnp.float32))}
+    scale, both = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.float32, jnp.bool_))
+    outputs = {VISION: (embedding, embedding, scale)}
     clips = {
+        "both": both,
         "valid": jax.ShapeDtypeStruct((batch,), jnp.bool_),
         "present": jax.ShapeDtypeStruct((batch, len(MODALITIES)), jnp.bool_),
         "transcript": jax.ShapeDtypeStruct((batch,), jnp.int32),
     }
 
     def gradients(outputs: dict, clips: dict) -> dict:
-        return jax.grad(lambda found: stage.loss(found, clips)[0])(outputs)
+        def loss(found: dict) -> jax.Array:
+            return stage.loss({name: (*pair, clips["both"]) for name, pair in found.items()}, clips)[0]
+
+        return jax.grad(loss)(outputs)
 
     mapped = Mapping("shard_map", jax.devices()[:devices]).map(gradients, (SHARDED, SHARDED), output=SHARDED)
     return mapped.lower(outputs, clips).compile().memory_analysis().temp_size_in_bytes

@@ -28,6 +28,7 @@ STEPS_PER_EPOCH = 3
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 CONFIG = {
     "model.pairs": "('vision',)",
+    "loss.audio": 0.0,
     "model.width": 8,
     **{f"model.{name}.config.{field}": value for name in ("vision", "text") for field, value in SMALL.items()},
     "model.vision.config.image_size": 16,

@@ -1,7 +1,7 @@
 """Stage 1: vision and audio, each aligned with text (Radford et al. 2021; image and audio never meet directly)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import flax.linen as nn
 import jax
@@ -88,20 +88,31 @@ class ContrastiveModel(nn.Module):
         self.pairs = ContrastivePairs(self.modalities, self.width, self.dtype)
 
     def __call__(
-        self, batch: Mapping[str, jax.Array], deterministic: bool = True
+        self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()
     ) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
         """Embeds a batch.
 
         Args:
             batch: as `Towers` takes it.
-            deterministic: False needs the rng stream "dropout".
+            trained: as for `encode`.
 
         Returns:
             For each pair, by its modality: its unit vectors and the text's, float32 `[B, P]`, and the logit scale `[]`.
         """
-        encoded = self.encode(batch, deterministic)
-        return self.pairs({name: clip for name, (_, clip, _) in encoded.items()})
+        return self.project({name: clip for name, (_, clip, _) in self.encode(batch, trained).items()})
 
-    def encode(self, batch: Mapping[str, jax.Array], deterministic: bool = True) -> dict[str, Encoded]:
-        """What the towers of the pairs return: (sequence, clip, mask) by modality."""
-        return self.towers(batch, deterministic, (*self.modalities, TEXT))
+    def encode(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Encoded]:
+        """What the towers of the pairs return: (sequence, clip, mask) by modality.
+
+        Args:
+            batch: as `Towers` takes it.
+            trained: modalities whose towers run with dropout; they need the rng stream "dropout".
+        """
+        encoded: dict[str, Encoded] = {}
+        for name in (*self.modalities, TEXT):
+            encoded |= self.towers(batch, name not in trained, (name,))
+        return encoded
+
+    def project(self, clips: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
+        """The pairs of clip vectors, float `[B, D]` by modality; returns what calling the model returns."""
+        return self.pairs(clips)

@@ -21,6 +21,7 @@ from emi_jax.inputs.dataset import Dataset, Example, clip_id
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
 from emi_jax.modalities import MODALITIES
 from emi_jax.prediction import Prediction
+from emi_jax.runs.evaluation import chosen_params
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.submission import in_units
 from emi_jax.stages.intensity import Intensity
@@ -89,7 +90,7 @@ class Predictor:
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
         config["model"]["attention"] = "auto"  # what the run was trained with may not be had here
         experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
-        return cls(experiment, experiment.best(), batch_size)
+        return cls(experiment, chosen_params(experiment), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Predicts clips as they come, a batch at a time.

@@ -16,10 +16,10 @@ from emi_jax.prediction import Prediction
 from emi_jax.report import figures, score_tables, svg, tables
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
+from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.submission import write_predictions
-from emi_jax.stages.alignment import both_present
 
 Outputs = dict[str, np.ndarray]
 Results = dict[str, Any]
@@ -42,7 +42,7 @@ class Summary:
 
 def evaluate(experiment: Experiment, split: str) -> Summary:
     """Scores the best checkpoint on a split; writes and draws the results."""
-    scores, outputs = experiment.evaluator(split).run(experiment.best(), progress=True)
+    [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
     folder = experiment.workdir.path
     svg.save(figures.curves(experiment.workdir.metrics(), experiment.stage.goal), folder / "figures" / "curves.svg")
     summarise = {"alignment": _alignment, "intensity": _intensity}[experiment.config.stage]
@@ -53,7 +53,7 @@ def evaluate(experiment: Experiment, split: str) -> Summary:
 
 def predict(experiment: Experiment, split: str) -> Path:
     """Writes the best checkpoint's predictions on a split, which needs no labels."""
-    outputs = experiment.evaluator(split).gather(experiment.best(), progress=True)
+    outputs = evaluator(experiment, split).gather(chosen_params(experiment), progress=True)
     return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
 
 
@@ -118,8 +118,8 @@ def _alignment(experiment: Experiment, split: str, scores: dict[str, float], out
     table = score_tables.text_of([score_tables.retrieval_table(scores, split)])
     pairs = {}
     for modality in MODALITIES:
-        if f"{modality}/left" in outputs and (kept := both_present(outputs, modality)).any():
-            pairs[modality] = outputs[f"{modality}/left"][kept], outputs[f"{modality}/text"][kept]
+        if f"{modality}/left" in outputs and (both := outputs[f"{modality}/both"]).any():
+            pairs[modality] = outputs[f"{modality}/left"][both], outputs[f"{modality}/text"][both]
     written = [
         experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table}),
         svg.save(figures.recalls(scores), folder / "figures" / f"recall_{split}.svg"),

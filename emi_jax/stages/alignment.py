@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -19,11 +19,8 @@ from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
-
-def both_present(batch: Mapping[str, Any], modality: str) -> Any:
-    """Clips that take part in a pair, bool [b]: those that have its modality and words."""
-    present = batch["present"]
-    return batch["valid"] & present[:, MODALITIES.index(modality)] & present[:, MODALITIES.index(TEXT)]
+Embeddings = dict[str, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
+"""By modality: its unit vectors and the text's [b, P], the logit scale [], and whether a clip has both, bool [b]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +30,20 @@ class Alignment:
     Attributes:
         model: towers and pairs.
         example: a batch of any size, for its shapes.
-        weights: of each pair's loss, by its modality. The pairs share the text tower: one that is learnt at once can
+        weights: of each pair's loss, by its modality. The pairs share the text tower: a pair that is easy to learn can
             keep the other from ever starting, unless it weighs less.
+        trained_towers: modalities whose towers are trained, at least in part. The others run without dropout,
+            layerdrop and masking.
     """
 
     model: ContrastiveModel
     example: Batch
     weights: Mapping[str, float]
+    trained_towers: Collection[str] = MODALITIES
     goal: str = "mean/recall@5"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
-        """All parameters: `towers` and `pairs`."""
+        """All parameters: `towers` and `pairs`, float32."""
         towers_rng, pairs_rng = jax.random.split(rng)
         towers = init_towers(self.model.towers, towers_rng, self.example, loaded, (*self.model.modalities, TEXT))
         encode = functools.partial(self.model.apply, method="encode")
@@ -53,19 +53,19 @@ class Alignment:
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
-        """For each pair its embeddings [b, P] and, for each clip the same, its logit scale [b]."""
-        embedded = self._embed(params, batch, deterministic=False, rngs={"dropout": rng})
+        """For each pair its embeddings [b, P], its logit scale, repeated [b], and which clips have both, bool [b]."""
+        embedded = self._embed(params, batch, self.trained_towers, rngs={"dropout": rng})
         return {
-            modality: (left, text, jnp.broadcast_to(scale, left.shape[:1]))
-            for modality, (left, text, scale) in embedded.items()
+            modality: (left, text, jnp.broadcast_to(scale, left.shape[:1]), both)
+            for modality, (left, text, scale, both) in embedded.items()
         }
 
     def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
-        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and each pair's own."""
+        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and the loss of each pair."""
         metrics = {}
-        for modality, (left, text, scales) in outputs.items():
+        for modality, (left, text, scales, both) in outputs.items():
             scale = lax.pmean(scales.mean(), AXIS)
-            terms = info_nce(left, text, batch["transcript"], both_present(batch, modality), scale, AXIS)
+            terms = info_nce(left, text, batch["transcript"], batch["valid"] & both, scale, AXIS)
             rows, count = lax.psum(terms, AXIS)
             metrics[f"{modality}_text/loss"] = rows / jnp.maximum(count, 1)
             metrics[f"{modality}_text/logit_scale"] = scale
@@ -73,26 +73,35 @@ class Alignment:
         return total / sum(self.weights[modality] for modality in outputs), metrics
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """The embeddings of each pair, [b, P]."""
-        embedded = self._embed(params, batch)
-        return {
-            f"{modality}/{side}": embedding
-            for modality, (left, text, _) in embedded.items()
-            for side, embedding in (("left", left), ("text", text))
-        }
+        """For each pair its embeddings `{modality}/left` and `/text` [b, P], and `/both`, bool [b]."""
+        outputs: dict[str, jax.Array] = {}
+        for modality, (left, text, _, both) in self._embed(params, batch).items():
+            outputs |= {f"{modality}/left": left, f"{modality}/text": text, f"{modality}/both": both & batch["valid"]}
+        return outputs
 
-    def _embed(self, params: dict, batch: Batch, **options: Any) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
-        return self.model.apply({"params": params}, batch, **options)  # type: ignore[return-value]
+    def _embed(self, params: dict, batch: Batch, trained: Collection[str] = (), **options: Any) -> Embeddings:
+        """A clip has a modality when its tower has a valid step of it: a sound can be too short for a single one."""
+
+        def embed(model: ContrastiveModel, batch: Batch) -> Embeddings:
+            encoded = model.encode(batch, trained)
+            pairs = model.project({name: clip for name, (_, clip, _) in encoded.items()})
+            has = {
+                name: mask.any(axis=1) & batch["present"][:, MODALITIES.index(name)]
+                for name, (_, _, mask) in encoded.items()
+            }
+            return {name: (*pair, has[name] & has[TEXT]) for name, pair in pairs.items()}
+
+        return self.model.apply({"params": params}, batch, method=embed, **options)  # type: ignore[return-value]
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
-        """Retrieval in all four directions beside chance, and their means over the directions."""
+        """Retrieval in all four directions with chance next to it, and the means over the directions."""
         scores: dict[str, float] = {}
         for modality in self.model.modalities:
-            kept = both_present(outputs, modality)
-            if not kept.any():
+            both = outputs[f"{modality}/both"]
+            if not both.any():
                 continue
-            left, text = outputs[f"{modality}/left"][kept], outputs[f"{modality}/text"][kept]
-            result = retrieval(left, text, outputs["transcript"][kept], (modality, TEXT))
+            left, text = outputs[f"{modality}/left"][both], outputs[f"{modality}/text"][both]
+            result = retrieval(left, text, outputs["transcript"][both], (modality, TEXT))
             scores |= {name.replace("chance/", f"chance_{modality}_{TEXT}/"): value for name, value in result.items()}
         means = {}
         for metric in ("recall@1", "recall@5"):

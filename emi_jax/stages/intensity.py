@@ -1,7 +1,7 @@
 """Stage 2: six intensities from the encoders' features."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -52,7 +52,8 @@ class Intensity:
         fusion: a head: (features, masks, present, deterministic) -> (predictions, extras).
         example: a batch of any size, for its shapes.
         label_names: the K names.
-        trained_towers: modalities whose towers are trained, and so run with dropout.
+        trained_towers: modalities whose towers are trained, at least in part. The others run without dropout,
+            layerdrop and masking.
         weights: of the terms of the loss.
         modality_dropout: chance that a present modality is hidden in training.
     """
@@ -61,7 +62,7 @@ class Intensity:
     fusion: Head
     example: Batch
     label_names: Sequence[str]
-    trained_towers: Sequence[str] = ()
+    trained_towers: Collection[str] = ()
     weights: Weights = Weights()
     modality_dropout: float = 0.0
     goal: str = "mean/pearson"
@@ -71,11 +72,6 @@ class Intensity:
         towers_rng, fusion_rng = jax.random.split(rng)
         towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
         return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
-
-    def init_seeds(self, seeds: Sequence[int], towers: dict) -> dict:
-        """The fusions of several runs, a leading axis [S] on every leaf; each as `init` makes it from its seed."""
-        rngs = jnp.stack([jax.random.split(jax.random.PRNGKey(seed))[1] for seed in seeds])
-        return jax.jit(jax.vmap(lambda rng: self._init_fusion(rng, towers)))(rngs)
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
         """What the loss needs of each clip.
@@ -146,7 +142,9 @@ class Intensity:
         scores: dict[str, float] = {}
         for name, metric in (("pearson", metrics.pearson), ("ccc", metrics.ccc), ("mse", metrics.mse)):
             values = metric(*arrays)
-            scores |= {f"{label}/{name}": float(value) for label, value in zip(self.label_names, values, strict=True)}
+            scores |= {
+                f"label/{label}/{name}": float(value) for label, value in zip(self.label_names, values, strict=True)
+            }
             scores[f"mean/{name}"] = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 

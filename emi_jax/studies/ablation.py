@@ -1,18 +1,19 @@
-"""The ablation grid: variants of stage 2, each trained with several seeds on cached features, beside the full model.
+"""The ablation grid: variants of stage 2, each trained with several seeds on cached features, and the full model.
 
-Each cell is one variant. It leaves `cells/<name>.json` (what was run, and each seed's scores) and
-`cells/<name>.safetensors` (each seed's best parameters) in the folder, so that a grid that was stopped goes on with the
-cells that are missing, and a changed cell alone is run again.
+Each cell is one variant. It leaves `cells/<name>.json` (what was run, and the scores of each seed) and
+`cells/<name>.safetensors` (the parameters of each seed) in the folder, so that a grid that was stopped resumes in the
+middle of its cell, and only cells that have changed are run again.
 """
 
 import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,10 +25,10 @@ from safetensors.numpy import load_file, save_file
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.report import studies, svg, tables
+from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
-from emi_jax.stages.intensity import Intensity
-from emi_jax.studies.seeds import evaluate_seeds, seed_scores, train_seeds
 
 FULL = "full"
 """The cell with which the others are compared."""
@@ -89,7 +90,7 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
 def run(
     config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> list[Path]:
-    """Runs what is missing of the grid, then writes its table and figure.
+    """Runs the cells that are missing, then writes table and figure of the grid.
 
     Args:
         config: of stage 2, with `grid`: `seeds` and `cells`.
@@ -114,49 +115,53 @@ def run_cell(
     split: str,
     devices: Sequence[jax.Device] | None = None,
 ) -> dict[str, Any]:
-    """What is known of a cell, trained first where it is not there or was made by another config."""
+    """The result of a cell, which is trained first where it is missing or was made by another config.
+
+    A training that was stopped is resumed.
+    """
     path = folder / "cells" / f"{cell.name}.json"
     recipe = _recipe(cell, dataset, seeds, split)
     if path.exists() and (found := json.loads(path.read_text()))["recipe"] == recipe:
-        log.info("%s: there already", cell.title)
+        log.info("%s: already done", cell.title)
         return found
     log.info("\n%s", cell.title)
     started = time.monotonic()
-    experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
-    params = train_seeds(experiment, seeds)
-    outputs = evaluate_seeds(experiment, split).gather(params)
-    scores = seed_scores(cast(Intensity, experiment.stage), outputs, split)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = traverse_util.flatten_dict(jax.device_get(params["fusion"]), sep="/")
-    save_file({name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}, path.with_suffix(".safetensors"))
-    told = {
+    experiment = Experiment.open(cell.config, dataset, folder / "cells" / f"{cell.name}-{recipe[:12]}", devices)
+    train(experiment, seeds)
+    params = chosen_params(experiment, len(seeds))
+    scores, _ = evaluator(experiment, split, len(seeds)).run(params, progress=True)
+    trained = traverse_util.flatten_dict(jax.device_get(experiment.split(params)[0]), sep="/")
+    save_file({name: np.ascontiguousarray(leaf) for name, leaf in trained.items()}, path.with_suffix(".safetensors"))
+    result = {
         "name": cell.name,
         "recipe": recipe,
         "seeds": list(seeds),
         "seconds": round(time.monotonic() - started, 1),
+        "selected_on_this_split": selected_on(experiment, split),
         "scores": scores,
     }
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(told, indent=1) + "\n")
+    part.write_text(json.dumps(result, indent=1) + "\n")
     part.replace(path)
-    log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(told)), told["seconds"])
-    return told
+    shutil.rmtree(experiment.workdir.path / "checkpoints")  # the parameters that count are in the cell's file
+    log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(result)), result["seconds"])
+    return result
 
 
-def load_fusion(cell: Cell, folder: Path) -> dict[str, Any]:
-    """The parameters of a cell that has been run, leaves [S, ...]."""
+def load_trained(cell: Cell, folder: Path) -> dict[str, Any]:
+    """The trained parameters of a cell that has been run, arrays [S, ...]."""
     return traverse_util.unflatten_dict(load_file(folder / "cells" / f"{cell.name}.safetensors"), sep="/")
 
 
 def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, dataset: Dataset) -> list[Path]:
     """Writes the grid as JSON, Markdown, LaTeX and a figure: {title: what `run_cell` gives}, the full model first."""
-    titles = {told["name"]: title for title, told in results.items()}
+    titles = {result["name"]: title for title, result in results.items()}
     full = _goals(results[titles[FULL]]) if FULL in titles else None
-    rows = {title: compare(_goals(told), full) for title, told in results.items()}
-    for title, told in results.items():
-        rows[title] |= {"seconds": told["seconds"], "name": told["name"]}
+    rows = {title: compare(_goals(result), full) for title, result in results.items()}
+    for title, result in results.items():
+        rows[title] |= {name: result[name] for name in ("seconds", "name", "selected_on_this_split")}
         for metric in ("ccc", "mse"):
-            rows[title][metric] = float(np.mean([scores[f"mean/{metric}"] for scores in told["scores"]]))
+            rows[title][metric] = float(np.mean([scores[f"mean/{metric}"] for scores in result["scores"]]))
     header = ["", "Pearson", "95% interval", "minus full", "95% interval", "CCC", "MSE"]
     lines = [
         [
@@ -172,12 +177,14 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
     ]
     figure = svg.save(studies.ablation(rows), folder / "figures" / "ablation.svg")
     seeds = len(next(iter(results.values()))["seeds"])
-    said = f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed\n"
+    caption = f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed\n"
+    if any(result["selected_on_this_split"] for result in results.values()):
+        caption += SELECTED.format(split=split) + "\n"
     ceiling = [float(value) for value in dataset.ceiling.get(split, {}).values()]
     if ceiling:
-        said += f"ceiling {np.mean(ceiling):.3f}\n"
+        caption += f"ceiling {np.mean(ceiling):.3f}\n"
     texts = {
-        "ablation.txt": said + tables.plain(header, lines) + "\n",
+        "ablation.txt": caption + tables.plain(header, lines) + "\n",
         "ablation.md": tables.markdown(header, lines),
         "ablation.tex": tables.latex(header, lines),
         "ablation.json": json.dumps(_without_nan(rows), indent=1) + "\n",
@@ -204,17 +211,18 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[flo
     return mean, [mean - half, mean + half]
 
 
-def _goals(told: Mapping[str, Any]) -> np.ndarray:
-    return np.array([scores["mean/pearson"] for scores in told["scores"]])
+def _goals(result: Mapping[str, Any]) -> np.ndarray:
+    return np.array([scores["mean/pearson"] for scores in result["scores"]])
 
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
     """A hash of all that decides a cell's result, encoders' files included."""
-    config = without(json.loads(json.dumps(cell.config.to_dict())), (*cell.config.bindings.free, "train.seed"))
+    free = {*cell.config.bindings.free, "train.seed"} - {"train.select"}
+    config = without(json.loads(json.dumps(cell.config.to_dict())), free)
     named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]
     files = sorted(path for source in named if source for path in Path(source).glob("**/*.safetensors"))
-    told = [{name: config[name] for name in SECTIONS}, dataset.fingerprint, list(seeds), split]
-    digest = hashlib.sha256(json.dumps(told).encode())
+    facts = [{name: config[name] for name in SECTIONS}, dataset.fingerprint, list(seeds), split]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""Robustness: the test clips are hurt on purpose, more and more, and models trained with and without the QAM are asked.
+"""Robustness: models trained with and without the QAM are evaluated on clips that are corrupted more and more.
 
-Each defect touches one modality of every clip, at a severity that is the same for all. The encoders read the hurt clips
-once; the features are kept beside the clean ones, and the models of the grid's cells are run on them.
+Each defect touches one modality of every clip, at a severity that is the same for all. The encoders read the corrupted
+clips once; their features are kept next to the clean ones, and the models of the grid's cells are evaluated on them.
 """
 
 import dataclasses
@@ -21,13 +21,14 @@ from emi_jax.inputs.features import CachedTransform, FeatureCache
 from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.report import studies, svg, tables
+from emi_jax.runs.evaluation import SELECTED, evaluator
 from emi_jax.runs.experiment import Experiment
-from emi_jax.stages.intensity import Intensity
-from emi_jax.studies.ablation import FULL, Cell, cells, compare, load_fusion, run_cell
-from emi_jax.studies.seeds import evaluate_seeds, seed_goals
+from emi_jax.runs.features import extract, inputs
+from emi_jax.studies.ablation import FULL, Cell, cells, compare, load_trained, run_cell
+from emi_jax.train import parameters
 
-Hurt = Callable[[Arrays, np.random.Generator, float, ClipTransform], Arrays]
-SHOWN = ("pearson", "weight", "share", "reliability")
+Corrupt = Callable[[Arrays, np.random.Generator, float, ClipTransform], Arrays]
+VALUES = ("pearson", "weight", "share", "reliability")
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +71,20 @@ def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, cle
 
 @dataclasses.dataclass(frozen=True)
 class Defect:
-    """One way to hurt a clip.
+    """One way to corrupt a clip.
 
     Attributes:
-        modality: the one that it hurts.
+        modality: the one that is corrupted.
         unit: of the severities, for the axis.
         severities: from harmless to bad; None is the clean clip.
-        hurt: (arrays of a clip, rng, severity, the transform that made them) -> hurt arrays; None hides the modality.
+        corrupt: (arrays of a clip, rng, severity, the transform that made them) -> corrupted arrays; None hides the
+            modality.
     """
 
     modality: str
     unit: str
     severities: tuple[float | None, ...]
-    hurt: Hurt | None
+    corrupt: Corrupt | None
 
 
 DEFECTS = {
@@ -97,11 +99,11 @@ DEFECTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class HurtTransform:
-    """Hurts each clip after it has been read; which part of it depends on the clip's number alone."""
+class CorruptedTransform:
+    """Corrupts each clip after it has been read; which part of it depends on the clip's number alone."""
 
     clean: ClipTransform
-    hurt: Hurt
+    corrupt: Corrupt
     severity: float
 
     @property
@@ -110,9 +112,9 @@ class HurtTransform:
         return self.clean.padding
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
-        """The hurt arrays of one clip, without the batch axis."""
+        """The corrupted arrays of one clip, without the batch axis."""
         arrays = self.clean(example, rng, index)
-        return self.hurt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
+        return self.corrupt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +140,13 @@ class Hidden:
 def run(
     config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> list[Path]:
-    """Runs the cells that are missing, asks each under every defect, and writes curves, table and JSON.
+    """Runs the cells that are missing, evaluates each under every defect, and writes curves, table and JSON.
 
     Args:
         config: as for `ablation.run`, with the cells that are compared; `grid.folder` is where cells are kept.
         dataset: what is read.
         folder: of the results.
-        split: the one whose clips are hurt.
+        split: the one whose clips are corrupted.
         devices: all of them by default.
 
     Returns:
@@ -155,51 +157,56 @@ def run(
         for name, defect in _defects(config).items()
     }
     chosen, grid = cells(config), Path(config.grid.folder)
+    note = ""
     for cell in chosen:
-        run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)
-        for name, curves in ask(cell, dataset, folder, grid, split, devices).items():
+        if run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)["selected_on_this_split"]:
+            note = SELECTED.format(split=split) + "\n"
+        for name, curves in evaluate_cell(cell, dataset, folder, grid, split, devices).items():
             found[name]["models"][cell.title] = curves
     full = next(cell.title for cell in chosen if cell.name == FULL)
-    return write(found, [cell.title for cell in chosen], full, folder)
+    return write(found, [cell.title for cell in chosen], full, folder, note)
 
 
-def ask(
+def evaluate_cell(
     cell: Cell, dataset: Dataset, folder: Path, grid: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """What a trained cell says under every defect: {defect: {what is shown: [severity][seed]}}."""
+    """The values of a trained cell under every defect: {defect: {value: [severity][seed]}}."""
     experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
-    stage = cast(Intensity, experiment.stage)
-    towers = stage.init(jax.random.PRNGKey(cell.config.train.seed), experiment.encoders.params)["towers"]
-    params = experiment.mapping.replicate({"towers": towers, "fusion": load_fusion(cell, grid)})
-    evaluator, cache = evaluate_seeds(experiment, split), _encode(experiment, split)
-    examples, transform = experiment.inputs(split, augment=False)
-    clean = evaluator.gather(params)
-    told: dict[str, dict[str, list[list[float]]]] = {}
+    _, frozen = experiment.initial_params()
+    trained = load_trained(cell, grid)
+    params = experiment.mapping.replicate(parameters.merge(trained, frozen))
+    seeds = len(jax.tree.leaves(trained)[0])
+    evaluated, cache = evaluator(experiment, split, seeds), _encode(experiment, split)
+    examples, transform = inputs(experiment, split, augment=False)
+    clean = evaluated.gather(params)
+    found: dict[str, dict[str, list[list[float]]]] = {}
     for name, defect in _defects(cell.config).items():
-        told[name] = {shown: [] for shown in SHOWN}
+        found[name] = {value: [] for value in VALUES}
         for severity in defect.severities:
             if severity is None:
                 outputs = clean
-            elif defect.hurt is None:
+            elif defect.corrupt is None:
                 hidden = Hidden(cast(CachedTransform, transform), defect.modality)
-                outputs = evaluator.over(examples, hidden).gather(params)
+                outputs = evaluated.over(examples, hidden).gather(params)
             else:
-                hurt = cache.read(split, [_rendition(name, severity)])
-                outputs = evaluator.over(hurt, transform).gather(params)
-            for shown, values in _shown(stage, outputs, clean["present"], defect, split).items():
-                told[name][shown].append(values)
-        log.info("%s, %s: %s", cell.title, name, " ".join(f"{np.mean(v):.3f}" for v in told[name]["pearson"]))
-    return told
+                corrupted = cache.read(split, [_rendition(name, severity)])
+                outputs = evaluated.over(corrupted, transform).gather(params)
+            goals = [scores[experiment.stage.goal] for scores in evaluated.score(outputs)]
+            for value, numbers in _values(outputs, goals, clean["present"], defect).items():
+                found[name][value].append(numbers)
+        log.info("%s, %s: %s", cell.title, name, " ".join(f"{np.mean(v):.3f}" for v in found[name]["pearson"]))
+    return found
 
 
 def _encode(experiment: Experiment, split: str) -> FeatureCache:
-    """The features of all hurt clips, which are written first where they are missing."""
-    return experiment.extract(
+    """The features of all corrupted clips, which are written first where they are missing."""
+    return extract(
+        experiment,
         split,
         {
-            _rendition(name, severity): HurtTransform(experiment.transform, defect.hurt, severity)
+            _rendition(name, severity): CorruptedTransform(experiment.transform, defect.corrupt, severity)
             for name, defect in _defects(experiment.config).items()
-            if defect.hurt
+            if defect.corrupt
             for severity in defect.severities
             if severity is not None
         },
@@ -215,51 +222,52 @@ def _rendition(name: str, severity: float) -> str:
     return f"{name.replace(' ', '-')}-{severity:g}"
 
 
-def _shown(
-    stage: Intensity, outputs: Mapping[str, np.ndarray], had: np.ndarray, defect: Defect, split: str
+def _values(
+    outputs: Mapping[str, np.ndarray], goals: Sequence[float], present: np.ndarray, defect: Defect
 ) -> dict[str, list[float]]:
-    """Each seed's mean Pearson over all clips, and what it makes of the hurt modality in clips that had it."""
+    """Each seed's mean Pearson over all clips, and how it weighs the corrupted modality where that is `present`."""
     place = MODALITIES.index(defect.modality)
-    clips = had[:, place]
-    values = {"pearson": seed_goals(stage, dict(outputs), split)}
-    for shown, array in (("weight", "weights"), ("share", "share"), ("reliability", "reliability")):
-        values[shown] = outputs[array][clips][:, :, place].mean(0)
-    return {shown: [float(value) for value in column] for shown, column in values.items()}
+    clips = present[:, place]
+    values: dict[str, Any] = {"pearson": goals}
+    for value, array in (("weight", "weights"), ("share", "share"), ("reliability", "reliability")):
+        values[value] = outputs[array][clips][:, :, place].mean(0)
+    return {value: [float(number) for number in column] for value, column in values.items()}
 
 
-def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path) -> list[Path]:
+def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path, note: str) -> list[Path]:
     """Writes curves, table and JSON of what was found.
 
     Args:
-        found: {defect: `severities`, `unit`, `models` {title: what `ask` gives}}.
+        found: {defect: `severities`, `unit`, `models` {title: as `evaluate_cell` returns them}}.
         titles: of the models, in order.
         full: the one with which the others are compared.
         folder: of the results.
+        note: a line about all scores, or nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    graded = {name: told for name, told in found.items() if len(told["severities"]) > 2}
+    graded = {name: defect for name, defect in found.items() if len(defect["severities"]) > 2}
     lines: list[list[str | float]] = []
-    for name, told in found.items():
+    for name, defect in found.items():
         for title in titles:
-            models = told["models"]
-            curves = {shown: np.mean(values, axis=1) for shown, values in models[title].items()}
+            models = defect["models"]
+            curves = {value: np.mean(numbers, axis=1) for value, numbers in models[title].items()}
             ends = [float(curves["pearson"][0]), float(curves["pearson"][-1])]
             apart = compare(*(np.array(models[model]["pearson"][-1]) for model in (title, full)))
             difference = apart["difference"], tables.interval(apart["difference_interval"])
-            moves = (_moves(curves[shown]) for shown in ("weight", "reliability"))
+            moves = (_moves(curves[value]) for value in ("weight", "reliability"))
             lines.append([name, title, *ends, *difference, *moves])
     header = ["defect", "model", "clean", "worst", "minus full", "95% interval"]
-    header += ["weight of the hurt modality", "its reliability"]
+    header += ["weight of the corrupted modality", "its reliability"]
     texts = {
         "robustness.txt": "mean Pearson over seeds; differences at worst, paired by seed; weights and reliabilities "
-        "from clean to worst, and their rank correlation with severity\n" + tables.plain(header, lines) + "\n",
+        "from clean to worst, and their rank correlation with severity\n" + note + tables.plain(header, lines) + "\n",
         "robustness.md": tables.markdown(header, lines),
         "robustness.json": json.dumps(found, indent=1) + "\n",
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
     log.info("\n%s", texts["robustness.txt"])
-    missing = {name: told for name, told in found.items() if name not in graded}
+    missing = {name: defect for name, defect in found.items() if name not in graded}
     drawn = {
         "robustness": (graded, ("pearson", "weight", "reliability")),
         "robustness_missing": (missing, ("pearson",)),

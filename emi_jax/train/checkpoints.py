@@ -1,8 +1,8 @@
-"""Checkpoints by orbax: the last ones to resume from, and the best parameters to evaluate, kept apart."""
+"""Checkpoints by orbax: the last ones to resume from; the best and the final parameters to evaluate, kept apart."""
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,12 +39,13 @@ class Progress(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run that is being trained, in `last/` and `best/` of a folder.
+    """The checkpoints of a run that is being trained, in `last/`, `best/` and `final/` of a folder.
 
     orbax writes in the background and renames a finished checkpoint into place, so that a run killed at any moment
     leaves complete ones only. Damage that comes later is found by the hashes in the seal, and a damaged checkpoint is
     moved to `damaged/`. `best/` holds the evaluated parameters alone. It has a folder of its own: in one folder the
-    last checkpoint would be deleted once it is worse than the best, and a run would fall back.
+    last checkpoint would be deleted once it is worse than the best, and a run would fall back. `final/` holds the
+    parameters after the last step.
 
     Frozen parameters are not saved: they are those of the encoder folders that the run names.
     """
@@ -56,40 +57,45 @@ class Checkpoints:
             folder: in the run's workdir.
             keep: how many of the last checkpoints stay.
         """
-        self._folder = folder.absolute()
-        with _one_line_errors(self._folder):
-            self._last = _manager(self._folder / "last", keep)
-            self._best = _manager(self._folder / "best", 1)
-        self._best_step, self._goal = self._find_best()
+        self.folder = folder.absolute()
+        with _one_line_errors(self.folder):
+            self._last = _manager(self.folder / "last", keep)
+            self._best = _manager(self.folder / "best", 1)
+            self._final = _manager(self.folder / "final", 1)
+        self.best_goals = self._find_best()
 
     def save(self, progress: Progress) -> None:
         """Saves what to resume from; returns before it is on disk.
 
-        A kill may leave this checkpoint without the best one of the same step, which can be made from it, and never
+        A kill may leave this checkpoint without the best one of the same step, which is evaluated again then, and never
         without the best one of an earlier step.
         """
         if progress.batches == self._last.latest_step():
             return
-        with _one_line_errors(self._folder):
-            if self._best_step != progress.batches:
-                self._best.wait_until_finished()
-            facts = {"batches": progress.batches, "best_step": self._best_step, "goal": self._goal}
-            self._last.save(progress.batches, args=_composite(_arrays(progress), facts))
+        with _one_line_errors(self.folder):
+            self._best.wait_until_finished()
+            self._last.save(progress.batches, args=_composite(_arrays(progress), {"batches": progress.batches}))
 
-    def save_best(self, step: int, params: Any, goal: float) -> None:
-        """Saves evaluated parameters if their `goal` is higher than the best so far; returns before it is on disk.
+    def save_best(self, step: int, params: Any, goals: Sequence[float]) -> None:
+        """Saves evaluated parameters if a goal is higher than the best so far; returns before they are on disk.
 
         Args:
             step: after which they were evaluated.
             params: the trained parameters, or their moving average.
-            goal: their score.
+            goals: their score; of several seeds the score of each. They become `best_goals`.
         """
-        if self._goal is not None and goal <= self._goal:
+        if self.best_goals and all(new <= old for new, old in zip(goals, self.best_goals, strict=True)):
             return
-        self._best_step, self._goal = step, goal
-        with _one_line_errors(self._folder):
+        self.best_goals = tuple(goals)
+        with _one_line_errors(self.folder):
             arrays = jax.tree.map(_of_all_processes, params)
-            self._best.save(step, args=_composite(arrays, {"goal": goal}), force=True)
+            self._best.save(step, args=_composite(arrays, {"goals": self.best_goals}), force=True)
+
+    def save_final(self, step: int, params: Any) -> None:
+        """Saves the parameters after the last step; returns before they are on disk."""
+        if step != self._final.latest_step():
+            with _one_line_errors(self.folder):
+                self._final.save(step, args=_composite(jax.tree.map(_of_all_processes, params), {}))
 
     def restore_last(self, like: Progress) -> Progress | None:
         """The last good checkpoint, with the layout of `like`; None before the first. Damaged ones are moved away.
@@ -102,47 +108,46 @@ class Checkpoints:
         self._last.reload()
         if step == NOTHING:
             return None
-        folder = self._folder / "last" / str(step) / ITEM
+        folder = self.folder / "last" / str(step) / ITEM
         arrays, seal = succeed_together(lambda: _restore(folder, expected))
         rng = arrays.pop("rng")
-        state = like.state.replace(**arrays)
-        self._restore_best_of(step, state, seal)
-        return Progress(state, rng, seal.facts["batches"])
+        return Progress(like.state.replace(**arrays), rng, seal.facts["batches"])
 
     def close(self) -> None:
         """Waits until everything is on disk."""
-        with _one_line_errors(self._folder):
+        with _one_line_errors(self.folder):
             self._last.close()
             self._best.close()
+            self._final.close()
 
     def _last_good_step(self, expected: Any) -> int:
-        for step in _steps(self._folder / "last"):
+        for step in _steps(self.folder / "last"):
             try:
-                _verify(self._folder / "last" / str(step) / ITEM, expected)
+                _verify(self.folder / "last" / str(step) / ITEM, expected)
                 return step
             except DamagedError as damage:
                 log.warning("%s; trying the one before it", damage)
                 self._set_aside("last", step)
-        if damaged := list((self._folder / "damaged").glob("last-*")):
+        if damaged := list((self.folder / "damaged").glob("last-*")):
             raise UserError(
-                f"all checkpoints in {self._folder / 'last'} are damaged, and were moved to {damaged[0].parent}: put a "
+                f"all checkpoints in {self.folder / 'last'} are damaged, and were moved to {damaged[0].parent}: put a "
                 "copy of one back there, or train again in another --workdir"
             )
         return NOTHING
 
-    def _find_best(self) -> tuple[int | None, float | None]:
-        """Step and goal of the best checkpoint; one whose seal is damaged is moved away."""
+    def _find_best(self) -> tuple[float, ...] | None:
+        """The goals of the best checkpoint, None before the first; one whose seal is damaged is moved away."""
         step = decide_in_first(self._best_good_step)
         self._best.reload()
         if step == NOTHING:
-            return None, None
-        folder = self._folder / "best" / str(step) / ITEM
+            return None
+        folder = self.folder / "best" / str(step) / ITEM
         with _not_damaged(folder):
-            return step, succeed_together(lambda: read_seal(folder)).facts["goal"]
+            return tuple(succeed_together(lambda: read_seal(folder)).facts["goals"])
 
     def _best_good_step(self) -> int:
-        for step in _steps(self._folder / "best"):
-            folder = self._folder / "best" / str(step)
+        for step in _steps(self.folder / "best"):
+            folder = self.folder / "best" / str(step)
             try:
                 with _not_damaged(folder):
                     read_seal(folder / ITEM)
@@ -152,45 +157,49 @@ class Checkpoints:
                 self._set_aside("best", step)
         return NOTHING
 
-    def _restore_best_of(self, step: int, state: TrainState, seal: Seal) -> None:
-        """Makes the best checkpoint again where a kill came between it and the last one, of the same step."""
-        best_step, goal = seal.facts["best_step"], seal.facts["goal"]
-        if best_step == step and (self._best_step is None or self._best_step < step):
-            self.save_best(step, state.evaluated_params, goal)
-
     def _set_aside(self, kind: str, step: int) -> None:
-        aside = self._folder / "damaged"
+        aside = self.folder / "damaged"
         aside.mkdir(exist_ok=True)
-        (self._folder / kind / str(step)).rename(aside / f"{kind}-{step}-{len(list(aside.iterdir()))}")
+        (self.folder / kind / str(step)).rename(aside / f"{kind}-{step}-{len(list(aside.iterdir()))}")
 
 
 def restore_best(folder: Path, like: Tree) -> Tree:
-    """The best parameters of a run, with the layout of `like`; nothing in the folder is changed.
+    """The parameters of a run that scored best, as `restore_params`."""
+    return restore_params(folder / "best", like)
+
+
+def restore_final(folder: Path, like: Tree) -> Tree:
+    """The parameters of a run after its last step, as `restore_params`."""
+    return restore_params(folder / "final", like)
+
+
+def restore_params(folder: Path, like: Tree) -> Tree:
+    """The parameters that a folder holds, with the layout of `like`; nothing in the folder is changed.
 
     Args:
-        folder: of the checkpoints.
+        folder: `best` or `final` of the checkpoints.
         like: the trained parameters of the run, on its devices.
 
     Raises:
         UserError: there are none, they are damaged, they do not fit, or they cannot be read.
     """
-    best = folder.absolute() / "best"
+    folder = folder.absolute()
     expected = jax.tree.map(_of_all_processes, like)
 
     def good_step() -> int:
-        steps = _steps(best)
+        steps = _steps(folder)
         while steps:
             try:
-                _verify(best / str(steps[0]) / ITEM, expected)
+                _verify(folder / str(steps[0]) / ITEM, expected)
                 return steps[0]
             except DamagedError as damage:
-                before, steps = steps, _steps(best)
+                before, steps = steps, _steps(folder)
                 if steps == before:  # otherwise a training run has just replaced it
                     raise UserError(f"{damage}. Put a copy in its place, or train again in another --workdir") from None
-        raise UserError(f"no checkpoint in {best}: train first, with --mode=train")
+        raise UserError(f"no checkpoint in {folder}: train first, to the end, with --mode=train")
 
     step = decide_in_first(good_step)
-    return succeed_together(lambda: _restore(best / str(step) / ITEM, expected))[0]
+    return succeed_together(lambda: _restore(folder / str(step) / ITEM, expected))[0]
 
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:

@@ -11,11 +11,14 @@ from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Transform
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.signals import stop_if_asked
 from emi_jax.train.step import Batch, Stage
 
 Forward = Callable[[dict, Batch], dict[str, jax.Array]]
+Outputs = dict[str, np.ndarray]
+Scores = dict[str, float]
 PASSED_ON = ("clip", "valid", "labels", "label_mask", "transcript", "present")
-"""Arrays of a batch that scores need beside the outputs."""
+"""Arrays of a batch that scores need in addition to the outputs."""
 
 
 class Evaluator:
@@ -34,6 +37,7 @@ class Evaluator:
         batch_size: int,
         split: str,
         function: Forward | None = None,
+        seeds: int = 0,
     ):
         """Prepares the forward pass.
 
@@ -45,6 +49,7 @@ class Evaluator:
             batch_size: global; divisible by the number of devices.
             split: its name.
             function: what is computed of each clip, `stage.forward` by default.
+            seeds: S, where the function takes parameters of several seeds and returns arrays [b, S, ...]; otherwise 0.
         """
         computed = function or stage.forward
 
@@ -53,11 +58,20 @@ class Evaluator:
 
         self.split = split
         self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
-        self._plan = Epochs(len(examples), batch_size, seed=None)
+        self._plan, self._seeds = Epochs(len(examples), batch_size, seed=None), seeds
         self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
 
-    def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """The outputs batch by batch, padding included; `seed` decides what a transform with augmentation does."""
+    def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[Outputs]:
+        """The outputs batch by batch, padding included.
+
+        Args:
+            params: all of the stage's, on the devices.
+            progress: show a bar.
+            seed: decides what a transform with augmentation does.
+
+        Raises:
+            StoppedError: a signal has come.
+        """
         host = batches(
             self._examples,
             self._transform,
@@ -67,11 +81,17 @@ class Evaluator:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        on_device = tqdm.tqdm(
-            to_device(host, self._mapping.put), self.split, self._plan.steps, unit="batch", disable=not progress
-        )
-        for batch in on_device:
-            yield self._mapping.fetch(self._forward(params, batch))
+        on_device = to_device(host, self._mapping.put)
+        bar = tqdm.tqdm(on_device, self.split, self._plan.steps, unit="batch", disable=not progress, leave=False)
+        running = None  # the devices work on a batch while the one before it is fetched
+        for batch in bar:
+            stop_if_asked()
+            dispatched = self._forward(params, batch)
+            if running is not None:
+                yield self._mapping.fetch(running)
+            running = dispatched
+        if running is not None:
+            yield self._mapping.fetch(running)
 
     def over(self, examples: RandomAccess, transform: Transform) -> "Evaluator":
         """The same compiled function over other clips of the same shapes."""
@@ -80,15 +100,21 @@ class Evaluator:
         other._plan = Epochs(len(examples), self._plan.batch_size, seed=None)
         return other
 
-    def gather(self, params: dict, progress: bool = False) -> dict[str, np.ndarray]:
-        """The outputs of all clips, arrays [n, ...] in the order of the split."""
+    def gather(self, params: dict, progress: bool = False) -> Outputs:
+        """The outputs of all clips, arrays [n, ...] in the order of the split; of several seeds [n, S, ...]."""
         parts = list(self.outputs(params, progress))
         outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         kept = np.flatnonzero(outputs["valid"])
         kept = kept[np.argsort(outputs["clip"][kept])]
         return jax.tree.map(lambda leaf: leaf[kept], outputs)
 
-    def run(self, params: dict, progress: bool = False) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def score(self, outputs: Outputs) -> list[Scores]:
+        """The stage's scores of what `gather` returns: one for each seed, a single one without seeds."""
+        if not self._seeds:
+            return [self._stage.score(outputs, self.split)]
+        return [self._stage.score(_of_seed(outputs, seed), self.split) for seed in range(self._seeds)]
+
+    def run(self, params: dict, progress: bool = False) -> tuple[list[Scores], Outputs]:
         """Evaluates parameters.
 
         Args:
@@ -96,7 +122,11 @@ class Evaluator:
             progress: show a bar.
 
         Returns:
-            The stage's scores, and the outputs they were made from: arrays [n, ...] in the order of the split.
+            As `score`, and the outputs that were scored, as `gather`.
         """
         outputs = self.gather(params, progress)
-        return self._stage.score(outputs, self.split), outputs
+        return self.score(outputs), outputs
+
+
+def _of_seed(outputs: Outputs, seed: int) -> Outputs:
+    return {name: array if name in PASSED_ON else array[:, seed] for name, array in outputs.items()}

@@ -1,19 +1,19 @@
-"""What happens every so often in a run: log, evaluate, save, stop."""
+"""What happens every so often in a run: log, save, stop, evaluate."""
 
 import dataclasses
-import math
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import jax
+import numpy as np
 import tqdm
-from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.seeds import Best
+from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.step import Metrics, TrainState
 
 Record = Callable[[int, dict[str, float]], None]
@@ -27,10 +27,6 @@ class Hook(Protocol):
         """`step` steps have been taken; `metrics` are the last one's, still on the device."""
 
 
-class StoppedError(Exception):
-    """The run was asked to stop; its state is saved."""
-
-
 class NonFiniteError(UserError):
     """A loss or a gradient was not finite."""
 
@@ -42,10 +38,14 @@ class Log:
     Attributes:
         every: steps of an interval.
         steps: of the whole run.
-        clips: steps -> the ids of the clips in a step's batch, for the message about a loss that is not finite.
-        schedule: steps -> learning rate, computed on the host.
+        first_step: steps taken before.
+        batch_size: clips of a step.
+        clips: (step, place of a seed) -> the ids of the clips in its batch, for the message about a loss that is not
+            finite; both count from 0.
+        learning_rate: that of each step of the run, in order.
         clock: of the loop.
         record: keeps the metrics of a step.
+        seeds: those that run side by side, whose metrics are [S]; none for a single run, whose metrics are [].
         shows: a progress bar, which moves with what the devices have finished.
     """
 
@@ -53,10 +53,11 @@ class Log:
     steps: int
     first_step: int
     batch_size: int
-    clips: Callable[[int], list[str]]
-    schedule: Callable[[int], float]
+    clips: Callable[[int, int], list[str]]
+    learning_rate: Sequence[float] | np.ndarray
     clock: Clock
     record: Record
+    seeds: Sequence[int] = ()
     shows: bool = True
 
     def __post_init__(self) -> None:
@@ -88,89 +89,128 @@ class Log:
         with self.clock.measure(STEP):
             fetched = jax.device_get(on_device)
         for step, metrics in zip(steps, fetched, strict=True):
-            for name in ("loss", "gradient_norm"):
-                if not math.isfinite(metrics[name]):
-                    raise NonFiniteError(
-                        f"{name} is {metrics[name]} at step {step}, clips {', '.join(self.clips(step - 1))}; "
-                        "the checkpoints before it are intact. Lower config.train.learning_rate, or look at these clips"
-                    )
-        mean = {name: sum(float(metrics[name]) for metrics in fetched) / len(fetched) for name in fetched[0]}
+            self._check_finite(step, metrics)
+        means = {
+            name: np.asarray(np.mean([metrics[name] for metrics in fetched], 0, np.float64)) for name in fetched[0]
+        }
+        record = {name: float(mean.mean()) for name, mean in means.items()}
+        record |= by_seed(self.seeds, means)
         spent = self.clock.lap()
         training = self.batch_size * len(steps) / (spent[DATA] + spent[STEP])
         timing = {f"seconds_per_step/{part}": seconds / len(steps) for part, seconds in spent.items()}
         timing |= {"clips_per_second": training}
-        self.record(steps[-1], mean | {"learning_rate": self.schedule(steps[-1])} | timing)
+        self.record(steps[-1], record | {"learning_rate": float(self.learning_rate[steps[-1] - 1])} | timing)
         shares = " ".join(f"{part} {seconds / sum(spent.values()):.0%}" for part, seconds in spent.items())
-        self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)
+        self._bar.set_postfix_str(f"loss {record['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)
         self._bar.update(len(steps))
 
-
-@dataclasses.dataclass
-class Evaluate:
-    """Evaluates, records and keeps the best state."""
-
-    every: int
-    steps: int
-    evaluator: Evaluator
-    goal: str
-    log: Log
-    checkpoints: Checkpoints
-    record: Record
-
-    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Evaluates at the end of an interval and of the run."""
-        if step % self.every and step != self.steps:
-            return
-        self.log.flush()
-        scores, _ = self.evaluator.run(state.evaluated)
-        self.record(step, {f"{self.evaluator.split}/{name}": value for name, value in scores.items()})
-        self.checkpoints.save_best(step, state.evaluated_params, scores[self.goal])
+    def _check_finite(self, step: int, metrics: Metrics) -> None:
+        for name in ("loss", "gradient_norm"):
+            values = np.atleast_1d(metrics[name])
+            for place in np.flatnonzero(~np.isfinite(values)).tolist():
+                seed = f" of seed {self.seeds[place]}" if self.seeds else ""
+                raise NonFiniteError(
+                    f"{name} is {values[place]} at step {step}{seed}, clips "
+                    f"{', '.join(self.clips(step - 1, place))}; the checkpoints before it are intact. "
+                    "Lower config.train.learning_rate, or look at these clips"
+                )
 
 
 @dataclasses.dataclass
 class Save:
-    """Saves the state to go on from: every so often, at the end, and before the run stops on a signal."""
+    """Saves the state to resume from: every so often, at the end, and before the run stops on a signal.
+
+    Attributes:
+        every: steps of an interval.
+        steps: of the whole run.
+        log: that of the run.
+        checkpoints: where the state is saved.
+        rng: of the whole run.
+        stop: the signal.
+    """
 
     every: int
     steps: int
     log: Log
     checkpoints: Checkpoints
     rng: jax.Array
-    stop: "StopSignal"
+    stop: StopSignal
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Saves where it is time to, and stops the run when a signal has come."""
-        stopped_by = self.stop.at(step)
+        stopped_by = self.stop.received
         if step % self.every == 0 or step == self.steps or stopped_by:
-            self.log.flush()  # a state after a loss that is not finite is never saved
-            self.checkpoints.save(Progress(state, self.rng, step))
+            self.save(step, state)
+        self.finish(step, state)
         if stopped_by:
             raise StoppedError(f"stopped by {stopped_by} after step {step}, which is saved")
 
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves the state, unless that of this step has been saved."""
+        self.log.flush()  # a state after a loss that is not finite is never saved
+        self.checkpoints.save(Progress(state, self.rng, step))
 
-class StopSignal:
-    """Within the context, SIGTERM and SIGINT are remembered and not obeyed at once.
+    def finish(self, step: int, state: TrainState) -> None:
+        """After the last step saves its parameters apart, to be evaluated."""
+        if step == self.steps:
+            self.checkpoints.save_final(step, {"params": state.params, "ema": state.ema})
 
-    Several processes get a signal each at its own moment, and must stop after the same step: they agree on one by
-    JAX's preemption service, which listens to SIGTERM by itself.
+
+@dataclasses.dataclass
+class Evaluate:
+    """Evaluates, records, and keeps the best parameters. Comes after `Save`: a signal finds the state saved.
+
+    Attributes:
+        every: steps of an interval.
+        steps: of the whole run.
+        evaluator: of the split that chooses the best parameters.
+        goal: the metric that decides; higher is better.
+        save: that of the run.
+        best: the best so far.
+        record: keeps the metrics of a step.
+        seeds: those that run side by side; none for a single run.
+        shows: a progress bar.
     """
 
-    _received = ""
+    every: int
+    steps: int
+    evaluator: Evaluator
+    goal: str
+    save: Save
+    best: Best
+    record: Record
+    seeds: Sequence[int] = ()
+    shows: bool = True
 
-    def __enter__(self) -> "StopSignal":
-        heard = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
-        self._before = {number: signal.signal(number, self._remember) for number in heard}
-        return self
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Evaluates at the end of an interval and of the run."""
+        if self.is_due(step):
+            self.save.log.flush()
+            self.evaluate(step, state)
 
-    def at(self, step: int) -> str:
-        """The signal that stops the run after this step, or nothing; to be asked once after every step."""
-        if jax.process_count() == 1:
-            return self._received
-        return signal.SIGTERM.name if multihost_utils.reached_preemption_sync_point(step) else ""
+    def is_due(self, step: int) -> bool:
+        """Whether an evaluation follows this step. A run that is resumed after it does not know whether it was done."""
+        return step > 0 and (step % self.every == 0 or step == self.steps)
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def evaluate(self, step: int, state: TrainState) -> None:
+        """Evaluates the state after a step."""
+        try:
+            scores, _ = self.evaluator.run(state.evaluated, progress=self.shows)
+        except StoppedError as stopped:
+            self.save.save(step, state)
+            raise StoppedError(f"{stopped} in the evaluation after step {step}, which is saved") from stopped
+        values = {name: np.array([found.get(name, np.nan) for found in scores]) for name in scores[0]}
+        means = {name: float(np.mean(value)) for name, value in values.items() if np.isfinite(value).all()}
+        record = means | by_seed(self.seeds, values)
+        self.record(step, {f"{self.evaluator.split}/{name}": value for name, value in record.items()})
+        self.best.update(step, state.evaluated_params, [found[self.goal] for found in scores])
 
-    def _remember(self, number: int, frame: object) -> None:
-        self._received = signal.Signals(number).name
+
+def by_seed(seeds: Sequence[int], values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Metrics [S] of several seeds as `seed-0/loss`, those that are finite; nothing without seeds."""
+    return {
+        f"seed-{seed}/{name}": float(array[place])
+        for place, seed in enumerate(seeds)
+        for name, array in values.items()
+        if np.isfinite(array[place])
+    }

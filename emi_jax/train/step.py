@@ -1,6 +1,6 @@
 """The train step: one pure function of (state, batch, rng), the same on every device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import flax.struct
@@ -23,6 +23,10 @@ class Stage(Protocol):
     @property
     def goal(self) -> str:
         """The metric of `score` by which the best checkpoint is chosen; more is better."""
+
+    @property
+    def trained_towers(self) -> Collection[str]:
+        """Modalities whose towers are trained, at least in part."""
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
         """All parameters, a tree of dicts; `loaded` are those of towers that do not start from scratch."""

@@ -13,8 +13,10 @@ import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.runs import results
+from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.training import train
 from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.data_prep.conftest import tone, write_table, write_video
@@ -30,14 +32,14 @@ def trained(tmp_path_factory):
     config, dataset = tiny_stage2(), make_dataset()
     config.train.epochs = 2
     experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
-    experiment.train()
+    train(experiment)
     return experiment, folder
 
 
 def test_predictions_are_those_of_evaluation(trained):
     experiment, folder = trained
     examples = experiment.dataset.split("test")
-    outputs = experiment.evaluator("test").gather(experiment.best())
+    outputs = evaluator(experiment, "test").gather(chosen_params(experiment))
     predictor = Predictor.load(folder, batch_size=4, devices=jax.devices()[:1])
     assert predictor.label_names == NAMES
     unlabelled = [{**example, "labels": np.zeros(0, np.float32), "id": example["id"].decode()} for example in examples]
@@ -165,7 +167,7 @@ def test_a_run_that_has_begun_needs_the_result_of_stage_1_no_more(trained):
     config = experiment.config.copy_and_resolve_references()
     config.init_from = "nowhere"
     opened = Experiment.open(config, experiment.dataset, folder, jax.devices()[:1])
-    assert fingerprint(opened.encoders.params) == fingerprint(jax.device_get(experiment.best())["towers"])
+    assert fingerprint(opened.encoders.params) == fingerprint(jax.device_get(chosen_params(experiment))["towers"])
 
 
 def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):

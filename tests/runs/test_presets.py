@@ -10,7 +10,9 @@ from configs import ablation, robustness, stage1, stage2
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe
 from emi_jax.errors import UserError
+from emi_jax.runs.evaluation import chosen_params, export
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
 from emi_jax.train.parameters import fingerprint
 from tests.configs import shrink_sizes, tiny_stage1
 from tests.fakes import make_dataset
@@ -39,7 +41,7 @@ def shrunk(config, folders):
 
 def open_and_train(config, workdir):
     experiment = Experiment.open(config, make_dataset(), workdir, jax.devices()[:1])
-    experiment.train()
+    train(experiment)
     return experiment
 
 
@@ -91,13 +93,13 @@ def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_p
     config = shrunk(stage1.get_config("vidmimic2"), folders)
     config.data.image_size = 24
     first = open_and_train(config, tmp_path / "stage1")
-    before, after = first.encoders.params, jax.device_get(first.best())["towers"]
+    before, after = first.encoders.params, jax.device_get(chosen_params(first))["towers"]
     assert "position embeddings interpolated from images of (16, 16) to (24, 24)" in caplog.text
     assert first.transform.shape.image_size == 24
     assert fingerprint(after["audio"]["encoder"]["features"]) == fingerprint(before["audio"]["encoder"]["features"])
     for modality in MODALITIES:
         assert fingerprint(after[modality]) != fingerprint(before[modality])
-    first.export(first.best())
+    export(first, chosen_params(first))
 
     config = shrunk(stage2.get_config("vidmimic2,finetune"), folders)
     config.init_from = str(tmp_path / "stage1")
@@ -107,7 +109,7 @@ def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_p
     assert fingerprint(second.encoders.params) == fingerprint(after)
     again = open_and_train(config, tmp_path / "stage2")  # from its own folder, which holds what was loaded to the bit
     assert fingerprint(again.encoders.params) == fingerprint(after)
-    tuned = jax.device_get(second.best())
+    tuned = jax.device_get(chosen_params(second))
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), tuned, jax.device_get(start))
     kept = [fingerprint(tuned["towers"][name]) == fingerprint(start["towers"][name]) for name in MODALITIES]
     assert kept == [True, True, False]

@@ -11,6 +11,7 @@ import scipy.stats
 from emi_jax.report import score_tables
 from emi_jax.runs import results
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
 from tests.configs import tiny_stage2
 from tests.fakes import NAMES, make_dataset
 
@@ -24,7 +25,7 @@ def evaluated(tmp_path_factory):
     config = tiny_stage2()
     config.train.epochs = 2
     experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
-    experiment.train()
+    train(experiment)
     return dataset, folder, results.evaluate(experiment, "test")
 
 

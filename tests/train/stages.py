@@ -1,6 +1,6 @@
 """Both stages with next to nothing in front of their losses, since what a test of the engine waits for is compiling."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import flax.linen as nn
 import jax
@@ -23,11 +23,22 @@ class TinyModel(nn.Module):
 
     modalities: tuple[str, ...] = (VISION, AUDIO)
 
-    @nn.compact
-    def __call__(self, batch: Mapping[str, jax.Array], deterministic: bool = True):
-        names = (*self.modalities, TEXT)
-        clips = {name: nn.tanh(nn.Dense(WIDTH, name=name)(batch[f"{name}/features"].mean(1))) for name in names}
-        return ContrastivePairs(self.modalities, WIDTH, name="pairs")(clips)
+    def setup(self):
+        self.towers = {name: nn.Dense(WIDTH) for name in (*self.modalities, TEXT)}
+        self.pairs = ContrastivePairs(self.modalities, WIDTH)
+
+    def __call__(self, batch: Mapping[str, jax.Array]):
+        return self.project({name: clip for name, (_, clip, _) in self.encode(batch).items()})
+
+    def encode(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()):
+        sequences = {name: batch[f"{name}/features"] for name in self.towers}
+        return {
+            name: (sequence, nn.tanh(self.towers[name](sequence.mean(1))), batch[f"{name}/mask"])
+            for name, sequence in sequences.items()
+        }
+
+    def project(self, clips: Mapping[str, jax.Array]):
+        return self.pairs(clips)
 
 
 def make_batch(seed: int = 0) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ def save(folder, steps, keep=3, best=()):
     goals = dict(best)
     for step in steps:
         if step in goals:
-            checkpoints.save_best(step, progress(step).state.evaluated_params, goals[step])
+            checkpoints.save_best(step, progress(step).state.evaluated_params, [goals[step]])
         checkpoints.save(progress(step))
     checkpoints.close()
 
@@ -253,8 +253,8 @@ def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_mo
 
     monkeypatch.setattr(seal, "_sha256", blocked)
     checkpoints, now = Checkpoints(tmp_path, 3), progress(4)
-    checkpoints.save_best(4, now.state.evaluated_params, 0.5)
-    checkpoints.save(now)  # although the best checkpoint is not on disk
+    checkpoints.save(now)
+    checkpoints.save_best(4, now.state.evaluated_params, [0.5])  # although the last checkpoint is not on disk
     step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     jax.block_until_ready(step(now.state))  # the next step reuses the memory
     assert not (tmp_path / "last" / "4").exists()
@@ -266,22 +266,12 @@ def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_mo
     assert best(tmp_path)["layer"]["kernel"][0, 0] == 4
 
 
-def test_a_best_checkpoint_that_a_kill_cut_off_is_made_again_from_the_last_one(tmp_path):
-    save(tmp_path, [4, 8], best=[(4, 0.3), (8, 0.5)])
-    expected = best(tmp_path)
-    shutil.rmtree(tmp_path / "best" / "8")  # killed after last/8 was complete and before best/8 was
-    assert restore(tmp_path).batches == 8
-    jax.tree.map(np.testing.assert_array_equal, best(tmp_path), expected)
-    save(tmp_path, [9], best=[(9, 0.4)])  # and its goal counts
-    jax.tree.map(np.testing.assert_array_equal, best(tmp_path), expected)
-
-
 def test_a_later_checkpoint_waits_for_the_best_one_of_an_earlier_step(tmp_path, monkeypatch):
-    """A kill in between would lose it: it could not be made from the later checkpoint."""
+    """A kill in between would lose it: a run that is resumed evaluates no earlier step."""
     sha256 = seal._sha256
     monkeypatch.setattr(seal, "_sha256", lambda path: (time.sleep(0.1), sha256(path))[1])
     checkpoints = Checkpoints(tmp_path, 3)
-    checkpoints.save_best(4, progress(4).state.evaluated_params, 0.5)
+    checkpoints.save_best(4, progress(4).state.evaluated_params, [0.5])
     checkpoints.save(progress(5))
     assert (tmp_path / "best" / "4").exists()
     checkpoints.close()

@@ -10,6 +10,7 @@ from flax import traverse_util
 
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train as run
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.step import make_step
@@ -100,4 +101,4 @@ def test_an_accumulation_that_does_not_divide_the_batch_of_a_device_is_an_error(
     config = tiny_stage1()
     config.train.accumulation = 3
     with pytest.raises(UserError, match=r"accumulation=3 does not divide the 4 clips of a device.*take one of 1, 2, 4"):
-        Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:2]).train()
+        run(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:2]))

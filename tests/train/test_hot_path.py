@@ -12,6 +12,7 @@ from jax._src.array import ArrayImpl
 
 from emi_jax.inputs.loader import to_device
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train.clock import DATA, REST, STEP, Clock
 from emi_jax.train.hooks import Log
@@ -49,8 +50,8 @@ def run(tmp_path, mapping, log_every):
         steps=STEPS,
         first_step=0,
         batch_size=CLIPS,
-        clips=lambda step: [],
-        schedule=lambda step: 0.0,
+        clips=lambda step, place: [],
+        learning_rate=np.zeros(STEPS),
         clock=clock,
         record=Workdir(tmp_path).record,
         shows=False,
@@ -101,10 +102,10 @@ def test_the_first_step_takes_over_the_memory_of_what_was_replicated(kind, copy)
 def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(tmp_path, caplog):
     """13 clips in batches of 8, two evaluations; and a trace of some steps on the way."""
     config, dataset = tiny_stage1(), make_dataset(train=13)
-    config.model.pairs = ("vision",)
+    config.model.pairs, config.loss.audio = ("vision",), 0.0
     config.train.update(epochs=2, evaluate_every=1.0, profile=2)
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
-        Experiment.open(config, dataset, tmp_path, jax.devices()[:1]).train()
+        train(Experiment.open(config, dataset, tmp_path, jax.devices()[:1]))
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum("valid/mean/recall@5" in record for record in records) == 2
     messages = [record.getMessage() for record in caplog.records]

@@ -15,6 +15,7 @@ import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
 from emi_jax.train import processes
 from tests.flags import quick
 from tests.train import worker
@@ -67,7 +68,7 @@ def ends(pair):
 def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_go_on(start, tmp_path):
     config = worker.config()
     alone = Experiment.open(config, worker.dataset(), tmp_path / "alone", jax.devices()[:4])
-    alone.train()
+    train(alone)
 
     first, second = start(tmp_path / "run", killed_at=20)
     said, _ = second.communicate(timeout=300)

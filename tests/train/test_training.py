@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import weakref
 
@@ -12,18 +13,22 @@ from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
+from emi_jax.runs import training
+from emi_jax.runs.checks import interval
+from emi_jax.runs.evaluation import chosen_params, evaluator, export
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.from_config import interval
+from emi_jax.runs.features import extract
 from emi_jax.runs.workdir import Workdir
-from emi_jax.train.hooks import NonFiniteError, StoppedError
+from emi_jax.train.hooks import NonFiniteError
 from emi_jax.train.parameters import fingerprint
+from emi_jax.train.signals import StoppedError
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
 
 def train(config, dataset, workdir, devices=1):
     experiment = Experiment.open(config, dataset, workdir, jax.devices()[:devices])
-    experiment.train()
+    training.train(experiment)
     return experiment
 
 
@@ -65,16 +70,26 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(tmp_path):
 
     parts = train(config, dataset, tmp_path / "parts")
     assert losses(parts) == losses(whole)
-    assert fingerprint(jax.device_get(parts.best())) == fingerprint(jax.device_get(whole.best()))
+    assert fingerprint(jax.device_get(chosen_params(parts))) == fingerprint(jax.device_get(chosen_params(whole)))
+
+
+def test_a_best_checkpoint_that_a_kill_cut_off_is_evaluated_again(tmp_path):
+    config, dataset = tiny_stage1(), make_dataset()
+    config.model.pairs, config.loss.audio, config.train.epochs = ("vision",), 0.0, 2
+    expected = fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path))))
+    (best,) = (tmp_path / "checkpoints" / "best").iterdir()
+    assert best.name == "4"
+    shutil.rmtree(best)  # killed after last/4 was complete and before best/4 was
+    assert fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path)))) == expected
 
 
 def test_a_run_that_goes_on_does_not_hold_its_first_state(tmp_path, monkeypatch):
     config, dataset, held = tiny_stage1(), make_dataset(), []
     train(config, dataset, tmp_path)
-    begin = Experiment._begin
+    begin = training._begin
 
-    def beginning(self, rate):
-        step, progress = begin(self, rate)
+    def beginning(*arguments):
+        step, progress = begin(*arguments)
         first_states.extend(map(weakref.ref, jax.tree.leaves(progress.state.params)))
         return step, progress
 
@@ -83,8 +98,8 @@ def test_a_run_that_goes_on_does_not_hold_its_first_state(tmp_path, monkeypatch)
         return state
 
     first_states = []
-    monkeypatch.setattr(Experiment, "_begin", beginning)
-    monkeypatch.setattr("emi_jax.runs.experiment.fit", fitting)
+    monkeypatch.setattr(training, "_begin", beginning)
+    monkeypatch.setattr(training, "fit", fitting)
     train(config, dataset, tmp_path)
     assert held
     assert not any(held)
@@ -95,7 +110,7 @@ def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
     config.train.weight_decay = 0.1
     experiment = train(config, dataset, tmp_path)
     before = Experiment.open(config, dataset, tmp_path).stage.init(jax.random.PRNGKey(0), experiment.encoders.params)
-    after = jax.device_get(experiment.best())
+    after = jax.device_get(chosen_params(experiment))
     assert fingerprint(after["towers"]) == fingerprint(before["towers"])
     assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
 
@@ -103,12 +118,12 @@ def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
 def test_stage_2_starts_from_what_stage_1_has_left(tmp_path):
     dataset = make_dataset()
     first = train(tiny_stage1(), dataset, tmp_path / "stage1")
-    first.export(first.best())
+    export(first, chosen_params(first))
     config = tiny_stage2()
     config.init_from = str(tmp_path / "stage1")
     second = Experiment.open(config, dataset, tmp_path / "stage2")
     params = second.stage.init(jax.random.PRNGKey(7), second.encoders.params)
-    assert fingerprint(params["towers"]) == fingerprint(jax.device_get(first.best())["towers"])
+    assert fingerprint(params["towers"]) == fingerprint(jax.device_get(chosen_params(first))["towers"])
     text = "what a lovely day"
     assert second.encoders.tokenizer(text)["input_ids"] == first.encoders.tokenizer(text)["input_ids"]
 
@@ -167,7 +182,7 @@ def test_a_batch_that_the_devices_cannot_share_is_an_error(tmp_path):
     config = tiny_stage1()
     config.train.batch_size = 6
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:4])
-    for use in (experiment.train, lambda: experiment.evaluator("valid")):
+    for use in (lambda: training.train(experiment), lambda: evaluator(experiment, "valid")):
         with pytest.raises(UserError, match="batch_size=6 cannot be shared by 4 devices"):
             use()
 
@@ -220,16 +235,16 @@ def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
 def test_both_roads_give_one_checkpoint_the_same_scores(tmp_path):
     """Cached features are float16."""
     config, dataset = tiny_stage2(), make_dataset()
-    config.features.dir = str(tmp_path / "features")
+    config.features.update(dir=str(tmp_path / "features"), renditions=1)
     cached = train(config, dataset, tmp_path / "run")
-    config.features.dir = ""
+    config.features.update(dir="", renditions=0)
     direct = Experiment.open(config, dataset, tmp_path / "run", jax.devices()[:1])
-    params = cached.best()
-    one, others = (experiment.evaluator("test").run(params) for experiment in (cached, direct))
-    np.testing.assert_allclose(one[1]["predictions"], others[1]["predictions"], atol=1e-3)
-    assert one[0].keys() == others[0].keys()
-    for name, value in one[0].items():
-        np.testing.assert_allclose(value, others[0][name], atol=1e-3, err_msg=name)
+    params = chosen_params(cached)
+    ([one], first), ([other], second) = (evaluator(experiment, "test").run(params) for experiment in (cached, direct))
+    np.testing.assert_allclose(first["predictions"], second["predictions"], atol=1e-3)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], atol=1e-3, err_msg=name)
 
 
 def _other_weights(config):
@@ -249,15 +264,15 @@ def test_features_made_otherwise_are_refused(change, tmp_path, monkeypatch):
     monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
     config, dataset = tiny_stage2(), make_dataset()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
-    Experiment.open(config, dataset, tmp_path / "one", jax.devices()[:1]).extract("test")
+    extract(Experiment.open(config, dataset, tmp_path / "one", jax.devices()[:1]), "test")
     change(config)
     with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
-        Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]).extract("test")
+        extract(Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]), "test")
 
 
 def test_features_of_trained_encoders_are_not_kept(tmp_path):
     config = tiny_stage2()
-    config.features.dir = str(tmp_path / "features")
+    config.features.update(dir=str(tmp_path / "features"), renditions=1)
     config.train.frozen = ("^towers/vision", "^towers/audio")
     with pytest.raises(UserError, match="the text encoder is trained, so that its features cannot be kept"):
-        Experiment.open(config, make_dataset(), tmp_path / "run").train()
+        training.train(Experiment.open(config, make_dataset(), tmp_path / "run"))

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from emi_jax.runs.experiment import Experiment
-from emi_jax.train.hooks import StoppedError
+from emi_jax.runs.training import train
 from emi_jax.train.processes import join
+from emi_jax.train.signals import StoppedError
 from emi_jax.train.startup import start
 from tests.configs import tiny_stage1
 from tests.fakes import make_dataset
@@ -22,7 +23,7 @@ from tests.fakes import make_dataset
 
 def config():
     tiny = tiny_stage1()
-    tiny.model.pairs = ("vision",)
+    tiny.model.pairs, tiny.loss.audio = ("vision",), 0.0
     tiny.train.update(epochs=30, evaluate_every=30.0, save_every=10.0)
     return tiny
 
@@ -45,6 +46,6 @@ if __name__ == "__main__":
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
         threading.Thread(target=die_after, args=(path,), daemon=True).start()
     try:
-        Experiment.open(config(), dataset(), workdir).train()
+        train(Experiment.open(config(), dataset(), workdir))
     except StoppedError as stopped:
         sys.exit(f"{stopped}")

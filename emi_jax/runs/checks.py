@@ -1,0 +1,141 @@
+"""What a config must fulfil before anything is read, encoded or written: one line for each thing that is wrong."""
+
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import Dataset
+from emi_jax.modalities import AUDIO, TEXT, VISION
+
+_LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
+WITHOUT = {
+    VISION: _LEAVE_OUT,
+    AUDIO: _LEAVE_OUT,
+    TEXT: "; python -m data_prep takes words with --transcripts, or has them recognised with --asr",
+}
+"""What to do about a modality that no clip has."""
+
+BEST, LAST, EMA = SELECTIONS = ("best", "last", "ema")
+"""What is evaluated: the parameters that were best on the validation split, those after the last step, or their moving
+average."""
+
+DTYPES = ("float32", "bfloat16")
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Checks fields that depend on each other: none of them may be without effect.
+
+    Raises:
+        UserError: one is, or it cannot be used.
+    """
+    if config.model.dtype not in DTYPES:
+        raise UserError(
+            f"config.model.dtype={config.model.dtype!r}: choose one of {', '.join(DTYPES)}; gradients in float16 would "
+            "need loss scaling, which there is not"
+        )
+    if config.train.clip_norm < 0:
+        raise UserError(
+            f"config.train.clip_norm={config.train.clip_norm:g}: take 0 for no clipping, or a positive norm"
+        )
+    check_selection(config.train)
+    if config.stage == "alignment":
+        _check_pairs(config)
+    else:
+        _check_features(config)
+
+
+def _check_pairs(config: ConfigDict) -> None:
+    for pair, weight in config.loss.items():
+        if pair in config.model.pairs and not weight > 0:
+            raise UserError(
+                f"config.loss.{pair}={weight:g}: a pair that is trained needs a positive weight; leave it out with "
+                "--config.model.pairs"
+            )
+        if pair not in config.model.pairs and weight:
+            raise UserError(
+                f"config.loss.{pair}={weight:g} has no effect, since config.model.pairs={tuple(config.model.pairs)}; "
+                f"set --config.loss.{pair}=0, or train the pair"
+            )
+
+
+def _check_features(config: ConfigDict) -> None:
+    corrupt, features = config.train.corrupt, config.features
+    if features.renditions and not features.dir:
+        raise UserError(
+            f"config.features.renditions={features.renditions} has no effect without a feature cache; set "
+            "--config.features.renditions=0, or name a folder with --config.features.dir"
+        )
+    if corrupt and features.dir and not features.renditions:
+        raise UserError(
+            f"config.train.corrupt={corrupt:g} takes corrupted steps from the feature cache, and there are none with "
+            "config.features.renditions=0; take 1 or more, or config.train.corrupt=0"
+        )
+
+
+def check_selection(train: ConfigDict) -> None:
+    """Checks that `train.select` names parameters that the run has.
+
+    Raises:
+        UserError: it does not.
+    """
+    if train.select not in SELECTIONS:
+        raise UserError(f"config.train.select={train.select!r}: choose one of {', '.join(SELECTIONS)}")
+    if train.select == EMA and not train.ema:
+        raise UserError(
+            "config.train.select=ema: the run has no moving average; give its decay, --config.train.ema=0.999"
+        )
+
+
+def check_shares(batch_size: int, devices: int, chunks: int) -> None:
+    """Holds the batch against the devices and chunks that share it.
+
+    Raises:
+        UserError: they cannot share it evenly.
+    """
+    if batch_size % devices:
+        raise UserError(
+            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; take a multiple of {devices}"
+        )
+    share = batch_size // devices
+    if chunks < 1 or share % chunks:
+        divisors = ", ".join(str(number) for number in range(1, share + 1) if share % number == 0)
+        raise UserError(
+            f"config.train.accumulation={chunks} does not divide the {share} clips of a device "
+            f"(batch_size={batch_size} on {devices} devices); take one of {divisors}"
+        )
+
+
+def interval(train: ConfigDict, name: str, steps: int) -> int:
+    """How many steps lie between two events of a run: `train.<name>` times `steps`, and one at least.
+
+    Args:
+        train: the section `train`.
+        name: of a field that counts in units of `steps`.
+        steps: one unit; those of an epoch for a field in epochs.
+
+    Raises:
+        UserError: the field is not positive.
+    """
+    if not train[name] > 0:
+        raise UserError(f"config.train.{name}={train[name]:g} should be positive")
+    return max(1, round(train[name] * steps))
+
+
+def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None:
+    """Holds the clips of a dataset against what a stage is trained on.
+
+    Raises:
+        UserError: there is no training or validation split; no clip has one of the modalities, or labels where the
+            stage needs them.
+    """
+    for split in ("train", "valid"):
+        dataset.split(split)
+    needed = [("train", modality) for modality in modalities]
+    if stage == "intensity":
+        needed += [("train", "labels"), ("valid", "labels")]
+    else:
+        needed += [("valid", modality) for modality in modalities]
+    for split, what in needed:
+        if dataset.lacks(split, what):
+            raise UserError(f"dataset {dataset.directory}: no clip of {split} has {what}{WITHOUT.get(what, '')}")

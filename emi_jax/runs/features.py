@@ -1,0 +1,127 @@
+"""What is read of a split: its clips, or features of frozen encoders, which are extracted where they are missing."""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+
+from emi_jax.errors import UserError
+from emi_jax.inputs import corruption
+from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, corrupted, rows
+from emi_jax.inputs.loader import RandomAccess
+from emi_jax.inputs.transforms import Transform
+from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.runs.experiment import Experiment
+from emi_jax.stages.intensity import Intensity
+from emi_jax.train import parameters
+from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.processes import decide_in_first, is_first
+from emi_jax.train.step import Batch
+
+log = logging.getLogger(__name__)
+
+
+def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
+    """What is read of a split, and how: clips, or cached features where the config names a folder for them.
+
+    Args:
+        experiment: the run.
+        split: its name.
+        augment: for training: augmentation, and corruption where the config has it.
+    """
+    config = experiment.config
+    corrupt = config.train.corrupt if augment else 0.0
+    if not config.get("features", {}).get("dir"):
+        log.info("%s: clips, encoded in every step", split)
+        return experiment.dataset.split(split), dataclasses.replace(
+            experiment.transform, augment=augment, corrupt=corrupt
+        )
+    cached = extract(experiment, split).read(split, renditions(experiment, split))
+    log.info("%s: features from %s", split, config.features.dir)
+    return cached, CachedTransform(experiment.transform.shape.modalities, cached[0].rendition(0), corrupt)
+
+
+def renditions(experiment: Experiment, split: str) -> list[str]:
+    """The names of a split's renditions: the clean one, and for training with corruption those that are corrupted."""
+    config = experiment.config
+    count = config.features.renditions if split == "train" and config.train.corrupt else 0
+    return [CLEAN, *map(corrupted, range(count))]
+
+
+def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transform] | None = None) -> FeatureCache:
+    """Writes the frozen encoders' features of a split where they are missing.
+
+    Args:
+        experiment: the run.
+        split: its name.
+        transforms: of the renditions, by name; those of `renditions` by default.
+
+    Raises:
+        UserError: the stage has no features to keep, or trains the encoders that would give them.
+    """
+    stage, config = experiment.stage, experiment.config
+    folder = config.get("features", {}).get("dir")
+    if not isinstance(stage, Intensity) or not folder:
+        raise UserError("features are kept in stage 2, in a folder named with --config.features.dir=FOLDER")
+    if stage.trained_towers:
+        raise UserError(
+            f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
+            "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
+        )
+    frozen = experiment.initial_params()[1]["towers"]
+    cache = FeatureCache(folder, {name: _fingerprint(experiment, name, frozen[name]) for name in frozen})
+    transforms = transforms or {
+        name: experiment.transform if name == CLEAN else dataclasses.replace(experiment.transform, corrupt=1.0)
+        for name in renditions(experiment, split)
+    }
+
+    def missing() -> dict[int, str]:
+        found = [decide_in_first(functools.partial(cache.has, split, name)) for name in transforms]
+        return {seed: name for seed, name in enumerate(transforms) if not found[seed]}
+
+    if missing():
+        towers, encoder = experiment.mapping.replicate(frozen), _encoder(experiment, split)
+        with cache.sole_writer() if is_first() else contextlib.nullcontext():
+            for seed, name in missing().items():  # what another run has written in the meantime is there
+                log.info("features of %s, %s: written to %s", split, name, cache.folder)
+                encoded = encoder.over(experiment.dataset.split(split), transforms[name])
+                clips = rows(encoded.outputs(towers, is_first(), seed))
+                if is_first():
+                    cache.write(split, name, clips)
+                else:  # this process takes part in the encoding alone
+                    collections.deque(clips, maxlen=0)
+        multihost_utils.sync_global_devices(f"features of {split} are written")
+    return cache
+
+
+def _fingerprint(experiment: Experiment, modality: str, tower: dict) -> str:
+    """A hash of everything that decides a modality's features."""
+    shape = experiment.transform.shape
+    sizes = {VISION: (shape.num_frames, shape.image_size), AUDIO: shape.num_samples, TEXT: shape.num_tokens}
+    facts = (
+        parameters.fingerprint(tower),
+        experiment.encoders.preprocessing[modality],
+        experiment.dataset.fingerprint,
+        repr(sizes[modality]),
+        corruption.settings(),
+    )
+    return hashlib.sha256(" ".join(facts).encode()).hexdigest()
+
+
+def _encoder(experiment: Experiment, split: str) -> Evaluator:
+    """Gives features in place of predictions."""
+
+    def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
+        steps = cast(Intensity, experiment.stage).encode(towers, batch)
+        return {k: v.astype(jnp.float16) if k.endswith("/features") else v for k, v in steps.items()}
+
+    examples, batch_size = experiment.dataset.split(split), experiment.config.train.batch_size
+    return Evaluator(experiment.stage, experiment.mapping, examples, experiment.transform, batch_size, split, features)

@@ -1,0 +1,171 @@
+"""Training: from the last checkpoint of a run, or from the start, to the end; one seed, or several side by side."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from emi_jax.encoders.sources import INITIAL
+from emi_jax.inputs.loader import batches, to_device
+from emi_jax.inputs.sampling import Epochs
+from emi_jax.inputs.transforms import Arrays
+from emi_jax.runs.checks import check_clips, check_shares, interval
+from emi_jax.runs.evaluation import CHECKPOINTS, evaluator
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.features import inputs
+from emi_jax.train import parameters
+from emi_jax.train.checkpoints import Checkpoints, Progress
+from emi_jax.train.clock import Clock
+from emi_jax.train.hooks import Evaluate, Hook, Log, Save
+from emi_jax.train.loop import fit
+from emi_jax.train.mapping import REPLICATED, SHARDED
+from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.processes import is_first
+from emi_jax.train.profile import Profile
+from emi_jax.train.seeds import Best, stacked, vectorised_step
+from emi_jax.train.signals import StopSignal
+from emi_jax.train.step import create_state, make_step
+
+log = logging.getLogger(__name__)
+
+
+def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
+    """Trains from the last checkpoint, or from the start, to the end.
+
+    Args:
+        experiment: the run.
+        seeds: S seeds that are trained side by side, each in place of `config.train.seed`. They share what is frozen,
+            and their trained parameters are [S, ...] in the checkpoints. Without them the run has one seed.
+
+    Raises:
+        UserError: the config cannot be trained; then the folder is left as it was.
+        StoppedError: a signal has come; the state is saved.
+    """
+    check_training(experiment)
+    with experiment.workdir.training():
+        _train(experiment, seeds)
+
+
+def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
+    config, workdir = experiment.config.train, experiment.workdir
+    used = tuple(seeds) or (config.seed,)
+    plans = [Epochs(len(experiment.dataset.split("train")), config.batch_size, seed) for seed in used]
+    epoch = plans[0].steps
+    steps = config.epochs * epoch
+    log_every = interval(config, "log_every", 1)
+    evaluate_every, save_every = (interval(config, name, epoch) for name in ("evaluate_every", "save_every"))
+    learning_rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * epoch), steps)
+    step, progress = _begin(experiment, learning_rate, seeds)
+
+    # All that can be wrong with a config has been found: only now is the folder taken.
+    workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
+    workdir.write_dataset(experiment.dataset)
+    examples, transform = inputs(experiment, "train", augment=True)
+    counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
+    log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
+    if not seeds:
+        _save_initial(experiment, progress)
+    valid = evaluator(experiment, "valid", len(seeds))
+    checkpoints = Checkpoints(workdir.path / CHECKPOINTS, config.keep)
+    best = Best(checkpoints, progress.state.evaluated_params, len(seeds))
+    state, rng, first_step = checkpoints.restore_last(progress) or progress
+    del progress  # or a run that is resumed would hold its first state to the end
+    log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
+
+    def host_batches(plan: Epochs, seed: int) -> Iterator[Arrays]:
+        return batches(
+            examples,
+            transform,
+            plan,
+            seed=seed,
+            first_step=first_step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    streams = [host_batches(plan, seed) for plan, seed in zip(plans, used, strict=True)]
+    source = to_device(stacked(streams) if seeds else streams[0], experiment.mapping.put)
+    clock = Clock()
+    hook_log = Log(
+        every=log_every,
+        steps=steps,
+        first_step=first_step,
+        batch_size=config.batch_size * len(used),
+        clips=lambda number, place: experiment.clip_ids("train", plans[place].batch(number)),
+        learning_rate=np.asarray(learning_rate(np.arange(steps))),  # on the host: a log line costs the devices nothing
+        clock=clock,
+        record=workdir.record,
+        seeds=seeds,
+        shows=is_first(),
+    )
+    profile = Profile(config.profile, first_step + 1, steps, workdir.path / "trace")
+    try:
+        with StopSignal() as stop:
+            save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
+            goal = experiment.stage.goal
+            evaluate = Evaluate(evaluate_every, steps, valid, goal, save, best, workdir.record, seeds, is_first())
+            if evaluate.is_due(first_step):  # it was stopped before or after that evaluation: which, is not known
+                evaluate.evaluate(first_step, state)
+            save.finish(first_step, state)
+            hooks: list[Hook] = [profile, hook_log, save, evaluate]
+            state = fit(step, state, source, rng, hooks, clock, first_step=first_step, steps=steps)
+    finally:
+        checkpoints.close()
+    log.info("parameters sha256:%s", parameters.fingerprint(jax.device_get(state.params)))
+
+
+def check_training(experiment: Experiment) -> None:
+    """Checks that batch and dataset have what training needs.
+
+    Raises:
+        UserError: the devices cannot share a batch evenly, a split is missing, or no clip has what the stage is
+            trained on.
+    """
+    config = experiment.config.train
+    check_shares(config.batch_size, experiment.mapping.num_devices, config.accumulation)
+    check_clips(experiment.dataset, experiment.config.stage, experiment.transform.shape.modalities)
+
+
+def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequence[int]) -> tuple[Callable, Progress]:
+    """The mapped step, and what a run starts from."""
+    config, stage, mapping = experiment.config.train, experiment.stage, experiment.mapping
+    trained, frozen = experiment.initial_params()
+    optimizer = adamw(
+        trained,
+        learning_rate,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        rate_factors=config.rate_factors,
+    )
+    step = make_step(stage, optimizer, config.ema, config.accumulation)
+    rng = jax.random.PRNGKey(config.seed)
+    if seeds:
+        rng = jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
+        trained = _init_seeds(experiment, rng)
+        state = jax.vmap(lambda params: create_state(params, {}, optimizer, config.ema))(trained)
+        state, step = state.replace(frozen=frozen), vectorised_step(step)
+    else:
+        state = create_state(trained, frozen, optimizer, config.ema)
+    mapped = mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    state, rng = mapping.replicate((state, rng))
+    return mapped, Progress(state, rng, batches=0)
+
+
+def _init_seeds(experiment: Experiment, rngs: jax.Array) -> Any:
+    """The trained parameters of several seeds, [S, ...]: each as `Experiment.initial_params` has them with its seed."""
+
+    def init(rng: jax.Array, loaded: dict) -> Any:
+        return experiment.split(experiment.stage.init(rng, loaded))[0]
+
+    return jax.jit(jax.vmap(init, in_axes=(0, None)))(rngs, experiment.encoders.params)
+
+
+def _save_initial(experiment: Experiment, progress: Progress) -> None:
+    """Saves the encoders that the run starts from in its folder, once."""
+    folder = experiment.workdir.path / INITIAL
+    if is_first() and not folder.exists():
+        experiment.encoders.save(folder, jax.device_get(progress.state.evaluated["towers"]))

@@ -1,0 +1,87 @@
+"""Several seeds side by side: a leading axis on all that is trained, and one compiled step for all of them.
+
+A small model's step is mostly waiting between small operations; with the seeds side by side each operation is larger.
+Frozen parameters are shared. Each seed has initial weights, an order of clips, corruption and dropout of its own: those
+of a run with this seed alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emi_jax.inputs.transforms import Arrays
+from emi_jax.train.checkpoints import Checkpoints, restore_best
+from emi_jax.train.parameters import merge
+from emi_jax.train.step import TrainState
+
+STATE = TrainState(step=0, params=0, frozen=None, opt_state=0, ema=0)  # type: ignore[arg-type]
+"""The axis of the seeds in each part of a state."""
+
+
+def vectorised_step(step: Callable) -> Callable:
+    """A step of S seeds at once: trained arrays [S, ...], keys [S, 2], and batches [b, S, ...]."""
+    return jax.vmap(step, in_axes=(STATE, 1, 0), out_axes=(STATE, 0))
+
+
+def vectorised_forward(forward: Callable, trained: Any, frozen: Any) -> Callable:
+    """A forward pass of S seeds at once over the same clips; its outputs are [b, S, ...].
+
+    Args:
+        forward: (params, batch) -> outputs.
+        trained: parameters that have the axis of the seeds; only the structure of the tree counts.
+        frozen: parameters that do not.
+    """
+    axes = merge(jax.tree.map(lambda _: 0, trained), jax.tree.map(lambda _: None, frozen))
+    return jax.vmap(forward, in_axes=(axes, None), out_axes=1)
+
+
+def stack(tree: Any, seeds: int) -> Any:
+    """The same arrays for each of S seeds, [S, ...]."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (seeds, *jnp.shape(leaf))), tree)
+
+
+def stacked(streams: Sequence[Iterator[Arrays]]) -> Iterator[Arrays]:
+    """One batch of each seed, stacked along axis 1: [b, S, ...]."""
+    for parts in zip(*streams, strict=True):
+        yield {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+class Best:
+    """The evaluated parameters that scored best so far, each seed's own, as the checkpoint `best` holds them."""
+
+    def __init__(self, checkpoints: Checkpoints, like: Any, seeds: int):
+        """Begins with what the checkpoint holds.
+
+        Args:
+            checkpoints: of the run.
+            like: trained parameters, laid out as those to come.
+            seeds: S, or 0 for parameters without the axis.
+        """
+        self._checkpoints, self._seeds = checkpoints, seeds
+        self._params = restore_best(checkpoints.folder, like) if seeds and checkpoints.best_goals else None
+
+    def update(self, step: int, params: Any, goals: Sequence[float]) -> None:
+        """Saves parameters that are better, of each seed apart.
+
+        Args:
+            step: steps taken.
+            params: the trained ones as evaluation uses them.
+            goals: what they score, higher is better; one for each seed.
+        """
+        before = np.array(self._checkpoints.best_goals or [-np.inf] * len(goals))
+        better = np.asarray(goals) > before
+        if not better.any():
+            return
+        if self._seeds:
+            params = self._params = _chosen(better, params, self._params)
+        self._checkpoints.save_best(step, params, [float(goal) for goal in np.where(better, goals, before)])
+
+
+def _chosen(better: np.ndarray, new: Any, old: Any) -> Any:
+    """Of each seed the new or the old parameters, arrays [S, ...], in memory that no step takes over."""
+    if old is None:
+        return jax.tree.map(jnp.copy, new)
+    return jax.tree.map(lambda one, other: jnp.where(better.reshape(-1, *(1,) * (one.ndim - 1)), one, other), new, old)
