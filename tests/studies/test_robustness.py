@@ -1,4 +1,4 @@
-"""What is hurt is hurt as much as is said, and nothing else; the study asks every model under every defect."""
+"""A defect corrupts its own modality by the given severity, and nothing else; every model meets every defect."""
 
 import dataclasses
 import json
@@ -33,15 +33,15 @@ def arrays():
     }
 
 
-def hurt(name, arrays, severity, seed=0):
+def corrupted(name, arrays, severity, seed=0):
     clean = types.SimpleNamespace(mask_token=MASK)
-    return robustness.DEFECTS[name].hurt(arrays, np.random.default_rng(seed), severity, clean)
+    return robustness.DEFECTS[name].corrupt(arrays, np.random.default_rng(seed), severity, clean)
 
 
-@pytest.mark.parametrize("name", [name for name, defect in robustness.DEFECTS.items() if defect.hurt])
-def test_a_defect_touches_its_own_modality_and_not_what_it_was_given(name, arrays):
+@pytest.mark.parametrize("name", [name for name, defect in robustness.DEFECTS.items() if defect.corrupt])
+def test_a_defect_changes_its_own_modality_and_copies_its_input(name, arrays):
     before = {key: array.copy() for key, array in arrays.items()}
-    after = hurt(name, arrays, robustness.DEFECTS[name].severities[-1])
+    after = corrupted(name, arrays, robustness.DEFECTS[name].severities[-1])
     own = {"vision": "frame", "audio": "audio", "text": "token"}[robustness.DEFECTS[name].modality]
     for key, array in before.items():
         np.testing.assert_array_equal(arrays[key], array)
@@ -51,21 +51,21 @@ def test_a_defect_touches_its_own_modality_and_not_what_it_was_given(name, array
 
 
 @pytest.mark.parametrize("severity", [0.25, 0.5, 1.0])
-def test_this_share_of_a_faces_side_is_covered(severity, arrays):
-    changed = (hurt("occluded face", arrays, severity)["frames"] != arrays["frames"]).any((0, 3))
+def test_severity_is_the_share_of_a_faces_side_that_is_covered(severity, arrays):
+    changed = (corrupted("occluded face", arrays, severity)["frames"] != arrays["frames"]).any((0, 3))
     np.testing.assert_array_equal([changed.any(1).sum(), changed.any(0).sum()], round(20 * severity))
 
 
 @pytest.mark.parametrize(("severity", "left"), [(0.25, 4), (0.5, 3), (1.0, 1)])
-def test_this_share_of_the_frames_is_gone_and_one_stays(severity, left, arrays):
-    mask = hurt("dropped frames", arrays, severity)["frame_mask"]
+def test_severity_is_the_share_of_dropped_frames_and_one_stays(severity, left, arrays):
+    mask = corrupted("dropped frames", arrays, severity)["frame_mask"]
     assert mask.sum() == left
     assert not (mask & ~arrays["frame_mask"]).any()
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 10.0, 5.0])
-def test_noise_has_the_ratio_that_is_said(snr_db, arrays):
-    after, mask = hurt("noisy voice", arrays, snr_db)["audio"].astype(float), arrays["audio_mask"]
+def test_noise_has_the_signal_to_noise_ratio_of_the_severity(snr_db, arrays):
+    after, mask = corrupted("noisy voice", arrays, snr_db)["audio"].astype(float), arrays["audio_mask"]
     noise = after - arrays["audio"]
     assert (noise[~mask] == 0).all()
     found = 10 * np.log10(np.square(arrays["audio"][mask].astype(float)).mean() / np.square(noise[mask]).mean())
@@ -73,22 +73,22 @@ def test_noise_has_the_ratio_that_is_said(snr_db, arrays):
 
 
 def test_words_are_mistaken_and_special_tokens_are_not(arrays):
-    tokens = hurt("word errors", arrays, 1.0)["tokens"]
+    tokens = corrupted("word errors", arrays, 1.0)["tokens"]
     words = arrays["token_supervised"]
     np.testing.assert_array_equal(tokens[~words], arrays["tokens"][~words])
     assert (tokens[words] == MASK).any()
     assert set(tokens[words]) <= {MASK, *arrays["tokens"][words]}
 
 
-def test_a_voice_is_hurt_where_no_words_are_read():
+def test_a_voice_is_corrupted_where_no_words_are_read():
     shape = InputShape(6, ("audio",), num_frames=1, image_size=8, num_samples=8000, num_tokens=4)
     clean = ClipTransform(shape, tokenizer=None)
     example, rng = make_example(np.random.default_rng(0), "x"), np.random.default_rng(0)
-    arrays = robustness.HurtTransform(clean, robustness.DEFECTS["noisy voice"].hurt, 0.0)(example, rng, 0)
+    arrays = robustness.CorruptedTransform(clean, robustness.DEFECTS["noisy voice"].corrupt, 0.0)(example, rng, 0)
     assert (arrays["audio"] != clean(example, rng, 0)["audio"]).any()
 
 
-def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):
+def test_every_model_is_evaluated_under_every_defect(tmp_path, monkeypatch):
     noisy = dataclasses.replace(robustness.DEFECTS["noisy voice"], severities=(None, 20.0, -10.0))
     few = {"noisy voice": noisy, "no words": robustness.DEFECTS["no words"]}
     monkeypatch.setattr(robustness, "DEFECTS", few)
@@ -105,14 +105,14 @@ def test_every_model_is_asked_under_every_defect(tmp_path, monkeypatch):
     )
     written = robustness.run(config, make_dataset(test=12), tmp_path / "study", "test", jax.devices()[:1])
     assert all(path.stat().st_size for path in written)
-    told = json.loads((tmp_path / "study" / "robustness.json").read_text())
-    assert told.keys() == few.keys()
-    for defect in told.values():
+    found = json.loads((tmp_path / "study" / "robustness.json").read_text())
+    assert found.keys() == few.keys()
+    for defect in found.values():
         assert defect["models"].keys() == {"full model", "minus QAM"}
         for curves in defect["models"].values():
             assert np.shape(curves["pearson"]) == (len(defect["severities"]), 2)
-    noise = told["noisy voice"]["models"]["full model"]
+    noise = found["noisy voice"]["models"]["full model"]
     assert noise["pearson"][0] != noise["pearson"][-1]
-    assert noise["pearson"][0] == told["no words"]["models"]["full model"]["pearson"][0], "the clean clips"
-    np.testing.assert_allclose(told["no words"]["models"]["full model"]["weight"][-1], 0)
+    assert noise["pearson"][0] == found["no words"]["models"]["full model"]["pearson"][0], "the clean clips"
+    np.testing.assert_allclose(found["no words"]["models"]["full model"]["weight"][-1], 0)
     assert len((tmp_path / "study" / "robustness.md").read_text().splitlines()) == 2 + 2 * 2
