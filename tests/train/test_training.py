@@ -199,7 +199,7 @@ def test_an_interval_of_nothing_is_an_error_and_a_short_one_is_a_step(name, tmp_
 def test_a_config_that_cannot_be_trained_does_not_take_the_folder(tmp_path):
     config = tiny_stage1()
     config.train.warmup_epochs = config.train.epochs
-    with pytest.raises(UserError, match="warm-up steps leave nothing"):
+    with pytest.raises(UserError, match="warm-up steps leave none"):
         train(config, make_dataset(), tmp_path)
     assert not (tmp_path / "config.json").exists()
 
