@@ -40,7 +40,8 @@ class Sentences(Dataset):
 def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor:
     """A model of base size with random weights."""
     config = stage2.get_config("vidmimic2")
-    config.init_from = config.features.dir = ""
+    config.init_from = ""
+    config.features.update(dir="", renditions=0)
     config.model.dtype = dtype
     for modality in MODALITIES:
         config.model[modality].pretrained = ""

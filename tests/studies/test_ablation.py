@@ -20,7 +20,8 @@ def tiny_grid(folder, *names):
     """The shipped grid, shrunk, with the cells named, of two modalities."""
     config = shrink(shipped.get_config())
     config.model.modalities = ("vision", "text")
-    config.init_from, config.features.dir = str(folder / "stage1"), str(folder / "features")
+    config.init_from = str(folder / "stage1")
+    config.features.update(dir=str(folder / "features"), renditions=1)
     resize_heads(config, width=8, dropout=0.0, num_heads=2, tcn_dilations=(1,))
     config.train.update(epochs=2, evaluate_every=1.0)
     config.grid.update(seeds=(0, 1), cells=tuple(cell for cell in shipped.CELLS if cell[0] in names))
