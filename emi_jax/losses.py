@@ -1,10 +1,11 @@
 """Losses over a batch that may be spread over devices: masked, float32 inside, exact with unequal counts.
 
-Sums come with counts, so that the step divides once, after `psum`: `psum(sum) / psum(count)` is the mean over the
-global batch whatever each device holds. Terms that cannot be split into sums over clips (InfoNCE's columns, the moments
-of a correlation) take the name of the mapped axis and reduce over it themselves; without one the batch is whole.
+Each loss returns a sum and a count, so that the step divides once, after `psum`: `psum(sum) / psum(count)` is the mean
+over the global batch, however many valid clips each device holds. Terms that are no sums over clips (InfoNCE's columns,
+the moments of a correlation) take the name of the mapped axis and reduce over it themselves; without a name one device
+holds the whole batch.
 
-The gradient rule that goes with them: the loss inside the step is the fully reduced scalar, the same on every device,
+The gradient rule: the loss inside the step is the fully reduced scalar, the same on every device,
 and its gradients are `pmean`-ed.
 
 Letters: b clips on this device, B in the global batch, P projection width, K labels.
@@ -14,24 +15,24 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Deviations this far below the root mean square are the rounding of a constant column, not variation.
+# Relative to the root mean square, smaller deviations are the rounding of a constant column, not variation.
 _ROUNDING = 16 * float(jnp.finfo(jnp.float32).eps)
 
 
 def info_nce(
-    left: Array, right: Array, transcript: Array, valid: Array, scale: Array, axis_name: str | None = None
+    left: Array, right: Array, transcript_hash: Array, valid: Array, scale: Array, axis_name: str | None = None
 ) -> tuple[Array, Array]:
     """Symmetric InfoNCE over the global batch, with equal transcripts as positives of each other.
 
-    For a valid row i with positives P(i) = {j valid: transcript_j = transcript_i} and logits s_ij = scale <l_i, r_j>,
+    For a valid row i with positives P(i) = {j valid: hash_j = hash_i} and logits s_ij = scale <l_i, r_j>,
     the left-to-right term is logsumexp_j s_ij - mean of s_ij over P(i); the other direction swaps l and r. With all
     transcripts different this is CLIP's loss (Radford et al. 2021, fig. 3); the match matrix is ours.
 
     Args:
         left: [b, P] L2-normalised embeddings.
         right: [b, P] L2-normalised embeddings of the same clips.
-        transcript: int [b], equal for clips that are positives of each other.
-        valid: bool [b]; the other clips are neither rows nor columns, and what they hold is not read.
+        transcript_hash: int [b], equal for clips with the same transcript, which are positives of each other.
+        valid: bool [b]; the other clips are neither rows nor columns, and their embeddings are not read.
         scale: scalar, the inverse temperature.
         axis_name: mapped axis whose devices hold the rest of the batch.
 
@@ -40,29 +41,30 @@ def info_nce(
     """
     left, right = (jnp.where(valid[:, None], x, 0).astype(jnp.float32) for x in (left, right))
 
-    def everywhere(x: Array) -> Array:
+    def gather(x: Array) -> Array:
         return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
 
-    columns = everywhere(valid)
-    match = (transcript[:, None] == everywhere(transcript)[None, :]) & valid[:, None] & columns[None, :]
+    columns = gather(valid)
+    match = (transcript_hash[:, None] == gather(transcript_hash)[None, :]) & valid[:, None] & columns[None, :]
     targets = match / jnp.maximum(match.sum(1, keepdims=True), 1)
 
-    def similar(x: Array, others: Array) -> Array:
+    def similarity(x: Array, others: Array) -> Array:
         # A TF32 product would be off by a tenth at scale 100.
-        return scale * jnp.matmul(x, everywhere(others).T, precision=lax.Precision.HIGHEST)
+        return scale * jnp.matmul(x, gather(others).T, precision=lax.Precision.HIGHEST)
 
     def normaliser(logits: Array, axis: int) -> Array:
-        seen = jnp.expand_dims(columns, 1 - axis)
-        return jax.nn.logsumexp(jnp.where(seen, logits, jnp.finfo(jnp.float32).min), axis=axis)
+        valid_entries = jnp.expand_dims(columns, 1 - axis)
+        return jax.nn.logsumexp(jnp.where(valid_entries, logits, jnp.finfo(jnp.float32).min), axis=axis)
 
-    there = similar(left, right)
+    left_to_right = similarity(left, right)
     if columns.shape == valid.shape:
-        # One device holds the whole batch: the way back reads the same products down the columns. Positives of each
-        # other have equally many, so that over them both ways sum up to the same.
-        rows = normaliser(there, 1) + normaliser(there, 0) - 2 * (targets * there).sum(1)
+        # One device holds the whole batch: the other direction is the transpose of the same logits. The match matrix is
+        # symmetric and clips that match have equally many matches, so its term has the same sum in both directions.
+        rows = normaliser(left_to_right, 1) + normaliser(left_to_right, 0) - 2 * (targets * left_to_right).sum(1)
     else:
-        back = similar(right, left)
-        rows = normaliser(there, 1) + normaliser(back, 1) - (targets * (there + back)).sum(1)
+        right_to_left = similarity(right, left)
+        rows = normaliser(left_to_right, 1) + normaliser(right_to_left, 1)
+        rows = rows - (targets * (left_to_right + right_to_left)).sum(1)
     return jnp.where(valid, rows / 2, 0).sum(), valid.sum().astype(jnp.float32)
 
 
@@ -94,7 +96,7 @@ def reliability_loss(logits: Array, clean: Array, supervised: Array) -> tuple[Ar
 def pearson(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -> tuple[Array, Array]:
     """Pearson's correlation of each label over the global batch.
 
-    A constant prediction has correlation 0 and gradient 0; a constant or unknown label has none and is flagged.
+    A constant prediction has correlation 0 and gradient 0; with a constant or unknown label it is undefined.
 
     Args:
         pred: [b, K].
@@ -103,17 +105,17 @@ def pearson(pred: Array, labels: Array, mask: Array, axis_name: str | None = Non
         axis_name: mapped axis whose devices hold the rest of the batch.
 
     Returns:
-        Correlations, float32 [K], 0 where undefined; and where they are defined, bool [K].
+        Correlations, float32 [K], 0 where undefined; and whether each is defined, bool [K].
     """
     _, _, pred_variance, label_variance, covariance = _moments(pred, labels, mask, axis_name)
-    # A variance of exactly 0 is `_moments`' word for "constant".
+    # `_moments` returns a variance of exactly 0 for a constant column.
     usable = (pred_variance > 0) & (label_variance > 0)
     spread = jnp.sqrt(jnp.where(usable, pred_variance, 1)) * jnp.sqrt(jnp.where(usable, label_variance, 1))
     return jnp.where(usable, covariance / spread, 0), label_variance > 0
 
 
 def ccc(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -> tuple[Array, Array]:
-    """Lin's concordance correlation 2 cov / (var_p + var_l + (mean_p - mean_l)^2), as `pearson` in all else."""
+    """Lin's concordance correlation 2 cov / (var_p + var_l + (mean_p - mean_l)^2); otherwise as `pearson`."""
     pred_mean, label_mean, pred_variance, label_variance, covariance = _moments(pred, labels, mask, axis_name)
     defined = label_variance > 0
     spread = pred_variance + label_variance + jnp.square(pred_mean - label_mean)

@@ -15,7 +15,7 @@ from emi_jax.models.quality import unweighted, valid_steps
 
 
 class Concatenation(nn.Module):
-    """Pools the encoders' features as they are; an absent modality is a vector of zeros.
+    """Pools the encoders' features without a projection; an absent modality is a vector of zeros.
 
     Written from the paper's description. Its depth and width are not published: one hidden layer, as wide as the config
     says.
@@ -23,8 +23,8 @@ class Concatenation(nn.Module):
     Attributes:
         num_labels: K.
         width: hidden width of the MLP.
-        modalities: those that are read.
-        dropout: rate after the activation.
+        modalities: in use.
+        dropout: dropout rate after the activation.
         dtype: dtype of the operands of matrix products.
     """
 

@@ -13,7 +13,7 @@ from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
-from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, of_all, valid_steps
+from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, over_modalities, valid_steps
 from emi_jax.models.tcn import TCN
 
 
@@ -23,20 +23,20 @@ class Fusion(nn.Module):
     Attributes:
         num_labels: K.
         width: d, of everything after the projections.
-        modalities: those in use, any of "vision", "audio", "text"; the others are never read and weigh 0.
+        modalities: in use, any of "vision", "audio", "text"; the others are never read and have weight 0.
         tcn: the TCN on vision; False leaves the projected frames as they are.
         tcn_dilations: one residual block of the TCN for each.
         tcn_causal: the TCN sees no later frame.
         bilstm: the BiLSTM on audio; False leaves the projected steps as they are.
-        lstm_hidden: units in each direction; 0 stands for `width`.
+        lstm_hidden: units in each direction; 0 = `width`.
         gate: the gate that mixes the BiLSTM's output with its input.
-        quality: the Quality-Aware Module; False weights the modalities present alike.
+        quality: the Quality-Aware Module; False gives the modalities present equal weights.
         attention_bias: also add the log of the quality weights to the decoder's attention logits.
         decoder: the Transformer decoder; False pools each modality over time, and an MLP follows.
         num_layers: depth of the decoder.
         num_heads: its attention heads; must divide `width`.
         mlp_ratio: hidden width of its MLPs over `width`.
-        dropout: rate in every part.
+        dropout: dropout rate in every part.
         dtype: dtype of the operands of matrix products; norms, statistics and states are float32.
     """
 
@@ -87,10 +87,10 @@ class Fusion(nn.Module):
         logits = self._decode(weighted, valid, deterministic)
         extras = {
             "logits": logits,
-            "weights": of_all(weighted.weights),
+            "weights": over_modalities(weighted.weights),
             "reliability": weighted.reliability,
             "reliability_logits": weighted.reliability_logits,
-            "share": of_all(weighted.share),
+            "share": over_modalities(weighted.share),
             "informed": jnp.stack(list(here.values())).any(0),
         }
         return jax.nn.sigmoid(logits), extras

@@ -16,19 +16,19 @@ from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import gelu
 
 _VARIANCE_EPSILON = 1e-6
-# The logarithm of no weight: exp of it is 0, and unlike an infinity it has gradients.
-_NOTHING = -1e9
+# Stands for the logarithm of 0: its exp is 0, and unlike an infinity it has finite gradients.
+_LOG_ZERO = -1e9
 
 
 class Weighted(NamedTuple):
-    """What the fusion passes on and what reports draw.
+    """Weighted features, and the weights that reports draw.
 
     Attributes:
         features: {m: float32 [B, t_m, d]}, the weighted features, 0 on masked steps.
         log_weights: {m: float32 [B, t_m]}, log of the factor that weights each step; 0 where there is none.
         weights: {m: w, float32 [B]}, 0 for an absent modality; their sum is 1, or 0 when nothing is present.
         reliability: {m: r, float32 [B, t_m]} in [0, 1], 0 on masked steps.
-        reliability_logits: {m: float32 [B, t_m]}, r = sigmoid(logits); empty when nothing is there to be supervised.
+        reliability_logits: {m: float32 [B, t_m]}, r = sigmoid(logits); empty without the QAM.
         share: {m: float32 [B]}, the effective share w_m * mean r_m, normalised as w is.
     """
 
@@ -101,7 +101,7 @@ class QualityAware(nn.Module):
 
 
 class EqualWeights(nn.Module):
-    """What stands in for `QualityAware` when it is switched off: LayerNorm(y), weights 1/M, reliabilities 1."""
+    """Replaces `QualityAware` where it is switched off: LayerNorm(y), weights 1/M, reliabilities 1."""
 
     @nn.compact
     def __call__(self, features: dict[str, Array], masks: dict[str, Array], present: dict[str, Array]) -> Weighted:
@@ -133,9 +133,9 @@ def valid_steps(names: Sequence[str], masks: Mapping[str, Array], present: Array
 
 
 def unweighted(valid: dict[str, Array]) -> dict[str, Any]:
-    """What `Fusion` tells beside its logits, for a head that weighs nothing, from masks {m: bool [B, t_m]}."""
+    """The outputs of `Fusion` besides its logits, for a head without weights, from masks {m: bool [B, t_m]}."""
     here = {name: mask.any(1) for name, mask in valid.items()}
-    weights = of_all(equal_weights(here))
+    weights = over_modalities(equal_weights(here))
     return {
         "weights": weights,
         "share": weights,
@@ -145,7 +145,7 @@ def unweighted(valid: dict[str, Array]) -> dict[str, Any]:
     }
 
 
-def of_all(columns: dict[str, Array]) -> Array:
+def over_modalities(columns: dict[str, Array]) -> Array:
     """{m: [B]} of the modalities in use -> [B, 3], zeros for the others."""
     zeros = jnp.zeros_like(next(iter(columns.values())))
     return jnp.stack([columns.get(name, zeros) for name in MODALITIES], axis=-1)
@@ -154,16 +154,16 @@ def of_all(columns: dict[str, Array]) -> Array:
 def _log_softmax(scores: Array, present: Array) -> Array:
     """Log-softmax over the modalities present, [B, M]; 0 for the others.
 
-    Masked before and after by numbers that stay finite, so that no gradient comes near an infinity.
+    Masked before and after with finite numbers, so that all gradients are finite.
     """
-    return jnp.where(present, jax.nn.log_softmax(jnp.where(present, scores, _NOTHING)), 0)
+    return jnp.where(present, jax.nn.log_softmax(jnp.where(present, scores, _LOG_ZERO)), 0)
 
 
 def _log_mean(x: Array, mask: Array) -> Array:
-    """Log of the mean of exp(x) over the valid steps, [B, T] -> [B]: holds where exp(x) would underflow."""
-    return jax.nn.logsumexp(jnp.where(mask, x, _NOTHING), axis=1) - jnp.log(_count(mask)[:, 0])
+    """Log of the mean of exp(x) over the valid steps, [B, T] -> [B], without underflow of exp(x)."""
+    return jax.nn.logsumexp(jnp.where(mask, x, _LOG_ZERO), axis=1) - jnp.log(_count(mask)[:, 0])
 
 
 def _count(present: Array) -> Array:
-    """How many are present, or valid, of each row, at least 1: float32 [B, 1]."""
+    """The number of True in each row, at least 1: float32 [B, 1]."""
     return jnp.maximum(present.sum(-1, keepdims=True), 1).astype(jnp.float32)

@@ -67,14 +67,14 @@ class Speech(nn.Module):
         """Encodes audio.
 
         Args:
-            waveform: float `[B, S]` at 16 kHz, normalised if the model wants it so.
+            waveform: float `[B, S]` at 16 kHz, normalised if the encoder was trained so.
             mask: bool `[B, S]`, True = a sample, False = padding; None = all are samples.
             deterministic: False needs the rng stream "dropout" and adds dropout, layerdrop and SpecAugment.
             output_hidden_states: whether to return the hidden states as well.
 
         Returns:
-            The steps, float32 `[B, T, D]`, those of `audio_step_mask` valid; their masked mean `[B, D]`; if asked, the
-            states after the embedding and after each layer.
+            The steps, float32 `[B, T, D]`, those of `audio_step_mask` valid; their masked mean `[B, D]`; if
+            requested, the hidden states after the embedding and after each layer.
         """
         config = self.config
         mask = jnp.ones(waveform.shape, bool) if mask is None else mask
@@ -117,7 +117,7 @@ class Speech(nn.Module):
         )
 
     def _spec_augment(self, x: jax.Array, step_mask: jax.Array, deterministic: bool) -> jax.Array:
-        """Hides spans of steps and of channels of x `[B, T, D]` in training."""
+        """Masks spans of steps and of channels of x `[B, T, D]` in training."""
         config = self.config
         if not (config.mask_time_prob > 0 or config.mask_feature_prob > 0):
             return x

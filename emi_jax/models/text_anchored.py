@@ -29,7 +29,7 @@ class TextAnchored(nn.Module):
     Attributes:
         num_labels: K.
         width: d, of everything after the projections.
-        modalities: those in use.
+        modalities: in use.
         num_layers: cross-attention blocks of each of the two streams.
         num_heads: attention heads; must divide `width`.
         mlp_ratio: hidden width of the MLPs over `width`.

@@ -39,7 +39,7 @@ def test_a_row_holds_medians_over_all_rounds_and_the_ratio_to_ours():
     assert theirs["ratio"] == pytest.approx(2.5)
 
 
-def test_a_side_that_could_not_run_says_why_and_has_no_ratio():
+def test_a_side_that_cannot_run_has_a_reason_and_no_ratio():
     found = {"jax": rounds([0.1, 0.1]), "torch": [{"unavailable": "no compiler"}]}
     ours, theirs = summary.summarise("tcn", "float32", found, {})
     assert "ratio" in ours
@@ -54,7 +54,7 @@ def test_options_choose_cases_by_name_stage_and_preset():
     assert [case.name for case in compare.chosen(options)] == ["tcn", "input"]
 
 
-def test_an_unknown_case_is_named_with_those_there_are(capsys):
+def test_an_unknown_case_is_named_with_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         compare.parse(["--cases=tcn,lstm"])
     message = capsys.readouterr().err
@@ -94,7 +94,7 @@ def test_the_better_of_the_others_counts():
     assert table.splitlines()[2:] == ["| tcn | float32 | 100 | torch.compile | 80 | 0.80 |"]
 
 
-def test_the_demo_s_sizes_are_those_that_ship():
+def test_the_demo_sizes_equal_the_shipped_config():
     configs = pytest.importorskip("configs.stage1"), pytest.importorskip("configs.stage2")
     for sizes, module in zip((STAGE1["demo"], STAGE2["demo"]), configs, strict=True):
         shipped = module.get_config("demo")

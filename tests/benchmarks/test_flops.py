@@ -26,7 +26,7 @@ def test_a_convolution_and_both_its_gradients_cost_the_same():
     assert 3 * once <= backward <= 3.4 * once
 
 
-def test_the_dearer_branch_counts():
+def test_the_more_expensive_branch_counts():
     def choose(flag, x):
         return lax.cond(flag, lambda x: x @ x, lambda x: x, x)
 

@@ -84,6 +84,6 @@ def assert_came_the_same_way(start, ours_after, theirs_after):
 
 
 @pytest.mark.parametrize("step", [0, 1, WARMUP, 7, STEPS])
-def test_the_schedule_is_that_of_optax(step):
+def test_the_schedule_equals_optax(step):
     expected = optax.warmup_cosine_decay_schedule(0.0, RATE, WARMUP, STEPS, 1e-3)
     assert schedule(RATE, 1e-3, WARMUP, STEPS)(step) == pytest.approx(float(expected(step)), rel=1e-6, abs=1e-9)

@@ -35,7 +35,7 @@ def make_batch(number):
     return paper_scale.make_batch(ENCODERS, TINY, number)
 
 
-def test_it_measures_the_preset():
+def test_sizes_equal_the_preset():
     config, sizes = stage1.get_config("vidmimic2"), paper_scale.PAPER
     data, train = config.data, config.train
     assert (sizes.num_frames, sizes.seconds, sizes.num_tokens) == (data.num_frames, data.seconds, data.num_tokens)
@@ -59,7 +59,7 @@ def test_the_step_is_compiled_measured_and_run():
     assert np.ptp(losses) > 0
 
 
-def test_flops_are_those_of_the_products():
+def test_flops_equal_those_of_the_products():
     """A layer's products, 24 D^2 and 4 D T for each step (Kaplan et al. 2020, 2.1), and twice that backward."""
     flops = {}
     for layers in (1, 3):

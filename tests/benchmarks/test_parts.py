@@ -59,7 +59,7 @@ def test_contrastive_pair():
     assert_part_agrees(ContrastivePair("vision", 4), towers.Pair("vision", (8, 8), 4), (left, right[:, ::-1]))
 
 
-def test_info_nce_with_several_positives_and_clips_that_take_no_part():
+def test_info_nce_with_several_positives_and_invalid_clips():
     left, right, _, _ = batches.embeddings(np.random.default_rng(5), 8, 4)
     transcript, valid = np.array([1, 2, 1, 3, 3, 3, 4, 1], np.int32), np.arange(8) != 2
 

@@ -89,7 +89,7 @@ def test_stage_2_has_the_same_loss_predictions_and_gradients(kind):
     tiny.assert_agree({path: gradients[path] for path in fusion}, {path: theirs_found[path] for path in fusion})
 
 
-def test_weights_come_back_as_they_went():
+def test_weights_survive_the_round_trip():
     encoders, batch = ENCODINGS["padded"]
     stage = ours.intensity(encoders, tiny.SIZES, batch, **tiny.FUSION)
     twin = theirs.intensity(encoders, tiny.SIZES, **tiny.FUSION)
@@ -100,7 +100,7 @@ def test_weights_come_back_as_they_went():
     assert all(np.array_equal(back[path], flat[path]) for path in flat)
 
 
-def test_a_parameter_without_a_place_is_named():
+def test_a_parameter_without_a_counterpart_is_named():
     encoders, batch = ENCODINGS["padded"]
     stage = ours.alignment(encoders, tiny.SIZES, tiny.PAIRS, batch)
     twin = theirs.alignment(encoders, tiny.SIZES, tiny.PAIRS)

@@ -98,7 +98,7 @@ def random_variables(module, x):
     return jax.tree.map(lambda w: rng.normal(scale=0.5, size=w.shape).astype(np.float32), shapes)
 
 
-def test_outputs_and_gradients_are_torchs(inputs):
+def test_outputs_and_gradients_equal_torchs(inputs):
     expected, expected_gradients = torch_lstm(inputs)
     np.testing.assert_allclose(run(inputs), expected, atol=2e-6)
     gradients = gradients_of(inputs)
@@ -107,7 +107,7 @@ def test_outputs_and_gradients_are_torchs(inputs):
 
 
 @pytest.mark.parametrize("mask", [MASK, ~MASK, np.zeros_like(MASK), np.arange(T)[None, :] % 3 != np.arange(B)[:, None]])
-def test_the_backward_pass_is_that_of_a_plain_scan_for_any_mask(inputs, mask):
+def test_equals_steps_written_out_for_any_mask(inputs, mask):
     np.testing.assert_allclose(run(inputs, mask), _PLAIN(inputs, mask), atol=1e-6)
     gradients = gradients_of(inputs, mask)
     expected = _PLAIN_GRADIENTS(inputs, mask)
@@ -115,7 +115,7 @@ def test_the_backward_pass_is_that_of_a_plain_scan_for_any_mask(inputs, mask):
         np.testing.assert_allclose(gradients[name], expected[name], atol=1e-5)
 
 
-def test_gradients_are_the_finite_differences(inputs):
+def test_gradients_equal_finite_differences(inputs):
     check_grads(lambda inputs: run(inputs), (inputs,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2, eps=1e-2)
 
 
@@ -130,7 +130,7 @@ def test_masked_steps_have_no_influence(inputs):
     np.testing.assert_array_equal(padded[:, T:], 0)
 
 
-def test_seeds_by_vmap(inputs):
+def test_vmap_over_seeds_equals_each_seed_alone(inputs):
     seeds = jax.tree.map(lambda w: np.stack([w, 0.5 * w, -w]), inputs)
     mapped = jax.jit(jax.vmap(gradients_of))(seeds)
     for seed in range(3):
@@ -182,7 +182,7 @@ def test_bfloat16_operands_float32_states(inputs):
 
 
 @pytest.mark.parametrize("gate", [True, False])
-def test_the_gate_is_the_formula(inputs, gate):
+def test_the_gate_equals_its_formula(inputs, gate):
     module = GatedBiLSTM(H, gate=gate)
     x = inputs["x"]
     variables = random_variables(module, x)

@@ -44,7 +44,7 @@ def test_pairs_are_the_projected_clips_as_unit_vectors(params):
     np.testing.assert_array_equal(pairs["vision"][0][2], 0)  # a clip without a frame
 
 
-def test_encode_gives_what_the_towers_give(params):
+def test_encode_returns_the_outputs_of_the_towers(params):
     encoded = run(MODEL, params, make_batch(), method="encode")
     expected = run(TOWERS, params["towers"], make_batch())
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-6), encoded, expected)
@@ -68,7 +68,7 @@ def test_gradients_are_finite_with_absent_clips(params):
     assert jnp.abs(gradient["pairs"]["vision"]["logit_scale"]) > 0
 
 
-def test_the_scale_is_clamped_and_can_come_back():
+def test_a_clamped_scale_still_has_its_gradient():
     pair = ContrastivePair("vision", width=4)
     x = np.ones((2, 3), np.float32)
     params = pair.init(jax.random.key(0), x, x)["params"]

@@ -131,7 +131,7 @@ def test_sinusoids_of_any_length_and_width(width):
     np.testing.assert_array_equal(table[:10], sinusoids(10, width))
 
 
-def test_pooled_is_an_mlp_over_masked_means(memory):
+def test_pooled_equals_an_mlp_over_masked_means(memory):
     features, masks = {"vision": memory, "text": memory[:, ::-1]}, {"vision": MASK, "text": MASK[:, ::-1] & False}
     module = Pooled(K, 4)
     variables = random_variables(module, features, masks)

@@ -82,7 +82,7 @@ def test_outputs_have_their_shapes_and_ranges(model):
 
 
 @pytest.mark.parametrize("value", [1e6, np.nan])
-def test_what_is_padding_or_absent_has_no_influence(model, value):
+def test_padding_and_absent_modalities_have_no_influence(model, value):
     _, variables, apply = model
     features, masks, present = clips()
     clean = apply(variables, features, masks, present, True)
@@ -91,7 +91,7 @@ def test_what_is_padding_or_absent_has_no_influence(model, value):
 
 
 @pytest.mark.parametrize("switches", ["attention_bias", "pooled", "bare", "text_alone"])
-def test_gradients_are_finite_and_exactly_zero_where_nothing_is(switches):
+def test_gradients_are_finite_and_zero_at_padding_and_absent_modalities(switches):
     head = head_of(**SWITCHES[switches])
     variables = variables_of(head)
     features, masks, present = clips()
@@ -126,7 +126,7 @@ def test_longer_padding_changes_nothing_but_rounding(model):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), present=st.lists(st.booleans(), min_size=3 * B, max_size=3 * B))
-def test_a_clip_is_answered_alone(seed, present):
+def test_the_rest_of_the_batch_does_not_change_a_clip(seed, present):
     """Any masks, holes and emptiness included: no clip's answer depends on its neighbours or on what is masked."""
     features, _, _ = clips(seed)
     rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ _VARIABLES = variables_of(_HEAD)
 _APPLY = jax.jit(_HEAD.apply)
 
 
-def test_a_clip_with_nothing_has_one_answer():
+def test_clips_without_a_modality_share_one_prediction():
     features, masks, _ = clips()
     nothing, extras = _APPLY(_VARIABLES, features, masks, np.zeros((B, 3), bool))
     np.testing.assert_array_equal(nothing, np.broadcast_to(nothing[:1], (B, K)))
@@ -218,7 +218,7 @@ def test_one_compilation_serves_training():
     assert len(traces) == 1
 
 
-def test_build_head_names_what_is_wrong():
+def test_build_head_names_an_unknown_head_or_field():
     assert build_head("fusion", num_labels=K, width=16, tcn=False) == Fusion(K, 16, tcn=False)
     assert HEADS["fusion"] is Fusion
     with pytest.raises(ValueError, match=r"no head 'fusio': choose one of \('fusion', "):
@@ -240,7 +240,7 @@ def test_impossible_switches_are_errors(fields, message):
         head_of(**fields).init(jax.random.key(0), *clips())
 
 
-def test_drop_modalities_keeps_one():
+def test_drop_modalities_keeps_at_least_one():
     present = np.tile(PRESENT, (5000, 1))
     kept = np.asarray(drop_modalities(jax.random.key(0), jnp.asarray(present), 0.3))
     assert not (kept & ~present).any()

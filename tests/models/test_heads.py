@@ -28,7 +28,7 @@ def model(request):
     return head, weights, jax.jit(head.apply)
 
 
-def test_they_tell_what_the_fusion_tells(model):
+def test_heads_have_the_outputs_of_the_fusion(model):
     head, weights, apply = model
     predictions, extras = apply(weights, *clips())
     assert predictions.shape == (B, K)
@@ -72,7 +72,7 @@ def test_every_modality_in_use_matters_and_gradients_are_finite(model):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-def test_concatenation_is_its_formula():
+def test_concatenation_equals_its_formula():
     features, masks, present = clips()
     head = HEADS["concatenation"]
     weights = head.init(jax.random.key(0), features, masks, present)
@@ -88,7 +88,7 @@ def test_concatenation_is_its_formula():
     np.testing.assert_allclose(extras["logits"], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_words_ask(model):
+def test_tokens_attend_to_the_other_modalities(model):
     """Tokens decide what is read of the face: other tokens, and the same frames count otherwise."""
     head, weights, apply = model
     if not (isinstance(head, TextAnchored) and "text" in head.modalities):

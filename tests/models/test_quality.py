@@ -65,7 +65,7 @@ def reference(params, features, masks, clip):
     return weights, reliability, passed, {m: s / sum(shares.values()) for m, s in shares.items()}
 
 
-def test_everything_is_the_formula(clips):
+def test_weights_and_features_equal_the_formulas(clips):
     features, masks, _ = clips
     module = QualityAware(8)
     variables = random_variables(module, clips, 0.7)

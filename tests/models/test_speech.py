@@ -1,4 +1,4 @@
-"""The speech encoders against PyTorch, and what they promise of their own: padding changes nothing."""
+"""The speech encoders against PyTorch, and their promise that padding changes nothing."""
 
 import chex
 import jax
@@ -112,7 +112,7 @@ def test_a_step_carries_the_share_of_flagged_samples():
 def test_spans_have_the_counts_the_lengths_and_the_places_of_spec_augment():
     lengths = np.array([60, 40, 12, 3, 0])
     mask = np.arange(60)[None] < lengths[:, None]
-    draw = jax.jit(lambda rng: span_mask(rng, mask, rate=0.5, span=5, min_spans=2))
+    draw = jax.jit(lambda rng: span_mask(rng, mask, mask_prob=0.5, span=5, min_spans=2))
     spans = np.stack([draw(jax.random.key(seed)) for seed in range(200)])
     assert not spans[:, ~mask].any()
     assert not spans[:, 3:].any()  # no room for a span
@@ -126,7 +126,7 @@ def test_spans_have_the_counts_the_lengths_and_the_places_of_spec_augment():
         assert (edges[1::2] - edges[::2]).min() >= 5
 
 
-def test_training_hides_steps_and_evaluation_does_not():
+def test_training_masks_steps_and_evaluation_does_not():
     config = {**SMALL, "mask_time_prob": 0.5, "mask_feature_prob": 0.5, "mask_time_length": 2, "mask_feature_length": 2}
     still = dict.fromkeys(("hidden_dropout", "activation_dropout", "attention_dropout", "layerdrop"), 0.0)
     waveform, _ = _clips([300], 300)
@@ -142,7 +142,7 @@ def test_training_hides_steps_and_evaluation_does_not():
     np.testing.assert_array_equal(sequence({"apply_spec_augment": False}, False), reference)
 
 
-def test_a_dropped_layer_leaves_its_input():
+def test_a_dropped_layer_returns_its_input():
     encoder = build_encoder({**SMALL, "layerdrop": 1.0})
     waveform, _ = _clips([300], 300)
     params = random_params(encoder, waveform)
@@ -164,7 +164,7 @@ def test_audio_shorter_than_a_step_is_refused():
         ({**SMALL, "conv_stride": [5, 2]}, "one entry for each convolution"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(config, message):
+def test_unsupported_configs_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         build_encoder(config)
 

@@ -43,7 +43,7 @@ def torch_tcn(params, x, mask, causal):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_values_and_gradients_are_torchs(causal):
+def test_values_and_gradients_equal_torchs(causal):
     module, variables, x = setup(causal=causal)
     inputs = torch.tensor(x, requires_grad=True)
     expected = torch_tcn(variables["params"], inputs, MASK, causal)
@@ -53,7 +53,7 @@ def test_values_and_gradients_are_torchs(causal):
     np.testing.assert_allclose(ours, gradient.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_dilated_convolution_written_out():
+def test_a_dilated_convolution_equals_its_sums():
     module, variables, x = setup()
     _, seen = apply(module, variables, x, MASK, capture_intermediates=True, mutable=["intermediates"])
     seen = {name: values["__call__"][0] for name, values in seen["intermediates"].items() if name != "__call__"}

@@ -75,7 +75,7 @@ def test_attention_with_dropout_equals_attention_without_where_nothing_is_droppe
     assert np.abs((dropped - plain)[mask]).max() > 1e-3
 
 
-def test_a_clip_token_sees_none_after_it():
+def test_a_clip_token_does_not_see_later_tokens():
     tokens, _ = _texts()
     encoder = build_encoder(CLIP)
     params = random_params(encoder, tokens)
@@ -104,6 +104,6 @@ def test_too_many_tokens_are_refused(config):
     ("field", "value"),
     [("position_embedding_type", "relative_key"), ("is_decoder", True), ("hidden_act", "silu")],
 )
-def test_what_bert_cannot_honour_is_refused(field, value):
+def test_unsupported_bert_configs_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} = {value!r}"):
         build_encoder({**BERT, field: value})

@@ -90,7 +90,7 @@ def test_audio_passes_on_the_scaled_waveform_and_valid_steps(normalize, params):
     np.testing.assert_allclose(clip[1], expected[0].mean(0), atol=1e-5)
 
 
-def test_text_is_the_encoders(params):
+def test_text_is_the_output_of_the_encoder(params):
     batch = make_batch()
     sequence, clip, mask = run(TOWERS, params, batch)["text"]
     expected, pooled = run(TEXT, params["text"]["encoder"], batch["tokens"][1:2, :2])
@@ -111,7 +111,7 @@ def test_a_clip_with_nothing_has_finite_gradients(params):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_only_the_towers_asked_for_are_run(params):
+def test_only_the_requested_towers_run(params):
     batch = {name: array for name, array in make_batch().items() if "token" in name}
     assert set(run(TOWERS, params, batch, modalities=("text",))) == {"text"}
     alone = Towers(text=TextTower(TEXT))

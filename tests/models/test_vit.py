@@ -119,7 +119,7 @@ def test_images_of_another_size_are_refused(pixels):
         ({"model_type": "clip"}, None, "role must be one of"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(config, role, message):
+def test_unsupported_configs_are_refused(config, role, message):
     with pytest.raises(ValueError, match=message):
         build_encoder(config, role)
 
