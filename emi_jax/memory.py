@@ -15,7 +15,7 @@ RESTARTED = "EMI_JAX_RESTARTED"
 """Environment variable of a program that was restarted: what `GLIBC_TUNABLES` was before."""
 TUNABLES = {
     "glibc.malloc.hugetlb": "1",  # asks for huge pages: one page fault for 512
-    "glibc.malloc.trim_threshold": str(2**63 - 1),  # nothing is returned to the system
+    "glibc.malloc.trim_threshold": str(2**30),  # bytes of free memory that a heap keeps
     "glibc.malloc.top_pad": str(2**28),  # bytes requested in addition to those that are needed
     "glibc.malloc.mmap_max": "0",  # no block is mapped on its own where a heap can hold it
 }
