@@ -29,7 +29,7 @@ def bare(path: Path, max_seconds: float, max_frames: int) -> int:
 
     timeline = read_timeline(path, max_seconds)
     stamps = timeline.stamps[pick_evenly(timeline.seconds, max_frames)]
-    read_sound(path, timeline.start, max_seconds, [])
+    read_sound(path, timeline, max_seconds, [])
     return sum(bool(load_detector(HAAR)(picture)) for _, picture in read_pictures(path, stamps, []))
 
 

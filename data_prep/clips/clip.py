@@ -126,7 +126,7 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
             ends["video"] = float(timeline.seconds[-1]) if len(timeline.seconds) else 0.0
         if path == sound:
             remarks += timeline.track_remarks["audio"]
-            audio, ends["audio"] = read_sound(path, timeline.start, options.max_seconds, remarks)
+            audio, ends["audio"] = read_sound(path, timeline, options.max_seconds, remarks)
         remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
     return vision, audio
 

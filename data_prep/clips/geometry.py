@@ -1,7 +1,5 @@
 """How a stored picture is shown: turned and mirrored by its display matrix, with square pixels."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -12,28 +10,30 @@ MOST_STRETCH = 5
 """Pixels that claim to be more times as wide as high, or as high as wide, are taken for square."""
 
 
-def shown_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+def shown_size(width: int, height: int, aspect: float) -> tuple[int, int]:
     """Width and height with square pixels; the shorter side is enlarged, so that no detail is lost.
 
     Args:
         width: stored pixels in a row.
         height: stored rows.
-        aspect: width of a pixel over its height; None or 0 where unknown.
+        aspect: width of a pixel over its height; 0 where unknown.
     """
-    if not aspect or not Fraction(1, MOST_STRETCH) <= aspect <= MOST_STRETCH:
+    if aspect == 1 or not 1 / MOST_STRETCH <= aspect <= MOST_STRETCH:
         return width, height
     size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
     return size if size[0] * size[1] <= MOST_PIXELS else (width, height)
 
 
-def display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """The linear part of a frame's display matrix, [2, 2]: (x, y) @ matrix is where a stored point is shown."""
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """The linear part of a frame's display matrix, [2, 2], if any: (x, y) @ matrix is where a stored point is shown."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    return np.eye(2) if data is None else np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2) / (1 << 16)
+    return None if data is None else np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2) / (1 << 16)
 
 
-def set_upright(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def set_upright(picture: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
     """Applies a display matrix [2, 2], rounded to the nearest quarter turn, with mirroring, to a picture [H, W, 3]."""
+    if matrix is None:
+        return picture
     (a, b), (c, d) = matrix
     if abs(a) + abs(d) < abs(b) + abs(c):
         picture, a, d = picture.transpose(1, 0, 2), c, b

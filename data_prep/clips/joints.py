@@ -39,32 +39,35 @@ class Joints:
     Attributes:
         leaps: whether the format allows that timestamps leap ahead between recordings.
         places: seconds at which timestamps start again.
+        shifted: whether any timestamp is shifted.
         error: what ended the packets before the end of the file; "" for nothing.
     """
 
     def __init__(self) -> None:
         self.leaps = False
         self.places: list[float] = []
+        self.shifted = False
         self.error = ""
         self._shifts = [0.0]
         self._tracks: dict[int, _Track] = {}
 
-    def shift(self, packet: Packet) -> float:
-        """Seconds to add to the timestamps of the next packet."""
+    def shift(self, packet: Packet, base: float) -> float:
+        """Seconds to add to the timestamps of the next packet, which count units of `base` seconds."""
         track = self._tracks.get(packet.stream_index)
         stamp = packet.pts if packet.dts is None else packet.dts
-        if stamp is None or packet.time_base is None:
+        if stamp is None:
             return track.shift if track else self._shifts[-1]
-        time, length = float(stamp * packet.time_base), float((packet.duration or 0) * packet.time_base)
+        time, length = stamp * base, (packet.duration or 0) * base
         if track is None:
             at = time + self._shifts[-1]
             track = _Track(at, at, at, self._shifts[-1], len(self._shifts) - 1)
             self._tracks[packet.stream_index] = track
         self._undo_single(track, time)
-        shown = time if packet.pts is None else float(packet.pts * packet.time_base)
+        shown = time if packet.pts is None else packet.pts * base
         self._follow(track, time, shown, BACK_SHOWN if packet.dts is None else BACK)
         track.end_before, track.end = track.end, time + track.shift + length
         track.shown = max(track.shown, shown + track.shift + length)
+        self.shifted |= track.shift != 0
         return track.shift
 
     def _undo_single(self, track: _Track, time: float) -> None:

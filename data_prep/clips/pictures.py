@@ -11,11 +11,13 @@ from data_prep.clips.geometry import display_matrix, set_upright, shown_size
 from data_prep.clips.hdr import MOST_SIDE, TRANSFERS, tone_map
 from data_prep.clips.media import LIMITS, Damage, decode, open_media
 from data_prep.clips.remarks import CHANGED, DAMAGED_PICTURES, HDR, Remark
-from data_prep.clips.timeline import continuous_packets, stamped
+from data_prep.clips.timeline import stamped, track_packets
 from data_prep.clips.tracks import choose_tracks
 
 
-def read_pictures(path: Path, stamps: np.ndarray, remarks: list[Remark]) -> Iterator[tuple[int, np.ndarray]]:
+def read_pictures(
+    path: Path, stamps: np.ndarray, remarks: list[Remark], joined: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (timestamp, uint8 [height, width, 3] RGB) for the given timestamps that can be decoded, ascending.
 
     Pictures are upright, with square pixels and SDR colours. A stream may change its size midway.
@@ -24,6 +26,7 @@ def read_pictures(path: Path, stamps: np.ndarray, remarks: list[Remark]) -> Iter
         path: the media file.
         stamps: timestamps that `read_timeline` lists.
         remarks: takes findings, after the last picture.
+        joined: whether the timeline of the file is.
 
     Raises:
         ClipError: the file is missing or no media file.
@@ -31,21 +34,20 @@ def read_pictures(path: Path, stamps: np.ndarray, remarks: list[Remark]) -> Iter
     wanted = set(stamps.tolist())
     damage, sizes, transfers = Damage(), dict[str, None](), dict[str, None]()
     with open_media(path) as container:
-        tracks = choose_tracks(container)
-        stream = tracks.video
+        stream = choose_tracks(container).video
         if stream is None:
             return
         stream.codec_context.options = {"max_pixels": LIMITS["max_pixels"]}
+        aspect = float(stream.sample_aspect_ratio or 0)
         reformatter = VideoReformatter()  # one for all: setting up the colour conversion costs more than doing it
-        packets = continuous_packets(container, tracks)
-        frames = (frame for packet in packets if packet.stream.type == "video" for frame in decode(packet, damage))
+        frames = (frame for packet in track_packets(container, "video", joined) for frame in decode(packet, damage))
         for stamp, frame in stamped(stream, frames) if wanted else ():
             if stamp in wanted:
                 wanted.discard(stamp)
                 sizes[f"{frame.width}x{frame.height}"] = None
                 if frame.color_trc in TRANSFERS:
                     transfers[TRANSFERS[frame.color_trc]] = None
-                yield stamp, _as_shown(frame, stream, reformatter)
+                yield stamp, _as_shown(frame, aspect, reformatter)
             if not wanted:
                 break
     if damage.packets:
@@ -56,8 +58,8 @@ def read_pictures(path: Path, stamps: np.ndarray, remarks: list[Remark]) -> Iter
         remarks.append(Remark(HDR, f"{path.name}: {', '.join(transfers)}"))
 
 
-def _as_shown(frame: av.VideoFrame, stream: av.VideoStream, reformatter: VideoReformatter) -> np.ndarray:
-    width, height = shown_size(frame.width, frame.height, stream.sample_aspect_ratio)
+def _as_shown(frame: av.VideoFrame, aspect: float, reformatter: VideoReformatter) -> np.ndarray:
+    width, height = shown_size(frame.width, frame.height, aspect)
     if transfer := TRANSFERS.get(frame.color_trc):
         scale = min(1.0, MOST_SIDE / max(width, height))
         size = {"width": max(2, round(width * scale)), "height": max(2, round(height * scale))}

@@ -11,8 +11,7 @@ import soxr
 from data_prep.clips.levels import as_float, as_int16, finite, mix, not_finite
 from data_prep.clips.media import SAMPLE_RATE, Damage, decode, open_media
 from data_prep.clips.remarks import CHANGED, DAMAGED_SOUND, GAP, Remark
-from data_prep.clips.timeline import BEYOND, continuous_packets, long_remark
-from data_prep.clips.tracks import choose_tracks
+from data_prep.clips.timeline import BEYOND, Timeline, long_remark, track_packets
 
 LATE = 0.015
 """Seconds after its expected time at which sound is preceded by silence: a lost packet, not an inexact timestamp."""
@@ -68,12 +67,12 @@ class _Findings:
     too_long: Remark | None = None
 
 
-def read_sound(path: Path, start: float, max_seconds: float, remarks: list[Remark]) -> tuple[np.ndarray, float]:
+def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list[Remark]) -> tuple[np.ndarray, float]:
     """Reads the sound of a file and places it by its timestamps; silence fills what is missing.
 
     Args:
         path: the media file.
-        start: second 0 of the clip, see `data_prep.clips.timeline`; what comes before it is dropped.
+        timeline: of the file; what comes before its second 0 is dropped.
         max_seconds: what comes later is not read.
         remarks: takes findings.
 
@@ -85,7 +84,7 @@ def read_sound(path: Path, start: float, max_seconds: float, remarks: list[Remar
     """
     findings = _Findings()
     with open_media(path) as container:
-        runs = list(_runs(container, start, max_seconds, findings))
+        runs = list(_runs(container, timeline, max_seconds, findings))
     formats = sorted({run.format for run in runs})
     audio, found = as_int16(_mixed(runs, round(max_seconds * SAMPLE_RATE), remarks))
     if len(formats) > 1:
@@ -101,13 +100,13 @@ def read_sound(path: Path, start: float, max_seconds: float, remarks: list[Remar
 
 
 def _runs(
-    container: av.container.InputContainer, start: float, max_seconds: float, findings: _Findings
+    container: av.container.InputContainer, timeline: Timeline, max_seconds: float, findings: _Findings
 ) -> Iterator[_Run]:
     run: _Run | None = None
     beyond = 0
-    for frame in _frames(container, findings.damage):
+    for frame in _frames(container, timeline.joined, findings.damage):
         expected = run.end if run is not None else 0.0
-        at = expected if frame.time is None else frame.time - start
+        at = expected if frame.time is None else frame.time - timeline.start
         if max(at, expected) >= max_seconds:
             beyond += 1
             if expected < max_seconds and beyond < BEYOND:
@@ -136,10 +135,9 @@ def _runs(
         yield run
 
 
-def _frames(container: av.container.InputContainer, damage: Damage) -> Iterator[av.AudioFrame]:
-    for packet in continuous_packets(container, choose_tracks(container)):
-        if packet.stream.type == "audio":
-            yield from (f for f in decode(packet, damage) if f.sample_rate in RATES and f.samples)
+def _frames(container: av.container.InputContainer, joined: bool, damage: Damage) -> Iterator[av.AudioFrame]:
+    for packet in track_packets(container, "audio", joined):
+        yield from (frame for frame in decode(packet, damage) if frame.sample_rate in RATES and frame.samples)
 
 
 def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:

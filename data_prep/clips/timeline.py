@@ -37,6 +37,7 @@ class Timeline:
         seconds: the same in seconds since `start`, float64 [N].
         claimed: seconds since `start` at which the header says that the tracks end, see `claims.claimed_ends`.
         has_sound: whether there is a track of sound that can be decoded.
+        joined: whether timestamps are shifted, because recordings were joined.
         track_remarks: findings about the choice of the video and audio track.
         remarks: findings about the file, its timestamps and pictures.
     """
@@ -46,6 +47,7 @@ class Timeline:
     seconds: np.ndarray
     claimed: Mapping[str, float]
     has_sound: bool
+    joined: bool
     track_remarks: Mapping[str, tuple[Remark, ...]]
     remarks: tuple[Remark, ...]
 
@@ -68,7 +70,7 @@ def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
         scan = _scan(container, tracks, max_seconds, joints)
         if not scan.complete:
             with open_media(path) as again:
-                scan.stamps = _decoded_stamps(again, choose_tracks(again), max_seconds, remarks)
+                scan.stamps = _decoded_stamps(again, joints.shifted, max_seconds, remarks)
         base = float(tracks.video.time_base or 0) if tracks.video is not None else 0.0
         stamps = np.unique(np.array(scan.stamps, np.int64))
         if {"mov", "matroska"} & set(container.format.name.split(",")):
@@ -88,41 +90,59 @@ def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
         remarks += rate_remarks(container, tracks.video, seconds[kept])
         claimed = {kind: min(end - start, max_seconds) for kind, end in claimed_ends(container, tracks).items()}
         choice = {kind: tuple(track_remarks(container, kind)) for kind in ("video", "audio")}
-    return Timeline(start, stamps[kept], seconds[kept], claimed, tracks.audio is not None, choice, tuple(remarks))
+    has_sound = tracks.audio is not None
+    return Timeline(start, stamps[kept], seconds[kept], claimed, has_sound, joints.shifted, choice, tuple(remarks))
 
 
-def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints | None = None) -> Iterator[Packet]:
+def track_packets(container: InputContainer, kind: str, joined: bool) -> Iterator[Packet]:
+    """Yields the packets of the video or audio track that is read, with timestamps as in its Timeline.
+
+    Args:
+        container: an open file.
+        kind: video or audio.
+        joined: whether the timeline says that timestamps are shifted, which depends on both tracks.
+    """
+    tracks = choose_tracks(container)
+    stream = tracks.video if kind == "video" else tracks.audio
+    if stream is None:
+        return
+    if joined:
+        yield from (p for p in continuous_packets(container, tracks, Joints()) if p.stream.index == stream.index)
+    else:
+        yield from _packets(container, [stream], Joints())
+
+
+def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints) -> Iterator[Packet]:
     """Yields the packets of both tracks with timestamps that never start again, then empty ones that flush decoders.
 
     Recordings that were joined start their timestamps again, or leap. Each is placed after the end of what came before
-    it, by one shift for both tracks. An error of the container ends its packets.
+    it, by one shift for both tracks.
 
     Args:
         container: an open file.
         tracks: those of it that are read.
         joints: takes note of where timestamps start again and what ended the packets early.
     """
-    streams = [stream for stream in tracks if stream is not None]
-    if not streams:
-        return
-    joints = Joints() if joints is None else joints
     joints.leaps = bool(container.format.flags & LEAPS)
-    packets = container.demux(streams)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:
-            joints.error = error.strerror or str(error)
-            break
-        if packet is None:
-            return
-        if packet.size and packet.time_base:
-            shift = round(joints.shift(packet) / packet.time_base)
+    bases = base_of(tracks)
+    for packet in _packets(container, [stream for stream in tracks if stream is not None], joints):
+        if packet.size and (base := bases[packet.stream_index]):
+            shift = round(joints.shift(packet, base) / base)
             if shift and packet.pts is not None:
                 packet.pts += shift
             if shift and packet.dts is not None:
                 packet.dts += shift
         yield packet
+
+
+def _packets(container: InputContainer, streams: list, joints: Joints) -> Iterator[Packet]:
+    """The packets of streams; an error of the container ends them, and empty packets flush the decoders."""
+    try:
+        if streams:
+            yield from container.demux(streams)
+        return
+    except av.FFmpegError as error:
+        joints.error = error.strerror or str(error)
     for stream in streams:
         packet = Packet()
         packet.stream = stream
@@ -137,6 +157,11 @@ def stamped(stream: av.VideoStream, frames: Iterable[av.VideoFrame]) -> Iterator
         stamp = following if frame.pts is None else frame.pts
         following = stamp + step
         yield stamp, frame
+
+
+def base_of(tracks: Tracks) -> dict[int, float]:
+    """Seconds of one unit of the timestamps of each track, by the index of its stream; 0 where unknown."""
+    return {stream.index: float(stream.time_base or 0) for stream in tracks if stream is not None}
 
 
 def rate_of(stream: av.VideoStream) -> Fraction:
@@ -161,11 +186,12 @@ class _Scan:
 
 
 def _scan(container: InputContainer, tracks: Tracks, max_seconds: float, joints: Joints) -> _Scan:
-    scan, earliest, beyond = _Scan([]), math.inf, 0
+    scan, earliest, beyond, bases = _Scan([]), math.inf, 0, base_of(tracks)
+    sound = None if tracks.audio is None else tracks.audio.index
     for packet in continuous_packets(container, tracks, joints):
-        if not packet.size or packet.is_discard or packet.time_base is None:
+        if not packet.size or packet.is_discard or not (base := bases[packet.stream_index]):
             continue
-        if packet.stream.type == "audio":
+        if packet.stream_index == sound:
             if scan.sound_start == math.inf:  # decoded, since decoders drop the priming samples
                 times = (frame.time for frame in decode(packet, Damage()) if frame.time is not None)
                 scan.sound_start = next(times, math.inf)
@@ -174,11 +200,11 @@ def _scan(container: InputContainer, tracks: Tracks, max_seconds: float, joints:
             scan.complete = False
         else:
             scan.stamps.append(packet.pts)
-            earliest = min(earliest, float(packet.pts * packet.time_base))
+            earliest = min(earliest, packet.pts * base)
         stamp = packet.pts if packet.dts is None else packet.dts
         if stamp is not None:
-            beyond = beyond + 1 if float(stamp * packet.time_base) >= earliest + max_seconds else 0
-        sound_is_known = tracks.audio is None or scan.sound_start < math.inf
+            beyond = beyond + 1 if stamp * base >= earliest + max_seconds else 0
+        sound_is_known = sound is None or scan.sound_start < math.inf
         if beyond == BEYOND or (sound_is_known and (tracks.video is None or not scan.complete)):
             break
     if tracks.audio is not None and scan.sound_start == math.inf and tracks.audio.start_time is not None:
@@ -186,14 +212,13 @@ def _scan(container: InputContainer, tracks: Tracks, max_seconds: float, joints:
     return scan
 
 
-def _decoded_stamps(container: InputContainer, tracks: Tracks, max_seconds: float, remarks: list[Remark]) -> list[int]:
+def _decoded_stamps(container: InputContainer, joined: bool, max_seconds: float, remarks: list[Remark]) -> list[int]:
     """Timestamps of pictures whose packets carry none (AVI, raw streams)."""
-    stream = tracks.video
+    stream = choose_tracks(container).video
     if stream is None or stream.time_base is None:
         return []
     missing, stamps = False, []
-    packets = continuous_packets(container, tracks)
-    frames = (frame for packet in packets if packet.stream.type == "video" for frame in decode(packet, Damage()))
+    frames = (frame for packet in track_packets(container, "video", joined) for frame in decode(packet, Damage()))
     for stamp, frame in stamped(stream, frames):
         missing |= frame.pts is None
         stamps.append(stamp)

@@ -45,13 +45,13 @@ def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remar
     scales: dict[int, float] = {}  # boxes are tracked in shares of the longer side, which may change midway
     candidates: list[list[Box]] = []
     side, find = 0.0, load_detector(options.detector)
-    for stamp, picture in read_pictures(path, stamps, remarks):
+    for stamp, picture in read_pictures(path, stamps, remarks, timeline.joined):
         scale = scales[stamp] = float(max(picture.shape))
         candidates.append([box.scaled(1 / scale) for box in find(picture, SHRINKING * side * scale)])
         side = max((box.side for box in candidates[-1]), default=side)
     boxes, found = track(candidates)
     places: Sequence[Box | None] = boxes or [None] * len(found)
-    pictures = read_pictures(path, np.array(list(scales), np.int64), [])
+    pictures = read_pictures(path, np.array(list(scales), np.int64), [], timeline.joined)
     crops = [
         _jpeg(crop(picture, box and box.scaled(scales[stamp]), options.face_size, options.margin), options)
         for (stamp, picture), box in zip(pictures, places, strict=True)

@@ -113,13 +113,13 @@ def test_small_angles_are_rounded_to_quarter_turns(matrix, degrees):
         (Fraction(2), (200, 50)),
         (Fraction(1, 2), (100, 100)),
         (Fraction(64, 45), (142, 50)),
-        (None, (100, 50)),
+        (Fraction(1), (100, 50)),
         (Fraction(0), (100, 50)),
         (Fraction(1000), (100, 50)),
     ],
 )
 def test_pixels_are_shown_square(aspect, size):
-    assert shown_size(100, 50, aspect) == size
+    assert shown_size(100, 50, float(aspect)) == size
 
 
 @pytest.mark.parametrize("aspect", [Fraction(2), Fraction(64, 45), Fraction(1, 2)])

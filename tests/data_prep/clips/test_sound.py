@@ -1,3 +1,4 @@
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from data_prep.clips.remarks import (
     Remark,
 )
 from data_prep.clips.sound import read_sound
+from data_prep.clips.timeline import read_timeline
 from tests.data_prep.clips.clapper import click, first_loud, read_clapper, write_clapper
 from tests.data_prep.conftest import tone, write_video
 
@@ -26,8 +28,10 @@ MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
 OPTIONS = ClipOptions(max_frames=2, face_size=32)
 
 
-def sound_of(path: Path, max_seconds: float = 12.0, start: float = 0.0) -> np.ndarray:
-    return read_sound(path, start, max_seconds, [])[0]
+def sound_of(path: Path, max_seconds: float = 12.0, start: float | None = None) -> np.ndarray:
+    timeline = read_timeline(path, max_seconds)
+    timeline = timeline if start is None else dataclasses.replace(timeline, start=start)
+    return read_sound(path, timeline, max_seconds, [])[0]
 
 
 def remarks_of(path: Path) -> dict[str, str]:
