@@ -1,13 +1,21 @@
-"""Kills a training at random moments, also in the middle of a save, and compares what it ends with.
+"""Stops trainings at random moments, or starts two at once, and compares what they end with.
 
 python -m benchmarks.proofs.kill_training [--kills=20] [--per-run=4] [--signal=KILL] [--seed=0]
+python -m benchmarks.proofs.kill_training --pairs=10
 
-A run of a few small encoders is stopped and started again until it is done. Its parameters must be bit for bit those of
-a run that was never stopped. With --signal=TERM it must also exit with 75 and go on after the very step it had taken.
+A run with a few small encoders is stopped and restarted until it is done. Its parameters must be bit for bit those of
+one that was never stopped, and its best checkpoint must have the same step and score. Half of the kills come in the
+middle of a save. With --signal=TERM half of the signals come during an evaluation; the run must also exit with 75 and
+resume after the very step that it has reported.
+
+With --pairs two runs are started at once, in one workdir: one must train as if it were alone, the other end with exit
+code 2 and the name of the first. Then two runs of stage 2 are started at once on one new feature cache: both must end
+with the parameters of a run that had a cache of its own.
 """
 
 import argparse
 import itertools
+import json
 import os
 import random
 import re
@@ -16,30 +24,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKED_TO_STOP = 75  # of the exit codes that docs/engine.md names
+EXPLAINED, ASKED_TO_STOP = 2, 75  # of the exit codes that docs/engine.md names
 CLIPS = "24,8,8"
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """XLA's flags with which it compiles fast: LLVM at level 0, fusions not by way of MLIR."""
-STEPS_PER_EPOCH = 3
+STEPS_PER_EPOCH, EVALUATE_EVERY = 3, 4
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-CONFIG = {
+BOTH_STAGES = {
+    "data.num_frames": 2,
+    "data.num_tokens": 8,
+    "train.batch_size": 8,
+    "train.log_every": 1,
+    "train.save_every": 0.7,
+    "train.evaluate_every": float(EVALUATE_EVERY),
+}
+STAGE_1 = BOTH_STAGES | {
     "model.pairs": "('vision',)",
     "loss.audio": 0.0,
     "model.width": 8,
     **{f"model.{name}.config.{field}": value for name in ("vision", "text") for field, value in SMALL.items()},
     "model.vision.config.image_size": 16,
     "model.vision.config.patch_size": 8,
-    "data.num_frames": 2,
-    "data.num_tokens": 8,
-    "train.batch_size": 8,
-    "train.log_every": 1,
-    "train.save_every": 0.7,
-    "train.evaluate_every": 10.0,
 }
+STAGE_2 = BOTH_STAGES | {"model.modalities": "('vision', 'text')", "train.frozen": "('^towers/',)"}
 
 
 class Training:
@@ -49,13 +61,24 @@ class Training:
         workdir: of the run.
     """
 
-    def __init__(self, root: Path, name: str, epochs: int):
-        """Names the workdir; `root` holds the dataset and the compilation cache that all runs share."""
-        fields = CONFIG | {"data.dir": root / "data", "train.epochs": epochs}
+    def __init__(
+        self, root: Path, name: str, epochs: int, stage: int = 1, fields: Mapping[str, Any] | None = None, log: str = ""
+    ):
+        """Names the workdir.
+
+        Args:
+            root: holds the dataset and the compilation cache that all runs share.
+            name: of the workdir.
+            epochs: of the run.
+            stage: 1 or 2.
+            fields: further fields of the config.
+            log: name of the log, that of the workdir by default.
+        """
+        config = (STAGE_1, STAGE_2)[stage - 1] | {"data.dir": root / "data", "train.epochs": epochs} | (fields or {})
         self.workdir = root / name
-        self._log = root / f"{name}.log"
-        self._command = [sys.executable, "run.py", "--config=configs/stage1.py", f"--workdir={self.workdir}"]
-        self._command += [f"--config.{field}={value}" for field, value in fields.items()]
+        self._log = root / f"{log or name}.log"
+        self._command = [sys.executable, "run.py", f"--config=configs/stage{stage}.py", f"--workdir={self.workdir}"]
+        self._command += [f"--config.{field}={value}" for field, value in config.items()]
         cache = {"JAX_COMPILATION_CACHE_DIR": str(root / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         quick = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
         self._environment = os.environ | cache | quick
@@ -67,7 +90,7 @@ class Training:
                 self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
 
-    def said(self, pattern: str) -> str:
+    def printed(self, pattern: str) -> str:
         """The group of a pattern in what the last start printed.
 
         Raises:
@@ -78,38 +101,54 @@ class Training:
         assert found, f"nothing like {pattern!r} in:\n{text}"
         return found[1]
 
-    def finish(self) -> str:
-        """Runs to the end; gives the fingerprint of the parameters."""
-        code = self.start().wait()
-        fingerprint = self.said(r"parameters sha256:([0-9a-f]{64})")
-        assert code == 0, f"exit code {code}"
-        return fingerprint
+    def fingerprint(self) -> str:
+        """The hash of the parameters that the last start has ended with."""
+        return self.printed(r"parameters sha256:([0-9a-f]{64})")
 
-    def steps_logged(self) -> int:
-        """Lines of metrics, of steps taken twice both."""
+    def best(self) -> tuple[int, Any]:
+        """Step and facts (score) of the best checkpoint."""
+        (step,) = (path for path in (self.workdir / "checkpoints" / "best").iterdir() if path.name.isdecimal())
+        return int(step.name), json.loads((step / "arrays" / "seal.json").read_text())["facts"]
+
+    def finish(self) -> tuple[str, tuple[int, Any]]:
+        """Runs to the end; returns the fingerprint of the parameters and the best checkpoint."""
+        code = self.start().wait()
+        assert code == 0, f"exit code {code}: {self._log.read_text()}"
+        return self.fingerprint(), self.best()
+
+    def records(self) -> list[dict[str, float]]:
+        """The complete lines of metrics; those of steps that were repeated too."""
         path = self.workdir / "metrics.jsonl"
-        return path.read_text().count("\n") if path.exists() else 0
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def is_saving(self) -> bool:
         """Whether a checkpoint is half written."""
         return any((self.workdir / "checkpoints").glob("*/*tmp*"))
 
+    def is_evaluating(self) -> bool:
+        """Whether an evaluation is due after the last step logged and has not been logged."""
+        last = (self.records() or [{"step": 0}])[-1]
+        return bool(last["step"]) and last["step"] % (EVALUATE_EVERY * STEPS_PER_EPOCH) == 0 and "loss" in last
 
-def stop(training: Training, number: signal.Signals, steps: int, delay: float, saving: bool) -> bool:
-    """Starts the run and sends it a signal; gives whether it was still at work.
+
+def stop(
+    training: Training, number: signal.Signals, steps: int, delay: float, moment: Callable[[], bool] | None
+) -> bool:
+    """Starts the run and sends it a signal; returns whether it was still at work.
 
     Args:
         training: the run.
         number: which signal.
         steps: after so many steps,
         delay: and so many seconds,
-        saving: and, when True, as soon as a checkpoint is half written.
+        moment: and as soon as this holds; None for at once.
     """
-    before, process = training.steps_logged(), training.start()
-    _until(lambda: training.steps_logged() >= before + steps, process)
+    before, process = len(training.records()), training.start()
+    _until(lambda: len(training.records()) >= before + steps, process)
     time.sleep(delay)
-    if saving:
-        _until(training.is_saving, process)
+    if moment:
+        _until(moment, process)
     process.send_signal(number)
     code = process.wait()
     if code == 0:
@@ -118,18 +157,52 @@ def stop(training: Training, number: signal.Signals, steps: int, delay: float, s
     return True
 
 
-def kill_until_done(training: Training, number: signal.Signals, kills: int, steps: int, chance: random.Random) -> str:
-    """Stops a run of so many steps several times, then lets it end; gives the fingerprint of its parameters."""
-    for kill in range(kills):
-        moment = chance.randint(1, max(1, steps // (kills + 1))), chance.uniform(0, 0.1), chance.random() < 0.5
-        if not stop(training, number, *moment):
+def stop_until_done(
+    training: Training, number: signal.Signals, stops: int, steps: int, chance: random.Random
+) -> tuple[str, tuple[int, Any]]:
+    """Stops a run of so many steps several times, then lets it end; returns what `Training.finish` does."""
+    for stopped in range(stops):
+        steps_before, delay = chance.randint(1, max(1, steps // (stops + 1) - EVALUATE_EVERY * STEPS_PER_EPOCH)), 0.0
+        moment, where = None, ""
+        if stopped % 2:
+            delay = chance.uniform(0, 0.1)
+        elif number == signal.SIGTERM:
+            moment, where = training.is_evaluating, " during an evaluation"
+        else:
+            moment, where = training.is_saving, " in the middle of a save"
+        if not stop(training, number, steps_before, delay, moment):
             break
         if number == signal.SIGTERM:
-            stopped_after = training.said(r"after step (\d+), which is saved")
+            stopped_after = training.printed(r"after step (\d+), which is saved")
             saved = {path.name for path in (training.workdir / "checkpoints" / "last").iterdir()}
             assert stopped_after in saved, f"stopped after step {stopped_after}; saved are {sorted(saved)}"
-        print(f"  {number.name} {kill + 1}{' in the middle of a save' if moment[2] else ''}", flush=True)
+        print(f"  {number.name} {stopped + 1}{where}", flush=True)
     return training.finish()
+
+
+def share_workdir(root: Path, name: str, epochs: int, expected: tuple[str, tuple[int, Any]]) -> bool:
+    """Starts two runs at once in one workdir; returns whether one has trained alone and the other was refused."""
+    pair = [Training(root, name, epochs, log=f"{name}-{place}") for place in "ab"]
+    codes = [process.wait() for process in [training.start() for training in pair]]
+    assert sorted(codes) == [0, EXPLAINED], f"exit codes {codes}"
+    trained, refused = (pair[codes.index(code)] for code in (0, EXPLAINED))
+    refused.printed(r"in use by another run, (process \d+ on \S+, since \S+): wait")
+    steps = [record["step"] for record in trained.records() if "loss" in record]
+    assert steps == list(range(1, epochs * STEPS_PER_EPOCH + 1)), f"steps logged: {steps}"
+    assert not trained.is_saving(), "a half-written checkpoint is left"
+    assert not (trained.workdir / "checkpoints" / "damaged").exists()
+    return (trained.fingerprint(), trained.best()) == expected
+
+
+def share_cache(root: Path, name: str, epochs: int, fields: Mapping[str, Any], expected: str) -> bool:
+    """Starts two runs at once on one new feature cache; returns whether both end with the expected parameters."""
+    cache = root / f"{name}-features"
+    fields = dict(fields) | {"features.dir": cache}
+    pair = [Training(root, f"{name}-{place}", epochs, 2, fields) for place in "ab"]
+    codes = [process.wait() for process in [training.start() for training in pair]]
+    assert codes == [0, 0], f"exit codes {codes}"
+    assert not list(cache.glob("*.part")), "a half-written file is left"
+    return all(training.fingerprint() == expected for training in pair)
 
 
 def _until(happens: Callable[[], bool], process: subprocess.Popen) -> None:
@@ -146,27 +219,53 @@ def make_data(root: Path) -> None:
 def main() -> None:
     """Prints what each run ended with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--per-run", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=20, help="signals in all")
+    parser.add_argument("--per-run", type=int, default=4, help="signals to each run")
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pairs", type=int, default=0, help="start two runs at once, so many times; no signals")
+    parser.add_argument("--epochs", type=int, default=40, help="of a run that is stopped")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
-    chance, number, same = random.Random(options.seed), signal.Signals[f"SIG{options.signal}"], 0
-    runs = -(-options.kills // options.per_run)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         make_data(root)
-        expected = Training(root, "whole", options.epochs).finish()
-        print(f"never stopped: sha256:{expected}", flush=True)
-        for run, left in zip(itertools.count(1), range(options.kills, 0, -options.per_run), strict=False):
-            training = Training(root, f"run{run}", options.epochs)
-            kills, steps = min(left, options.per_run), options.epochs * STEPS_PER_EPOCH
-            found = kill_until_done(training, number, kills, steps, chance)
-            same += found == expected
-            print(f"run {run}: sha256:{found} {'the same' if found == expected else 'ANOTHER'}", flush=True)
+        sys.exit(not (start_pairs(root, options.pairs) if options.pairs else stop_runs(root, options)))
+
+
+def stop_runs(root: Path, options: argparse.Namespace) -> bool:
+    """Whether runs that were stopped end as one that was not."""
+    chance, number, same = random.Random(options.seed), signal.Signals[f"SIG{options.signal}"], 0
+    runs = -(-options.kills // options.per_run)
+    expected = Training(root, "whole", options.epochs).finish()
+    print(f"never stopped: sha256:{expected[0]}, best {expected[1]}", flush=True)
+    for run, left in zip(itertools.count(1), range(options.kills, 0, -options.per_run), strict=False):
+        training = Training(root, f"run{run}", options.epochs)
+        stops, steps = min(left, options.per_run), options.epochs * STEPS_PER_EPOCH
+        found = stop_until_done(training, number, stops, steps, chance)
+        same += found == expected
+        print(f"run {run}: sha256:{found[0]} {'the same' if found == expected else f'ANOTHER: {found}'}", flush=True)
     print(f"{same} of {runs} runs bit for bit the same")
-    sys.exit(same != runs)
+    return same == runs
+
+
+def start_pairs(root: Path, pairs: int, epochs: int = 4) -> bool:
+    """Whether two runs that are started at once end as one alone."""
+    alone = Training(root, "whole", epochs)
+    expected = alone.finish()
+    fields = {"init_from": alone.workdir}
+    features, _ = Training(root, "fusion", epochs, 2, fields | {"features.dir": root / "features"}).finish()
+    same = 0
+    for pair in range(1, pairs + 1):
+        in_workdir = share_workdir(root, f"workdir{pair}", epochs, expected)
+        on_cache = share_cache(root, f"cache{pair}", epochs, fields, features)
+        same += in_workdir and on_cache
+        outcomes = ", ".join(
+            f"{what} {'the same' if well else 'ANOTHER'}"
+            for what, well in (("one workdir:", in_workdir), ("one feature cache:", on_cache))
+        )
+        print(f"pair {pair}: {outcomes}", flush=True)
+    print(f"{same} of {pairs} pairs bit for bit as one alone")
+    return same == pairs
 
 
 if __name__ == "__main__":

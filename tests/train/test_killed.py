@@ -1,10 +1,10 @@
-"""A training that is stopped goes on to the same parameters; `benchmarks.proofs.kill_training` does it more often."""
+"""A training that is stopped ends as one that was not; `benchmarks.proofs.kill_training` does it more often."""
 
 import signal
 
 import pytest
 
-from benchmarks.proofs.kill_training import Training, make_data, stop
+from benchmarks.proofs.kill_training import Training, make_data, share_workdir, stop
 
 EPOCHS = 8
 
@@ -16,10 +16,11 @@ def root(tmp_path_factory):
     return folder
 
 
-def test_killed_in_a_save_and_told_to_stop_it_ends_with_the_same_parameters(root):
+def test_a_run_that_is_killed_and_stopped_ends_as_one_of_two_that_start_at_once(root):
     stopped = Training(root, "stopped", EPOCHS)
-    assert stop(stopped, signal.SIGKILL, steps=6, delay=0.0, saving=True)
-    assert stop(stopped, signal.SIGTERM, steps=2, delay=0.0, saving=False)  # which checks the exit code
-    step = stopped.said(r"after step (\d+), which is saved")
-    assert stopped.finish() == Training(root, "whole", EPOCHS).finish()
-    assert f"step {step} of {EPOCHS * 3}" in stopped.said(r"(resumed: .*)")
+    assert stop(stopped, signal.SIGKILL, steps=6, delay=0.0, moment=stopped.is_saving)
+    assert stop(stopped, signal.SIGTERM, steps=2, delay=0.0, moment=None)  # which checks the exit code
+    step = stopped.printed(r"after step (\d+), which is saved")
+    ended = stopped.finish()
+    assert f"step {step} of {EPOCHS * 3}" in stopped.printed(r"(resumed: .*)")
+    assert share_workdir(root, "shared", EPOCHS, ended)
