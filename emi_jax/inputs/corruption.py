@@ -1,7 +1,8 @@
-"""Defects made on purpose in training, so that it is known which steps can be trusted (ours: design of the QAM).
+"""Corruption on purpose in training, so that it is known which steps are reliable (ours: quality supervision).
 
-Each function hurts a segment of one modality and returns the hurt copy with a boolean mask that is True where nothing
-was done to the step. The generator decides kind, place and strength; the same generator state gives the same defect.
+Each `corrupt_...` function corrupts a segment of one modality and returns the corrupted copy with a boolean mask that
+is True for the steps that it left as they were. The generator decides kind, place and strength; the same state of the
+generator gives the same corruption.
 """
 
 import cv2
@@ -16,13 +17,13 @@ SNR_DB = (0.0, 20.0)
 COVERED = (0.5, 0.9)
 """Smallest and largest part of a face's height and width that an occluder covers."""
 SILENT_DB = 40.0
-"""How far below its loudest 20 ms a part of a voice counts as silent of itself."""
+"""A part of a clip's sound that is so far below its loudest 20 ms counts as silent."""
 SEGMENT = (0.25, 1.0)
 """Shortest and longest segment, as a part of the clip's valid steps."""
 
 
 def settings() -> str:
-    """The numbers above, on which a kept rendition depends."""
+    """The numbers above, on which a cached rendition depends."""
     return repr({"snr_db": SNR_DB, "covered": COVERED, "segment": SEGMENT, "silent_db": SILENT_DB})
 
 
@@ -37,7 +38,7 @@ def segment(rng: np.random.Generator, mask: np.ndarray) -> slice:
     return slice(start, start + size)
 
 
-def hurt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def corrupt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Occludes, blurs or blacks out the faces of a segment.
 
     Args:
@@ -46,7 +47,7 @@ def hurt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -
         mask: bool [N], frames that show a face.
 
     Returns:
-        The frames and a mask bool [N] of the untouched ones.
+        The frames and a mask bool [N] of those left as they were.
     """
     steps = segment(rng, mask)
     frames, clean = frames.copy(), np.ones(len(frames), bool)
@@ -63,7 +64,7 @@ def hurt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray) -
     return frames, clean
 
 
-def hurt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Adds noise at `SNR_DB` to a segment of a voice, or drops it out.
 
     Args:
@@ -72,7 +73,7 @@ def hurt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) ->
         mask: bool [S], valid samples.
 
     Returns:
-        The audio and a mask bool [S] of the untouched samples.
+        The audio and a mask bool [S] of the samples left as they were.
     """
     steps = segment(rng, mask)
     audio, clean = audio.copy(), np.ones(len(audio), bool)
@@ -85,7 +86,7 @@ def hurt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) ->
     return audio, clean
 
 
-def hurt_words(
+def corrupt_words(
     rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks words of a segment, each with a chance that is drawn for the clip.
@@ -94,10 +95,10 @@ def hurt_words(
         rng: the clip's generator.
         tokens: int32 [L].
         words: bool [L], tokens that are words (neither padding nor special).
-        mask_token: the token that takes a masked word's place.
+        mask_token: the token that replaces a masked word.
 
     Returns:
-        The tokens and a mask bool [L] of the untouched ones.
+        The tokens and a mask bool [L] of those left as they were.
     """
     inside = np.zeros(len(tokens), bool)
     inside[segment(rng, words)] = True
@@ -106,7 +107,7 @@ def hurt_words(
 
 
 def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, float]) -> None:
-    """Lays a grainy rectangle over the same place of all frames, uint8 [n, H, W, 3], in place.
+    """Draws a grainy rectangle at the same place of all frames, uint8 [n, H, W, 3], in place.
 
     Args:
         rng: decides place and colour.
@@ -122,14 +123,14 @@ def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, fl
 
 
 def add_noise(rng: np.random.Generator, audio: np.ndarray, loudness: float) -> None:
-    """Adds noise of that root mean square to audio, int16 [n], in place; the generator decides its colour."""
+    """Adds noise of the root mean square `loudness` to audio, int16 [n], in place; the generator decides its colour."""
     colour = rng.uniform(0.0, 1.0)  # 0: white noise, 1: noise that falls by 6 dB an octave
     noise = _coloured_noise(rng, len(audio), colour) * loudness
     audio[:] = np.clip(audio.astype(np.float32) + noise, -32768, 32767)
 
 
 def audible(audio: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Samples that are valid and not silent of themselves, bool [S]: less than `SILENT_DB` under the loudest 20 ms."""
+    """Valid samples that are not silent, bool [S]: less than `SILENT_DB` below the loudest 20 ms."""
     signal = np.where(mask, audio, 0) / np.float32(32768)
     loudness = librosa.feature.rms(y=signal, frame_length=2 * FRAME, hop_length=FRAME)[0]
     loud = loudness > loudness.max() * 10 ** (-SILENT_DB / 20)

@@ -60,7 +60,7 @@ def batches(
 ) -> Iterator[Arrays]:
     """This process' share of the batches from a step on.
 
-    Batch number i is a pure function of (examples, transform, plan, seed, i): going on from a checkpoint is starting at
+    Batch number i is a pure function of (examples, transform, plan, seed, i): resuming from a checkpoint is starting at
     its step. Each process reads its own contiguous part of every global batch.
 
     Args:

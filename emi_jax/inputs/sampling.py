@@ -1,4 +1,4 @@
-"""Which clip goes into which batch: a pure function of (seed, step), so that a run can go on anywhere exactly."""
+"""Which clip goes into which batch: a pure function of (seed, step), so that a run resumes exactly at any step."""
 
 import dataclasses
 import functools

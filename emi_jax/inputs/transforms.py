@@ -19,9 +19,9 @@ Arrays = dict[str, np.ndarray]
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
 PARTS = (0.25, 0.5, 0.75, 1.0)
-"""To which parts of its places a modality is cut by `without_common_padding`: few, since each shape is compiled."""
+"""The parts of its steps to which `without_common_padding` cuts a modality: few, since each shape is compiled."""
 KEPT_TEXTS = 2**15
-"""Transcripts whose tokens are kept, a kilobyte each."""
+"""Transcripts whose tokens are cached, a kilobyte each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ClipTransform:
         tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
         augment: training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
-        corrupt: chance that a modality is hurt on purpose (`emi_jax.inputs.corruption`).
+        corrupt: chance that a modality is corrupted on purpose (`emi_jax.inputs.corruption`).
         find_silence: mark silent samples as not supervised, for the quality supervision of stage 2.
     """
 
@@ -112,7 +112,7 @@ class ClipTransform:
         arrays = dataclasses.replace(self, augment=False, corrupt=0.0)(empty, np.random.default_rng(0), -1)
         return arrays | {"valid": np.asarray(False)}
 
-    def _hurts(self, rng: np.random.Generator, mask: np.ndarray) -> bool:
+    def _draws_corruption(self, rng: np.random.Generator, mask: np.ndarray) -> bool:
         return bool(mask.any() and rng.random() < self.corrupt)
 
     def _vision(self, example: Example, rng: np.random.Generator) -> Arrays:
@@ -127,8 +127,8 @@ class ClipTransform:
         for place in np.flatnonzero(mask):
             frames[place] = _picture(example, picks[place], size, crop, flip)
         clean = np.ones(len(mask), bool)
-        if self._hurts(rng, mask):
-            frames, clean = corruption.hurt_faces(rng, frames, mask)
+        if self._draws_corruption(rng, mask):
+            frames, clean = corruption.corrupt_faces(rng, frames, mask)
         return {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_supervised": mask}
 
     def _audio(self, example: Example, rng: np.random.Generator) -> Arrays:
@@ -139,15 +139,15 @@ class ClipTransform:
         audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
         audio[: len(taken)] = taken
         clean, supervised = np.ones(length, bool), corruption.audible(audio, mask) if self.find_silence else mask
-        if self._hurts(rng, mask):
-            audio, clean = corruption.hurt_voice(rng, audio, mask)
+        if self._draws_corruption(rng, mask):
+            audio, clean = corruption.corrupt_voice(rng, audio, mask)
         return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_supervised": supervised}
 
     def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
         tokens, mask, words = self._encode(transcript(example))
         clean = np.ones(len(mask), bool)
-        if self._hurts(rng, words):
-            tokens, clean = corruption.hurt_words(rng, tokens, words, self.mask_token)
+        if self._draws_corruption(rng, words):
+            tokens, clean = corruption.corrupt_words(rng, tokens, words, self.mask_token)
         mask = mask & words.any()  # an empty transcript has no valid step, not even its special tokens
         return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_supervised": words}
 
@@ -155,7 +155,7 @@ class ClipTransform:
     def _encode(self) -> Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """From a text to its tokens int32 [L], and bool [L] those that are valid and those that are words.
 
-        Kept for the epochs to come: a tokenizer takes as long as decoding the pictures of a clip.
+        Cached over epochs: a tokenizer takes as long as decoding the pictures of a clip.
         """
 
         @functools.lru_cache(KEPT_TEXTS)
@@ -176,7 +176,7 @@ class ClipTransform:
 
     @property
     def mask_token(self) -> int:
-        """The token that takes a masked word's place."""
+        """The token that replaces a masked word."""
         for token in (self.tokenizer.mask_token_id, self.tokenizer.unk_token_id):
             if token is not None:
                 return token
@@ -207,7 +207,7 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
 
 
 def pick_frames(found: np.ndarray, places: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Which of a clip's pictures are read: spread over all of them, or over those with a face where none was hit.
+    """Which of a clip's pictures are read: spread over all, or over those with a face where the first choice has none.
 
     Args:
         found: bool, one for each picture: a face was found in it.

@@ -1,4 +1,4 @@
-"""What is hurt is known: outside the masks nothing has changed, inside it has."""
+"""What is corrupted is known: outside the masks nothing has changed, inside it has."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ def test_faces_change_exactly_where_they_are_not_clean(seed):
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 256, (7, 24, 24, 3), dtype=np.uint8)
     mask = np.array([0, 1, 1, 0, 1, 1, 0], bool)
-    hurt, clean = corruption.hurt_faces(rng, frames, mask)
-    changed = (hurt != frames).any((1, 2, 3))
-    assert hurt.dtype == np.uint8
+    corrupted, clean = corruption.corrupt_faces(rng, frames, mask)
+    changed = (corrupted != frames).any((1, 2, 3))
+    assert corrupted.dtype == np.uint8
     assert not clean.all()
     np.testing.assert_array_equal(changed, ~clean)
     assert clean[[0, 6]].all()  # never outside the clip's valid steps
@@ -24,9 +24,9 @@ def test_voice_changes_only_where_it_is_not_clean(seed):
     rng = np.random.default_rng(seed)
     audio = (8000 * np.sin(np.arange(6000) / 9)).astype(np.int16)
     mask = np.arange(6000) < 5000
-    hurt, clean = corruption.hurt_voice(rng, audio, mask)
-    np.testing.assert_array_equal(hurt[clean], audio[clean])
-    assert (hurt != audio)[~clean].mean() > 0.9
+    corrupted, clean = corruption.corrupt_voice(rng, audio, mask)
+    np.testing.assert_array_equal(corrupted[clean], audio[clean])
+    assert (corrupted != audio)[~clean].mean() > 0.9
     assert clean[5000:].all()
     assert 0.25 * 5000 - 1 <= (~clean).sum() <= 5000
 
@@ -36,9 +36,9 @@ def test_noise_has_the_signal_to_noise_ratio_that_was_drawn(monkeypatch):
     audio = (8000 * np.sin(np.arange(16000) / 9)).astype(np.int16)
     ratios = []
     for seed in range(30):
-        hurt, clean = corruption.hurt_voice(np.random.default_rng(seed), audio, np.ones(16000, bool))
-        noise = (hurt.astype(float) - audio)[~clean]
-        if np.abs(hurt[~clean]).max():  # not a drop-out
+        corrupted, clean = corruption.corrupt_voice(np.random.default_rng(seed), audio, np.ones(16000, bool))
+        noise = (corrupted.astype(float) - audio)[~clean]
+        if np.abs(corrupted[~clean]).max():  # not a drop-out
             ratios.append(10 * np.log10(np.mean(audio.astype(float) ** 2) / np.mean(noise**2)))
     assert len(ratios) > 10
     np.testing.assert_allclose(ratios, 10.0, atol=0.3)
@@ -48,9 +48,9 @@ def test_noise_has_the_signal_to_noise_ratio_that_was_drawn(monkeypatch):
 def test_only_words_are_masked(seed):
     rng = np.random.default_rng(seed)
     tokens, words = np.arange(10, 20, dtype=np.int32), np.array([0, 1, 1, 1, 1, 1, 0, 0, 0, 0], bool)
-    hurt, clean = corruption.hurt_words(rng, tokens, words, mask_token=4)
-    np.testing.assert_array_equal(hurt == 4, ~clean)
-    np.testing.assert_array_equal(hurt[clean], tokens[clean])
+    corrupted, clean = corruption.corrupt_words(rng, tokens, words, mask_token=4)
+    np.testing.assert_array_equal(corrupted == 4, ~clean)
+    np.testing.assert_array_equal(corrupted[clean], tokens[clean])
     assert clean[~words].all()
 
 
@@ -65,9 +65,9 @@ def test_silence_takes_no_part():
     assert not corruption.audible(np.zeros(16000, np.int16), mask).any()
 
 
-def test_nothing_valid_nothing_hurt():
+def test_without_valid_steps_nothing_is_corrupted():
     rng = np.random.default_rng(0)
     frames = np.full((3, 8, 8, 3), 7, np.uint8)
-    hurt, clean = corruption.hurt_faces(rng, frames, np.zeros(3, bool))
-    np.testing.assert_array_equal(hurt, frames)
+    corrupted, clean = corruption.corrupt_faces(rng, frames, np.zeros(3, bool))
+    np.testing.assert_array_equal(corrupted, frames)
     assert clean.all()

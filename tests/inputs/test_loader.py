@@ -125,17 +125,17 @@ def test_a_face_between_the_frames_of_the_spread_is_read(augment, tokenizer):
         assert arrays["frames"][arrays["frame_mask"]].any()
 
 
-def test_what_is_hurt_on_purpose_lies_where_the_clip_does(tokenizer):
-    """Without augmentation: the feature cache lays segments of hurt renditions into the clean one."""
+def test_corruption_leaves_the_steps_in_place(tokenizer):
+    """Without augmentation: the feature cache lays segments of corrupted renditions into the clean one."""
     example = make_example(np.random.default_rng(0), "x", samples=12000)
     clean = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
     touched = set()
     for seed in range(10):
-        hurt = ClipTransform(SHAPE, tokenizer, corrupt=1.0)(example, np.random.default_rng(seed), 0)
+        corrupted = ClipTransform(SHAPE, tokenizer, corrupt=1.0)(example, np.random.default_rng(seed), 0)
         for name, flags in (("frames", "frame_clean"), ("audio", "audio_clean"), ("tokens", "token_clean")):
-            if not hurt[flags].all():
+            if not corrupted[flags].all():
                 touched.add(name)
-            np.testing.assert_array_equal(hurt[name][hurt[flags]], clean[name][hurt[flags]])
+            np.testing.assert_array_equal(corrupted[name][corrupted[flags]], clean[name][corrupted[flags]])
     assert touched == {"frames", "audio", "tokens"}
 
 
@@ -244,8 +244,8 @@ def test_pictures_stay_whole_where_crops_are_switched_off(tokenizer):
 def test_kept_tokens_outlive_corruption(tokenizer):
     example = make_example(np.random.default_rng(0), "1")
     clean = ClipTransform(SHAPE, tokenizer)(example, np.random.default_rng(0), 0)
-    hurting = ClipTransform(SHAPE, tokenizer, augment=True, corrupt=0.5)
-    hurt = [hurting(example, np.random.default_rng(seed), 0) for seed in range(20)]
+    corrupting = ClipTransform(SHAPE, tokenizer, augment=True, corrupt=0.5)
+    corrupted = [corrupting(example, np.random.default_rng(seed), 0) for seed in range(20)]
     names = ("tokens", "token_mask", "token_supervised")
-    same = [all(np.array_equal(arrays[name], clean[name]) for name in names) for arrays in hurt]
+    same = [all(np.array_equal(arrays[name], clean[name]) for name in names) for arrays in corrupted]
     assert True in same[same.index(False) :]
