@@ -204,7 +204,7 @@ def test_a_config_that_cannot_be_trained_does_not_take_the_folder(tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
-def test_corruption_without_a_hurt_rendition_is_an_error(tmp_path):
+def test_corruption_without_a_corrupted_rendition_is_an_error(tmp_path):
     config = tiny_stage2()
     config.features = {"dir": str(tmp_path / "features"), "renditions": 0}
     config.train.corrupt = 0.3
