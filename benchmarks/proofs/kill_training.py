@@ -74,7 +74,8 @@ class Training:
             fields: further fields of the config.
             log: name of the log, that of the workdir by default.
         """
-        config = (STAGE_1, STAGE_2)[stage - 1] | {"data.dir": root / "data", "train.epochs": epochs} | (fields or {})
+        own = {"data.dir": root / "data", "train.epochs": epochs, **(fields or {})}
+        config = (STAGE_1, STAGE_2)[stage - 1] | own
         self.workdir = root / name
         self._log = root / f"{log or name}.log"
         self._command = [sys.executable, "run.py", f"--config=configs/stage{stage}.py", f"--workdir={self.workdir}"]
