@@ -28,7 +28,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import open_builder
 
 BUILDING, OLDER = ".building", ".older"
-"""Folders beside the dataset while it is written and replaced."""
+"""Folders next to the dataset while it is written and replaced."""
 
 Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 
@@ -37,7 +37,7 @@ class Emi(tfds.core.GeneratorBasedBuilder):
     """Writes the examples it is given, as the dataset `emi`."""
 
     VERSION = tfds.core.Version("1.1.0")
-    code_path = None  # TFDS would look beside this file for checksums of downloads; there are none
+    code_path = None  # TFDS would look next to this file for checksums of downloads; there are none
 
     def __init__(self, splits: Mapping[str, Examples], metadata: Mapping[str, Any], data_dir: Path):
         self._splits, self._metadata = splits, dict(metadata)
@@ -74,14 +74,14 @@ def dataset_path(out: Path) -> Path:
 
 
 def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[str, Any]) -> Path:
-    """Writes the dataset beside its place and moves it there when it is whole; replaces an older one.
+    """Writes the dataset next to its place and moves it there when it is whole; replaces an older one.
 
     `clear_leftovers` must have been called.
 
     Args:
         out: the data folder.
         splits: for each split, a function that yields (key, example).
-        metadata: what `emi_jax` reads beside the examples; JSON-able.
+        metadata: what `emi_jax` reads besides the examples, as JSON can hold it.
     """
     building, older = out / BUILDING, out / OLDER
     tfds.disable_progress_bar()

@@ -40,7 +40,7 @@ Outcomes = Iterable[tuple[ClipSource, Staged | Exception]]
 
 
 def default_options(corpus: str) -> ClipOptions:
-    """How the clips of a corpus are read unless told otherwise."""
+    """How the clips of a corpus are read by default."""
     return DEMO_OPTIONS if corpus == "synthetic" else ClipOptions()
 
 

@@ -34,7 +34,7 @@ class NewClips(NamedTuple):
 def find_clips(path: Path, recursive: bool = False) -> NewClips:
     """The clips that a path stands for.
 
-    The words of a clip may stand in a file of its name next to it, as `data_prep.corpora.transcripts` reads them.
+    The words of a clip may be in a file of its name next to it, in the forms of `data_prep.corpora.transcripts`.
 
     Args:
         path: a media file; a folder, of which every media file is taken; or a table with a column Filename, and words

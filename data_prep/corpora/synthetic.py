@@ -19,7 +19,7 @@ from data_prep.synthetic.plan import ClipPlan, plan_corpus
 from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
 
-VERSION = 2  # of the content that a seed gives
+VERSION = 2  # of the content that a seed produces
 COUNTS = {"train": 3000, "valid": 120, "test": 240}
 SEED = 2025
 MARK, TRUTH = "corpus.json", "truth.csv"

@@ -77,12 +77,12 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
 
     Args:
         path: the file, in any encoding that `read_text` knows.
-        required: columns besides Filename that must be there.
+        required: columns besides Filename that the table must have.
         folders: whether names may be paths below the folder of the clips.
 
     Raises:
-        CorpusError: the file cannot be read as text, a column is missing or there twice, a row has too many or too
-            few cells, or a name is empty, there twice, or a path.
+        CorpusError: the file cannot be read as text, a column is missing or repeated, a row has too many or too few
+            cells, or a name is empty, repeated, or a path.
     """
     text, encoding = read_text(path)
     notes = [f"{path.name}: not UTF-8, read as {encoding}"] if encoding else []
@@ -104,7 +104,7 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
         row = Row(path, line, named, separator != ",")
         _check_name(row, folders)
         if row.name in rows:
-            raise row.fault(FILENAME, f"a name that is not there yet (line {rows[row.name].line} has it)")
+            raise row.fault(FILENAME, f"a name that is not used yet (line {rows[row.name].line} has it)")
         rows[row.name] = row
     return Table(path, tuple(filter(None, columns)), tuple(rows.values()), tuple(notes))
 

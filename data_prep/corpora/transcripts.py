@@ -126,7 +126,7 @@ def _by_name_of_records(path: Path, records: list) -> dict[str, object]:
         if not isinstance(name, str) or TRANSCRIPT not in fields or name in words:
             raise CorpusError(
                 f"{path}, entry {number}: found {printable(repr(record)[:80])}, expected an object with "
-                f"{FILENAME!r}, which is not there yet, and {TRANSCRIPT!r}"
+                f"{TRANSCRIPT!r} and a {FILENAME!r} that is not used yet"
             )
         words[name] = fields[TRANSCRIPT]
     return words

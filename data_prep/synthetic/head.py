@@ -1,4 +1,4 @@
-"""What of a synthetic speaker does not move: looks that differ between people and say nothing of the emotion."""
+"""What does not move in a synthetic speaker: looks that differ between people, independent of emotion."""
 
 import functools
 
@@ -11,7 +11,7 @@ Look = dict[str, np.ndarray]  # colours and proportions by name
 
 @functools.lru_cache(maxsize=256)
 def speaker_look(speaker: int) -> Look:
-    """Colours and proportions of one speaker: what differs between people and says nothing of the emotion."""
+    """Colours and proportions of one speaker."""
     rng = np.random.default_rng([speaker, 1])
     light, dark = np.array([238, 200, 172]), np.array([150, 102, 76])
     skin = dark + (light - dark) * rng.uniform(0, 1)

@@ -1,4 +1,4 @@
-"""The latent intensities of the synthetic corpus, its noisy labels and the score that no model can pass.
+"""The latent intensities of the synthetic corpus, its noisy labels, and the score that no model can exceed.
 
 A clip's latent is Gaussian, `a ~ N(MEAN, SPREAD)`, mildly correlated across emotions; its label is
 `y = clip(a + NOISE * eps, 0, 1)`, so that exact zeros arise as in Hume-Vidmimic2. The best prediction of y that

@@ -12,8 +12,8 @@ FPS = 10
 SHORTEST, LONGEST = 2.0, 4.0  # seconds
 
 # How each modality shows an emotion: the standard deviation of its error, in units of the emotion's own spread.
-# An emotion that is not named is not shown. Words tell of any emotion, so that alignment with words teaches faces and
-# voices all that they show, but a clip's words name the strongest few (`words.MOST_CLAUSES`).
+# An emotion that is not listed is not shown. Words express every emotion, so that alignment with words teaches faces
+# and voices all that they show, but a clip's words name the strongest few (`words.MOST_CLAUSES`).
 SHOWN = {
     "face": {"Admiration": 0.2, "Amusement": 0.2, "Empathic Pain": 0.2, "Joy": 0.2},
     "voice": {"Determination": 0.25, "Empathic Pain": 0.25, "Excitement": 0.2, "Joy": 0.25},
@@ -21,7 +21,7 @@ SHOWN = {
 }
 FULL = {"Empathic Pain": 0.4}  # the intensity at which an emotion is shown in full, where that is not 1
 
-# Shares of the clips with each defect; a clip misses at most one modality, and a missing one is not spoilt as well.
+# Shares of the clips with each defect; a clip misses at most one modality, and a missing one has no other defect.
 MISSING = {"face": 0.035, "voice": 0.035, "words": 0.035}
 OCCLUDED = 0.10
 NOISY = 0.10
@@ -33,7 +33,7 @@ SPEAKERS = {"train": 180, "valid": 12, "test": 24}
 
 @dataclasses.dataclass(frozen=True)
 class Defects:
-    """What spoils a clip: a missing modality (or ""), and what covers the face or the voice, from when to when."""
+    """The defects of a clip: a missing modality (or ""), what covers the face from when to when, noise in the voice."""
 
     missing: str
     occluder: str
@@ -43,7 +43,7 @@ class Defects:
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """All that rendering a clip needs, and the truth about it."""
+    """Everything that rendering a clip needs, and its true intensities."""
 
     id: str
     split: str

@@ -1,7 +1,7 @@
 """What the synthetic speakers say: sentences whose wording is graded by emotion, and when each syllable falls.
 
-The voice babbles: as many syllables as the words have, at the times at which they would fall, but of vowels of its
-own, so that a voice shares the emotion with its words and not the spelling. An interjection is heard as written.
+The voice babbles: it has as many syllables as the words, at the times at which they would fall, but with other vowels,
+so that a voice shares the emotion with its words and not the spelling. An interjection is heard as written.
 """
 
 import dataclasses

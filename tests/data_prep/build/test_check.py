@@ -15,7 +15,7 @@ from tests.data_prep.conftest import COUNTS, write_table
 
 @pytest.fixture
 def spoiled(built, tmp_path):
-    """Writes the built dataset again with one example of `valid` changed; gives the faults that are found then."""
+    """Writes the built dataset again with one example of `valid` changed; returns the faults that are found then."""
     builder = open_dataset(built[0])
     (tmp_path / "report.json").write_bytes((built[0] / "report.json").read_bytes())
 

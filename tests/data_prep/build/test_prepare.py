@@ -30,7 +30,7 @@ def _examples(out):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four clips without faces: one of sound alone, one broken, one that is not there."""
+    """Four clips without faces: one of sound alone, one broken, one missing."""
     source = tmp_path / "clips"
     source.mkdir()
     write_video(source / "a.mp4", np.arange(10) / 10, 10, tone(1.0))

@@ -1,4 +1,4 @@
-"""A small Vidmimic2 with each of the traps that the real one holds: all of them are got over, and told of."""
+"""A small Vidmimic2 with each of the traps in the real one: preparation survives and reports all of them."""
 
 import os
 import pickle
@@ -85,7 +85,7 @@ def prepared(delivery, tmp_path_factory):
     return out, prepare("vidmimic2", out, source=delivery, options=OPTIONS, processes=2, progress=False)
 
 
-def test_nothing_is_lost_but_what_is_not_there(prepared):
+def test_only_missing_files_are_left_out(prepared):
     _, report = prepared
     assert report.clips == {"train": 7, "test": 1}
     assert [(entry["split"], entry["id"], entry["why"]) for entry in report.left_out] == [
@@ -138,7 +138,7 @@ def test_the_report_names_each_trap(prepared, kind, name, detail):
     assert kind in (out / "report.html").read_text()
 
 
-def test_the_report_tells_of_the_delivery(prepared):
+def test_the_report_describes_the_delivery(prepared):
     _, report = prepared
     notes = "\n".join(report.notes)
     assert "1 clips in" in notes
@@ -149,5 +149,5 @@ def test_the_report_tells_of_the_delivery(prepared):
     assert not os.path.exists("exploded")
 
 
-def test_an_empty_split_is_the_only_fault_left(prepared):
+def test_the_prepared_delivery_has_no_faults(prepared):
     assert check_dataset(prepared[0]) == []

@@ -43,7 +43,7 @@ def test_vidmimic2_is_joined_by_name(vidmimic2):
     assert [clip.subject for clip in corpus.clips] == ["ann", "", "bob", "", ""]  # 1 is 00001: spreadsheets drop zeros
     assert math.isnan(second.labels[5])
     assert (test.video, test.labels, test.transcript) == (vidmimic2 / "test_data/raw/00100.mp4", (), "bye")
-    assert clips["valid", "00003"].video == vidmimic2 / "raw/00003.mp4"  # not there: reading it will say so
+    assert clips["valid", "00003"].video == vidmimic2 / "raw/00003.mp4"  # missing: reading it will say so
 
 
 def test_vidmimic2_says_what_does_not_match(vidmimic2):

@@ -65,7 +65,7 @@ def test_syllables_of_words(word, count):
     assert len(words.speak(np.random.default_rng(0), word, pace=0.15, longest=4.0)) == count
 
 
-def test_the_voice_tells_of_the_interjection_and_not_of_the_spelling():
+def test_the_voice_has_the_vowels_of_the_interjection_alone():
     spoken = [words.speak(np.random.default_rng(seed), "Whee, it is it", 0.15, 4.0) for seed in range(20)]
     assert {syllables[0].vowel for syllables in spoken} == {"i"}
     assert {syllable.vowel for syllables in spoken for syllable in syllables[1:]} == set(words.VOWELS)
