@@ -1,1 +1,1 @@
-"""Measurements, each a script of its own (`python -m benchmarks.NAME`), and the PyTorch twin they compare with."""
+"""Measurements, each a script (`python -m benchmarks.NAME`), and the PyTorch twin that they compare with."""

@@ -1,9 +1,9 @@
-"""Runs emi_jax and its PyTorch twin side by side, in turn and in fresh processes, and prints and keeps what it finds.
+"""Times emi_jax and its PyTorch twin in turn, each in fresh processes, and prints and stores the results.
 
 python -m benchmarks.compare --cases=stage1-demo,cached-demo --dtype=float32 --json=compare.json
 
-Both sides get the same cores, sizes and data. A round runs each side once, in a process of its own; rounds follow one
-another, so that what disturbs the machine disturbs both. Compilations are kept between rounds: the first round's count.
+Both sides get the same cores, sizes and data. A round runs each side once, each in a fresh process; the sides alternate,
+so that other load on the machine affects both. Compilations are cached between rounds: the first round measures them.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
                 found = compare(case, dtype, options, Path(folder))
                 report["results"] += summary.summarise(case.name, dtype, found, report["peaks"][dtype])
                 print(summary.lines(report["results"][-len(found) :]), flush=True)
-                if options.json:  # after each case: a run that is stopped leaves what it has
+                if options.json:  # after each case, so that an interrupted run leaves its results
                     options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.png:
         from benchmarks.comparison.chart import draw
@@ -93,7 +93,7 @@ def chosen(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What each side's processes found, round by round."""
+    """The measurements of each side, one for each round."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
     for number in range(options.repeats):
         for side in options.sides:

@@ -1,4 +1,4 @@
-"""What a table has to say of the machine that it was measured on, without naming it."""
+"""The facts about a machine that a table of measurements needs, without the machine's name."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""The comparison as a picture."""
+"""The comparison as a bar chart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ COLOURS = dict(zip(SIDES, ("#1b7f79", "#c2703d", "#7a5195"), strict=True))
 
 
 def draw(results: Sequence[Row], path: Path) -> None:
-    """Draws clips per second of each side, by case, over those of ours."""
+    """Draws the clips per second of each side relative to ours, by case."""
     from matplotlib.figure import Figure
 
     rows = [row for row in results if "ratio" in row]

@@ -1,4 +1,4 @@
-"""From the processes' findings to one row for each side of a case."""
+"""From the measurements of all rounds to one row for each side of a case."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ def summarise(
     Args:
         case: its name.
         dtype: of the products.
-        found: by side what each round's process wrote.
-        peaks: by side what `benchmarks.comparison.peak` wrote; the best counts.
+        found: by side the measurements of each round.
+        peaks: by side the output of `benchmarks.comparison.peak`; the best counts.
 
     Returns:
         Rows with `step_ms` (median over all rounds), `spread_ms` (first and third quartile), `rounds_ms` (median of
@@ -73,11 +73,11 @@ COLUMNS = {
     "peak_share": ("of peak", "{:.0%}"),
     "wait_share": ("waiting", "{:.1%}"),
 }
-"""Of the printed table: heading and format of each field of a row."""
+"""Heading and format of each field of a row in the printed table."""
 
 
 def cells(row: Row) -> list[str]:
-    """A row as text, a dash where it has no such number."""
+    """The fields of a row as text, a dash for a missing number."""
     if "unavailable" in row:
         return [row["case"], row["dtype"], row["side"], f"could not run: {row['unavailable']}"]
     return [form.format(row[name]) if name in row else "-" for name, (_, form) in COLUMNS.items()]
@@ -98,7 +98,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def against_better(rows: Sequence[Row]) -> str:
-    """For each case our step and the ratio to the better of PyTorch's two, as a table for the documents."""
+    """Our step and its ratio to the better of the two PyTorch sides for each case, as a table for the documents."""
     measured = [row for row in rows if "ratio" in row]
     lines = [
         "| case | dtype | ours, ms | the better of PyTorch's two | ms | ratio |",

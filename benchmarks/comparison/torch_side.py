@@ -48,17 +48,17 @@ def prepare(case: Case, dtype: str, *, compiled: bool, device: str = "cpu") -> W
 
 
 class _Settings:
-    """How a function is run: its device, its dtype, compiled or not."""
+    """Device, dtype and compilation of a run."""
 
     def __init__(self, dtype: str, compiled: bool, device: torch.device):
         self.dtype, self.compiled, self.device = dtype, compiled, device
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """bfloat16 where it is asked for."""
+        """Autocast to bfloat16 if that is the dtype."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
 
     def wrap(self, function: Callable) -> Callable:
-        """Compiles a function, if asked, and runs it under autocast."""
+        """Compiles a function if the settings say so, and runs it under autocast."""
         inner = torch.compile(function) if self.compiled else function
 
         def run(*arguments: Any) -> Any:
@@ -75,7 +75,7 @@ class _Settings:
         return tensor.to(self.device, non_blocking=True)
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Blocks until the device has finished."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -161,7 +161,7 @@ def _gradients(
         settings.wait()
         return gradients
 
-    # Counted by `backward`: the counter's hooks do not go with `autograd.grad`.
+    # Counted by `backward`: the counter's hooks do not work with `autograd.grad`.
     return Work(lambda: inputs, step, clips, lambda: operations(lambda: eager(*inputs).backward()))
 
 

@@ -1,4 +1,4 @@
-"""What one side gives to be measured."""
+"""The interface between a side of the comparison and the process that measures it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A piece of work that is done again and again.
+    """A repeatable piece of work.
 
     Attributes:
         feed: gives the next batch on the device; time in it is time spent waiting for data.
@@ -23,4 +23,4 @@ class Work:
 
 
 class UnavailableError(Exception):
-    """A case cannot run here: the message says what is missing."""
+    """A case cannot run here; the message says what is missing."""

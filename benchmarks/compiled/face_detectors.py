@@ -1,4 +1,4 @@
-"""Compares face detectors that come in registry packages, on sample clips as they are and made harder.
+"""Compares face detectors that come in registry packages, on sample clips, unchanged and corrupted.
 
 python -m benchmarks.compiled.face_detectors shared/media
 

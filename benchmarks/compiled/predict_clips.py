@@ -31,7 +31,7 @@ LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Exciteme
 
 
 class Sentences(Dataset):
-    """No clips; words on which a tokenizer can be trained."""
+    """A dataset without clips, with words on which a tokenizer can be trained."""
 
     def split(self, name: str) -> Sequence[dict[str, Any]]:  # noqa: D102
         return [{"transcript": "that was wonderful and it makes me happy"}]

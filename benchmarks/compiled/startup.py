@@ -1,4 +1,4 @@
-"""Seconds from the command to the first step that is done, with and without the compilation cache.
+"""Seconds from the command to the end of the first step, with and without the compilation cache.
 
 python -m benchmarks.compiled.startup [--scales=demo,paper]
 
@@ -28,7 +28,7 @@ SCALES = {
 
 
 def seconds_to_first_step(scale: str, root: Path, workdir: Path, cache: Path | None) -> float:
-    """Starts a run and ends it after its first step."""
+    """Starts a run and stops it after its first step."""
     config, fields = SCALES[scale]
     fields = fields | {"data.dir": root / "data", "train.log_every": 1}
     command = [sys.executable, "run.py", f"--config={config}", f"--workdir={workdir}"]

@@ -26,7 +26,7 @@ MIB = 2**20
 
 
 def temporary_bytes(devices: int, batch: int, width: int) -> int:
-    """Of one device, for the loss of one pair over a global batch and its gradients by embeddings and scale."""
+    """Temporary bytes of one device for the loss of a pair over a global batch and all its gradients."""
     stage = Alignment(ContrastiveModel(Towers(), (VISION,), width), {}, {VISION: 1.0})
     embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
     scale, both = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.float32, jnp.bool_))

@@ -1,4 +1,4 @@
-"""Kills a preparation at random moments with SIGKILL, starts it again, and compares what it ends with.
+"""Kills a preparation at random moments with SIGKILL, restarts it, and compares the final datasets.
 
 python -m benchmarks.proofs.kill_preparation 10 [--clips=40] [--seed=0]
 
@@ -26,14 +26,14 @@ def command(corpus: Path, out: Path, processes: int = 2) -> list[str]:
 
 
 def run_to_end(corpus: Path, out: Path) -> float:
-    """Prepares without a stop; gives the seconds that it took."""
+    """Prepares without interruption; returns the seconds it took."""
     started = time.monotonic()
     subprocess.run(command(corpus, out), cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.monotonic() - started
 
 
 def kill_at(corpus: Path, out: Path, staged: int, delay: float) -> bool:
-    """Starts the preparation and kills it; gives whether it was still at work.
+    """Starts the preparation and kills it; returns whether it was still running.
 
     Args:
         corpus: the clips.
@@ -63,7 +63,7 @@ def kill_at(corpus: Path, out: Path, staged: int, delay: float) -> bool:
 
 
 def finished(out: Path) -> int:
-    """How many clips wait in the staging folder."""
+    """The number of clips in the staging folder."""
     return len(list((out / "staging").glob("[!.]*.npz")))
 
 
@@ -84,7 +84,7 @@ def content(out: Path) -> dict[tuple[str, str], str]:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether any process of the group still runs; those that ended and wait for their parent do not count."""
+    """Whether any process of the group still runs; zombies do not count."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = status.read_text().rpartition(")")[2].split()

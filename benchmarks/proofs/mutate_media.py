@@ -1,4 +1,4 @@
-"""Prepares a folder of media files broken on purpose and counts the outcomes.
+"""Prepares a folder of deliberately corrupted media files and counts the outcomes.
 
 python -m benchmarks.proofs.mutate_media 1000 [--seed=0] [--keep=DIR]
 
@@ -103,7 +103,7 @@ KINDS: Mapping[str, Callable[[bytes, np.random.Generator], bytes]] = {
 
 
 def write_mutants(folder: Path, count: int, seed: int) -> dict[str, str]:
-    """Fills a folder with good clips and broken ones, with its labels.csv.
+    """Fills a folder with intact and corrupted clips and a labels.csv.
 
     Returns:
         The kind of damage of each broken clip, by name.

@@ -8,15 +8,15 @@ Config = TypeVar("Config")
 
 
 def read_config(kind: type[Config], config: Mapping[str, Any], supported: Mapping[str, Iterable[Any]]) -> Config:
-    """Makes a dataclass of the fields that it names; a Hugging Face config holds many others, which are left alone.
+    """Makes a dataclass of the fields that it names; the many others of a Hugging Face config are ignored.
 
     Args:
         kind: the dataclass.
         config: the dict of a config.json.
-        supported: for some fields, known to `kind` or not, the values that the model can honour.
+        supported: for some fields, whether in `kind` or not, the values that the model supports.
 
     Raises:
-        ValueError: a field holds a value that the model cannot honour.
+        ValueError: a field holds an unsupported value.
     """
     for name, allowed in supported.items():
         if name in config and config[name] not in (choices := tuple(allowed)):

@@ -17,10 +17,10 @@ INITIAL_LOGIT_SCALE = 1 / 0.07
 
 
 class ContrastivePair(nn.Module):
-    """Two projections to a common width and a temperature of their own.
+    """Two projections to a common width and a learned temperature.
 
     Attributes:
-        modality: the one that is paired with text.
+        modality: paired with text.
         width: the common width P.
         dtype: dtype of the operands of the projections.
     """
@@ -43,18 +43,18 @@ class ContrastivePair(nn.Module):
 
         def project(x: jax.Array, name: str) -> jax.Array:
             x = Dense(self.width, use_bias=False, dtype=self.dtype, name=f"{name}_projection")(x)
-            # Inside the root, the epsilon keeps the gradient at a zero vector (nothing valid) finite.
+            # The epsilon inside the root keeps the gradient finite at a zero vector, of a clip with nothing valid.
             return x * jax.lax.rsqrt(jnp.square(x).sum(axis=-1, keepdims=True) + 1e-12)
 
         log_scale = self.param("logit_scale", nn.initializers.constant(math.log(INITIAL_LOGIT_SCALE)), ())
-        # The gradient passes the clamp, or a scale once beyond it could never come back.
+        # The gradient passes through the clamp; otherwise a scale beyond it could never return.
         clamped = jnp.minimum(log_scale, math.log(MAX_LOGIT_SCALE))
         scale = jnp.exp(log_scale + jax.lax.stop_gradient(clamped - log_scale))
         return project(left, self.modality), project(text, TEXT), scale
 
 
 class ContrastivePairs(nn.Module):
-    """The pairs of a model, each under the name of its modality."""
+    """All pairs of a model, by modality."""
 
     modalities: tuple[str, ...]
     width: int

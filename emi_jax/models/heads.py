@@ -19,7 +19,7 @@ class Head(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those that it reads."""
+        """The modalities that it reads."""
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """As `flax.linen.Module.init`."""
@@ -52,17 +52,17 @@ def build_head(name: str, **fields: Any) -> Head:
     return HEADS[name](**fields)
 
 
-def drop_modalities(rng: Array, present: Array, rate: float) -> Array:
+def drop_modalities(rng: Array, present: Array, probability: float) -> Array:
     """Hides present modalities at random, but never the last one of a clip.
 
     Args:
         rng: a PRNG key.
         present: bool [B, M].
-        rate: chance of each present modality to be hidden.
+        probability: with which each present modality is hidden.
 
     Returns:
         bool [B, M]; True is present and not hidden. Where all would be hidden, one chosen at random stays.
     """
     draw = jax.random.uniform(rng, present.shape)
     last = jnp.where(present, draw, -1).argmax(-1)
-    return present & ((draw >= rate) | (jnp.arange(present.shape[-1])[None, :] == last[:, None]))
+    return present & ((draw >= probability) | (jnp.arange(present.shape[-1])[None, :] == last[:, None]))

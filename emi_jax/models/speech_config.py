@@ -45,7 +45,7 @@ class Wav2Vec2Config:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
-        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
         supported = {
             "hidden_act": ACTIVATIONS,
             "feat_extract_activation": ACTIVATIONS,

@@ -44,7 +44,7 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "BertConfig":
-        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
         only_encoder = {"is_decoder": (False,), "add_cross_attention": (False,)}
         return read_config(
             cls, config, {"hidden_act": ACTIVATIONS, "position_embedding_type": ("absolute", None), **only_encoder}
@@ -72,7 +72,7 @@ class CLIPTextConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "CLIPTextConfig":
-        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
         return read_config(cls, config, {"hidden_act": ACTIVATIONS})
 
 

@@ -13,12 +13,12 @@ from emi_jax.models.speech_features import audio_step_mask
 
 Encoded = tuple[jax.Array, jax.Array, jax.Array]
 
-# The arrays of a batch that each tower takes.
+# The arrays of a batch that each tower reads.
 INPUTS = {VISION: ("frames", "frame_mask"), AUDIO: ("audio", "audio_mask"), TEXT: ("tokens", "token_mask")}
 
 
 class VisionTower(nn.Module):
-    """Encodes each frame apart.
+    """Encodes each frame separately.
 
     Attributes:
         encoder: an image encoder.
@@ -103,7 +103,7 @@ class TextTower(nn.Module):
 
 
 class Towers(nn.Module):
-    """The towers of a model, side by side; a modality without a tower is None."""
+    """The towers of a model; None for a modality without one."""
 
     vision: VisionTower | None = None
     audio: AudioTower | None = None
@@ -121,7 +121,7 @@ class Towers(nn.Module):
             modalities: those to encode; None = all that have a tower.
 
         Returns:
-            For each modality what its tower returns: (sequence, clip, mask).
+            For each modality the outputs of its tower: (sequence, clip, mask).
         """
         towers = {VISION: self.vision, AUDIO: self.audio, TEXT: self.text}
         if modalities is None:

@@ -51,7 +51,7 @@ class ViTConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "ViTConfig":
-        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
         return read_config(cls, config, {"hidden_act": ACTIVATIONS, "pooler_act": ACTIVATIONS, "num_channels": (3,)})
 
 
@@ -74,7 +74,7 @@ class CLIPVisionConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "CLIPVisionConfig":
-        """Reads the dict of a config.json; raises ValueError for a value that the encoder cannot honour."""
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
         return read_config(cls, config, {"hidden_act": ACTIVATIONS, "num_channels": (3,)})
 
 

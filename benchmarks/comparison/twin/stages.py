@@ -34,7 +34,7 @@ class Alignment(nn.Module):
         return total / sum(self.weights.values()), parts
 
     def embed(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """For each pair its unit vectors and the text's [B, P], and the logit scale []."""
+        """For each pair the unit vectors of the modality and of the text [B, P], and the logit scale []."""
         encoded = self.towers(batch, (*self.weights, "text"))
         return {name: pair(encoded[name][1], encoded["text"][1]) for name, pair in self.pairs.items()}
 

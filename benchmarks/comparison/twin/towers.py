@@ -19,7 +19,7 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
 
 
 class VisionTower(nn.Module):
-    """Encodes each frame apart; pixels are normalised with mean and deviation 1/2."""
+    """Encodes each frame separately; pixels are normalised with mean and deviation 1/2."""
 
     def __init__(self, encoder: nn.Module):
         super().__init__()
@@ -55,7 +55,7 @@ class AudioTower(nn.Module):
         count = weight.sum(1, keepdim=True).clamp(min=1)
         centred = (waveform - (waveform * weight).sum(1, keepdim=True) / count) * weight
         waveform = centred * torch.rsqrt((centred**2).sum(1, keepdim=True) / count + 1e-7)
-        # A clip without audio attends to its zeros, as attention to nothing would be no number.
+        # A clip without audio attends to its zeros, as attention without keys would be NaN.
         some = mask | ~mask.any(1, keepdim=True)
         sequence = self.encoder(waveform, attention_mask=some.long()).last_hidden_state.to(dtype)
         lengths = torch.div(mask.sum(1) - self.width, self.stride, rounding_mode="floor") + 1
@@ -106,13 +106,13 @@ class Towers(nn.Module):
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean of x [B, T, D] over the steps where mask [B, T] is True; zeros where none is."""
+    """The mean of x [B, T, D] over the steps where mask [B, T] is True; zeros where none is True."""
     weight = mask[..., None].to(x.dtype)
     return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def round_kernels(towers: nn.Module, dtype: torch.dtype) -> None:
-    """Holds the kernels of frozen layers in `dtype`, as ours does: autocast would round them anew in every step."""
+    """Stores the kernels of frozen layers in `dtype`, which autocast would otherwise round in every step."""
     for module in towers.modules():
         kernel = getattr(module, "weight", None) if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) else None
         if isinstance(kernel, nn.Parameter) and not kernel.requires_grad:  # under weight norm it is no parameter

@@ -1,4 +1,4 @@
-"""Parameters, or gradients, from our tree to the twin and back. Every one is accounted for."""
+"""Copies parameters or gradients from our tree to the twin and back. Each parameter needs a counterpart."""
 
 import dataclasses
 import re
@@ -12,7 +12,7 @@ from torch import nn
 from emi_jax.encoders.tensors import describe
 from emi_jax.models.towers import Towers
 
-# What Hugging Face's files call it -> what the class calls it since transformers 5.
+# Name in Hugging Face's files -> name in the class since transformers 5.
 RENAMED = (
     ("encoder.layer.", "layers."),
     ("attention.attention.query", "attention.q_proj"),
@@ -30,10 +30,10 @@ NORM = r"(^|[_/])(norm|norm_\d+)$"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where one of our parameters lives in the twin.
+    """The counterpart of one of our parameters in the twin.
 
     Attributes:
-        names: of the twin's parameters, more than one where ours is a stack of theirs.
+        names: of the twin's parameters; several where ours is a stack of theirs.
         write: from our array to theirs.
         read: from theirs to ours.
     """
@@ -44,7 +44,7 @@ class Place:
 
 
 def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = None) -> dict[str, Place]:
-    """Finds the twin's place of each of our parameters.
+    """Finds the counterpart of each of our parameters.
 
     Args:
         module: the twin, or a part of it.
@@ -52,7 +52,7 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
         towers: ours, where the module has towers.
 
     Raises:
-        ValueError: a parameter on one side has none on the other, all of them named.
+        ValueError: a parameter has no counterpart on the other side; the message names all of them.
     """
     known = {name for name, _ in module.named_parameters()}
     encoders = {
@@ -72,7 +72,7 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
     used = {name for place in found.values() for name in place.names}
     zero = {name for name in known if re.search(r"bias_hh_l0(_reverse)?$", name)}
     if problems := sorted((used - known) | (known - used - zero)):
-        raise ValueError(f"parameters without a place on the other side: {', '.join(problems)}")
+        raise ValueError(f"parameters without a counterpart on the other side: {', '.join(problems)}")
     return found
 
 
@@ -93,13 +93,13 @@ def fetch(
     towers: Towers | None = None,
     what: Callable[[nn.Parameter], torch.Tensor] = lambda parameter: parameter.detach(),
 ) -> dict[str, np.ndarray]:
-    """Reads the twin's parameters, or what else hangs on them such as gradients, in our form.
+    """Reads the twin's parameters, or their gradients, in our form.
 
     Args:
         module: the twin, or a part of it.
         like: our parameters or their shapes by path.
         towers: as in `places`.
-        what: of each parameter.
+        what: reads the tensor from a parameter.
     """
     parameters = dict(module.named_parameters())
     return {
