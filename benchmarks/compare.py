@@ -2,7 +2,7 @@
 
 python -m benchmarks.compare --cases=stage1-demo,cached-demo --dtype=float32 --json=compare.json
 
-Both sides get the same cores, sizes and data. A round runs each side once, each in a fresh process; the sides alternate,
+Both sides get the same cores, sizes and data. A round runs each side once in a fresh process; the sides alternate,
 so that other load on the machine affects both. Compilations are cached between rounds: the first round measures them.
 """
 
