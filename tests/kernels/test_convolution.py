@@ -50,9 +50,12 @@ def test_both_forms_agree_forward_and_backward(dtype, width):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("clips", [1, 40])
 @pytest.mark.parametrize(("platform", "plain"), [("cpu", False), ("cuda", True), ("tpu", True)])
-def test_other_platforms_than_the_cpu_run_the_plain_form(platform, plain):
-    traced = jax.jit(partial(convolve, groups=GROUPS)).trace(*arguments(2, 6))
+def test_each_platform_has_one_algorithm_in_full_precision(platform, plain, clips):
+    traced = jax.jit(partial(convolve, groups=GROUPS)).trace(*arguments(clips, 6))
     lowered = traced.lower(lowering_platforms=(platform,)).as_text()
     assert ("stablehlo.convolution" in lowered) == plain
     assert ("stablehlo.fft" in lowered) != plain
+    (precision,) = [line for line in lowered.splitlines() if "stablehlo.convolution" in line or "dot_general" in line]
+    assert precision.count("HIGHEST") == 2

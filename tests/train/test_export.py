@@ -17,10 +17,12 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 DEVICES = 2
 
 
-@pytest.mark.parametrize("config", [tiny_stage1(), tiny_stage2()], ids=["stage1", "stage2"])
-def test_the_step_is_exported_for_three_platforms(config, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("make_config", [tiny_stage1, tiny_stage2])
+def test_the_step_is_exported_for_three_platforms(make_config, dtype, tmp_path):
     """From shapes alone; towers and attention are those of a real run."""
-    config.model.attention = "xla"
+    config = make_config()
+    config.model.attention, config.model.dtype = "xla", dtype
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:DEVICES])
     rng, stage, optimizer = jax.random.PRNGKey(0), experiment.stage, optax.adamw(1e-3)
     trained, frozen = split(jax.eval_shape(lambda: stage.init(rng, {})), config.train.frozen, "frozen")
