@@ -1,4 +1,4 @@
-"""Stops trainings at random moments, or starts two at once, and compares what they end with.
+"""Stops trainings at random moments, or starts two at once, and compares their results.
 
 python -m benchmarks.proofs.kill_training [--kills=20] [--per-run=4] [--signal=KILL] [--seed=0]
 python -m benchmarks.proofs.kill_training --pairs=10
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED, ASKED_TO_STOP = 2, 75  # of the exit codes that docs/engine.md names
 CLIPS = "24,8,8"
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""XLA's flags with which it compiles fast: LLVM at level 0, fusions not by way of MLIR."""
+"""XLA's flags with which it compiles fast: LLVM at level 0, no MLIR fusions."""
 STEPS_PER_EPOCH, EVALUATE_EVERY = 3, 4
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 BOTH_STAGES = {
@@ -124,7 +124,7 @@ class Training:
         return [json.loads(line) for line in lines]
 
     def is_saving(self) -> bool:
-        """Whether a checkpoint is half written."""
+        """Whether a checkpoint is being written."""
         return any((self.workdir / "checkpoints").glob("*/*tmp*"))
 
     def is_evaluating(self) -> bool:
@@ -136,7 +136,7 @@ class Training:
 def stop(
     training: Training, number: signal.Signals, steps: int, delay: float, moment: Callable[[], bool] | None
 ) -> bool:
-    """Starts the run and sends it a signal; returns whether it was still at work.
+    """Starts the run and sends it a signal; returns whether it was still running.
 
     Args:
         training: the run.
