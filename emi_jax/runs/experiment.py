@@ -51,6 +51,7 @@ class Experiment:
         dataset: Dataset,
         workdir: str | Path,
         devices: Sequence[jax.Device] | None = None,
+        output: str | Path | None = None,
     ) -> "Experiment":
         """Builds the run that a config describes.
 
@@ -59,13 +60,14 @@ class Experiment:
             dataset: what is read.
             workdir: folder of the run, which may hold an earlier part of it.
             devices: all of them by default.
+            output: folder for the results of a trained run; `workdir` by default.
 
         Raises:
             UserError: the config does not fit the dataset, the devices, or the run that is in the folder.
         """
         check_fields(config)
         mapping = Mapping(config.train.mapping, devices)
-        folder = Workdir(workdir, writes=is_first())
+        folder = Workdir(workdir, is_first(), output)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )

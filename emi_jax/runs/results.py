@@ -42,8 +42,9 @@ class Summary:
 
 def evaluate(experiment: Experiment, split: str) -> Summary:
     """Scores the best checkpoint on a split; writes and draws the results."""
+    experiment.workdir.make_output()
     [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
-    folder = experiment.workdir.path
+    folder = experiment.workdir.output
     svg.save(figures.curves(experiment.workdir.metrics(), experiment.stage.goal), folder / "figures" / "curves.svg")
     summarise = {"alignment": _alignment, "intensity": _intensity}[experiment.config.stage]
     summary = summarise(experiment, split, scores, outputs)
@@ -53,6 +54,7 @@ def evaluate(experiment: Experiment, split: str) -> Summary:
 
 def predict(experiment: Experiment, split: str) -> Path:
     """Writes the best checkpoint's predictions on a split, which needs no labels."""
+    experiment.workdir.make_output()
     outputs = evaluator(experiment, split).gather(chosen_params(experiment), progress=True)
     return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
 
@@ -114,7 +116,7 @@ def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], cei
 
 
 def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
-    folder = experiment.workdir.path
+    folder = experiment.workdir.output
     table = score_tables.text_of([score_tables.retrieval_table(scores, split)])
     pairs = {}
     for modality in MODALITIES:
@@ -132,7 +134,7 @@ def _alignment(experiment: Experiment, split: str, scores: dict[str, float], out
 
 
 def _intensity(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
-    folder, dataset = experiment.workdir.path, experiment.dataset
+    folder, dataset = experiment.workdir.output, experiment.dataset
     ids, subjects = named_clips(dataset, split, outputs["clip"])
     results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split))
     table = score_tables.text_of(score_tables.intensity_tables(results, split))
@@ -190,7 +192,7 @@ def _pairs(scores: Mapping[str, float]) -> list[str]:
 
 
 def _write_predictions(experiment: Experiment, split: str, ids: Sequence[str], outputs: Outputs) -> Path:
-    dataset, path = experiment.dataset, experiment.workdir.path / f"predictions_{split}.csv"
+    dataset, path = experiment.dataset, experiment.workdir.output / f"predictions_{split}.csv"
     return write_predictions(path, ids, outputs["predictions"], dataset.label_names, dataset.label_range)
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -123,6 +124,17 @@ class Workdir:
         ]
         if differing:
             raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")
+
+    def make_output(self) -> None:
+        """Makes the output folder; one that cannot be written is reported now, before anything is computed for it.
+
+        Raises:
+            UserError: it cannot be made or written.
+        """
+        if self._writes:
+            with _writing(self.output):
+                self.output.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=self.output).close()
 
     def write_json(self, name: str, content: Any) -> Path:
         """Writes a JSON file to the output folder, complete or not at all."""

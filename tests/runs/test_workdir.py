@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import tempfile
 import types
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_a_workdir_that_cannot_be_made_is_named(tmp_path):
         pytest.fail("there is no such folder")
 
 
+def test_an_output_folder_that_cannot_be_written_is_reported_beforehand(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(UserError, match=r"trained cannot be written: Read-only file system; choose another folder"):
+        Workdir(tmp_path / "trained").make_output()
+
+
 def test_a_second_training_run_is_refused_with_the_holder(tmp_path):
     with Workdir(tmp_path).training():
         with (
@@ -48,6 +58,8 @@ def test_a_workdir_that_is_only_read_stays_as_it_is_and_results_go_elsewhere(tmp
     assert workdir.write_json("metrics_test.json", {"a": 1}) == output / "metrics_test.json"
     assert json.loads((output / "metrics_test.json").read_text()) == {"a": 1}
     assert list(trained.iterdir()) == []
+    workdir.make_output()
+    assert [path.name for path in output.iterdir()] == ["metrics_test.json"]
     Workdir(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
