@@ -84,6 +84,15 @@ def find_words(folder: Path, transcripts: Path | None, has_column: bool) -> Tran
     return Transcripts(folder, files) if files else None
 
 
+def lost_names(names: Sequence[str], folder: MediaFolder) -> Iterator[str]:
+    """Notes on names for which the folder has no file."""
+    for name in names[:SHOWN]:
+        nearest = ", ".join(map(printable, folder.media.nearest(name))) or "none is like it"
+        yield f"{printable(name)!r} names no file; most like it: {nearest}"
+    if len(names) > SHOWN:
+        yield f"{len(names)} names have no file in {folder.path}: {some(names)}"
+
+
 def words_remarks(spoken: Text | None) -> list[Remark]:
     """What is odd about the file that holds the words of a clip."""
     return [Remark(WORDS_ENCODING, f"read as {spoken.encoding}")] if spoken and spoken.encoding else []
@@ -160,12 +169,7 @@ def _file_notes(
     table: Table, folder: MediaFolder, files: Sequence[Path | None], words: Transcripts | None
 ) -> Iterator[str]:
     """What of the folder and the words belongs to no clip, and the other way round."""
-    lost = [row.name for row, file in zip(table.rows, files, strict=True) if file is None]
-    for name in lost[:SHOWN]:
-        nearest = ", ".join(map(printable, folder.media.nearest(name))) or "none is like it"
-        yield f"{printable(name)!r} names no file; most like it: {nearest}"
-    if len(lost) > SHOWN:
-        yield f"{len(lost)} names in {table.path.name} name no file: {some(lost)}"
+    yield from lost_names([row.name for row, file in zip(table.rows, files, strict=True) if file is None], folder)
     if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
         yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"
     yield from folder.notes(used={table.path, *(words.files() if words else ())})

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.clips.clip import Clip, ClipOptions, ClipSource, read_clip
-from data_prep.corpora.folder import find_words, words_remarks
+from data_prep.corpora.folder import find_words, lost_names, words_remarks
 from data_prep.corpora.media_files import list_media
 from data_prep.corpora.names import AmbiguousNameError, clip_ids
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
-from emi_jax.report.terminal import printable
 
 TABLE_ENDINGS = (".csv", ".tsv")
 FEW = 16
@@ -69,22 +68,21 @@ def _clips_of_table(path: Path, recursive: bool) -> NewClips:
     table, folder = read_table(path, [], folders=recursive), list_media(path.parent, recursive)
     files: dict[str, tuple[Path, str | None]] = {}
     lines: dict[str, int] = {}
-    notes = list(table.notes)
+    lost: list[str] = []
     for row in table.rows:
         try:
             found = folder.media.find(row.name)
         except AmbiguousNameError as error:
             raise row.fault(FILENAME, f"a name that fits one file, not {' and '.join(error.candidates)}") from None
         if not found:
-            like = ", ".join(folder.media.nearest(row.name)) or "none is like it"
-            notes.append(f"{printable(row.name)!r} names no file; most like it: {like}")
+            lost.append(row.name)
         name, file = found or (row.name, path.parent / row.name)
         if name in files:
             raise row.fault(FILENAME, f"another clip: line {lines[name]} names the same file {name}")
         files[name], lines[name] = (file, row.cells.get(TRANSCRIPT)), row.line
     if not files:
         raise CorpusError(f"{path}: found no rows, expected the name of a clip in each")
-    return NewClips(_sources(files)[0], tuple(notes))
+    return NewClips(_sources(files)[0], (*table.notes, *lost_names(lost, folder)))
 
 
 def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path]]:
