@@ -16,27 +16,32 @@ if __name__ == "__main__":
 
 import errno
 import logging
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import tqdm
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import command_line
+from configs.paths import expand_paths, local_path
+from configs.sections import DATA
+from data_prep import workers
 from data_prep.build.prepare import prepare
-from data_prep.clips.clip import duration
-from data_prep.clips.options import ClipOptions
-from data_prep.corpora.new_clips import find_clips, read_clips
-from data_prep.errors import CorpusError
+from data_prep.clips.clip import ClipSource, duration
+from data_prep.clips.stored import stored_options
+from data_prep.corpora.new_clips import find_clips, fingerprint, read_clips
+from data_prep.errors import ClipError, CorpusError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.terminal import printable
 from emi_jax.runs import evaluation, results
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract
+from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.training import train
 from emi_jax.studies import ablation, robustness
@@ -45,24 +50,43 @@ from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.startup import start
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "config of the run, as configs/stage1.py or configs/stage1.py:PRESET"
+    "config", None, "config file of the run, with presets after a colon: configs/stage2.py:vidmimic2,finetune"
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; the config's own by default")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict", "extract"], "what to do")
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: config.workdir, ROOT/NAME)")
+MODE = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "evaluate", "predict", "extract"],
+    "train, then evaluate; evaluate the best checkpoint; predict a split or new clips; extract features to the cache",
+)
+SPLIT = flags.DEFINE_string(
+    "split", None, "split to score or predict (default: test, and valid for scores where test has no labels)"
+)
 INPUT = flags.DEFINE_string(
     "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, in place of a split"
 )
-PAGES = flags.DEFINE_bool("pages", False, "with --input: also a page for each clip")
-SPLIT = flags.DEFINE_string(
-    "split", None, "the split that is scored or predicted; by default test, for scores valid where test has no labels"
+OUTPUT = flags.DEFINE_string("output", None, "with --input: folder of the predictions (default: WORKDIR/predicted)")
+PAGES = flags.DEFINE_bool("pages", False, "with --input: also an HTML page for each clip")
+RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: search its subfolders, too")
+TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds to read one clip; 0: no limit")
+DETECTOR = flags.DEFINE_string(
+    "detector", None, "with --input: the run's own face detector, where it is MODULE:FUNCTION, to allow its import"
 )
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "one of several processes, where the environment does not say so")
+ASR = flags.DEFINE_string(
+    "asr", None, "with --input: the run's own speech recogniser, where it is MODULE:FUNCTION, to allow its import"
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "join a run of several processes that the environment does not announce"
+)
+FOR_NEW_CLIPS = (OUTPUT, PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
+OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
+HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What a disk says that is full or can only be read."""
+"""Errors of a disk that is full or read-only."""
 
-CANNOT_GO_ON, ASKED_TO_STOP = 2, 75
-"""Exit codes: an error that its message explains; stopped by a signal with the state saved."""
+FAILED, STOPPED = 2, 75
+"""Exit codes: an error that its message explains; stopped by a signal, with everything saved to resume."""
 
 STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
 
@@ -70,13 +94,13 @@ log = logging.getLogger("emi_jax")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs one stage, and says in one line what a user can put right."""
+    """Runs one command; an error that a user can mend is one line."""
     try:
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
         if CONFIG.value is None:
-            raise UserError("no config: say which, with --config=configs/stage1.py or --config=configs/stage2.py")
-        if not isinstance(CONFIG.value, ConfigDict):  # a file that is not there is told when the config is used
+            raise UserError("no config: say which, with --config=configs/stage1.py or stage2.py; --help lists all")
+        if not isinstance(CONFIG.value, ConfigDict):  # a missing file fails when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
@@ -91,16 +115,19 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(fail(error))
     except StoppedError as stopped:
         log.info("%s; the same command resumes from there", stopped)
-        sys.exit(ASKED_TO_STOP)
+        sys.exit(STOPPED)
 
 
 def run(config: ConfigDict) -> None:
     """Trains and then evaluates, or only evaluates or predicts, as --mode says."""
+    expand_paths(config, WORKDIR.value)
+    command_line.refuse_without_effect(config, overrides())
     if INPUT.value:
-        predict_clips(config, Path(INPUT.value))
+        predict_clips(config, Path(local_path(INPUT.value, "--input")))
         return
-    if PAGES.value:
-        raise UserError("--pages is for new clips: say which, with --mode=predict --input=CLIPS")
+    for option in FOR_NEW_CLIPS:
+        if flags.FLAGS[option.name].value != flags.FLAGS[option.name].default:
+            raise UserError(f"--{option.name} is for new clips: name them with --mode=predict --input=CLIPS")
     dataset = open_data(config)
     split = chosen_split(config, dataset)
     if study := config.get("study"):
@@ -108,9 +135,9 @@ def run(config: ConfigDict) -> None:
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
         if jax.process_count() > 1:
             raise UserError("a study runs in one process; start it without --distributed")
-        tell(STUDIES[study](config, dataset, Path(WORKDIR.value or config.workdir), split))
+        log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
         return
-    experiment = Experiment.open(config, dataset, WORKDIR.value or config.workdir)
+    experiment = Experiment.open(config, dataset, config.workdir)
     if MODE.value == "extract":
         for name in [SPLIT.value] if SPLIT.value else dataset.splits:
             extract(experiment, name)
@@ -122,7 +149,7 @@ def run(config: ConfigDict) -> None:
     else:
         experiment.workdir.check_use(config.to_dict())
         experiment.workdir.check_dataset(dataset)
-    if not is_first():  # it takes its part in what the first one computes and writes below
+    if not is_first():  # it computes its share of what the first process writes below
         evaluation.evaluator(experiment, split).gather(evaluation.chosen_params(experiment))
         return
     if MODE.value == "predict":
@@ -130,24 +157,26 @@ def run(config: ConfigDict) -> None:
         return
     summary = results.evaluate(experiment, split)
     log.info("\n%s\n", summary.table)
-    tell(summary.written)
-    log.info("\nnext: %s\n%s", next_command(config, experiment.workdir.path), summary.verdict)
+    log_files(summary.written)
+    log.info("\nnext: %s\n%s", command_line.next_command(config, experiment.workdir.path), summary.verdict)
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
     """The split that is scored or predicted.
 
     Raises:
-        UserError: it was asked for, and has nothing that it could be scored by.
+        UserError: --split names one that cannot be scored, or predictions of stage 1 are wanted.
     """
-    asked, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
+    given, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
+    if MODE.value == "predict" and config.stage == "alignment":
+        raise UserError("--mode=predict is for stage 2: stage 1 predicts no intensities; use --mode=evaluate")
     if MODE.value in ("predict", "extract"):
-        return asked or "test"
-    if asked:
-        dataset.split(asked)  # an error now, not after training, if there is none of the name
-        if dataset.lacks(asked, what):
-            raise UserError(f"no clip of split {asked!r} has {what}: it cannot be scored, only --mode=predict")
-        return asked
+        return given or "test"
+    if given:
+        dataset.split(given)  # an unknown name fails now, not after training
+        if dataset.lacks(given, what):
+            raise UserError(f"no clip of split {given!r} has {what}: it cannot be scored, only --mode=predict")
+        return given
     split = dataset.to_score(what)
     if split != "test":
         log.info("test has no clips with %s: scores are those of %s", what, split)
@@ -155,69 +184,80 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
 
 
 def predict_clips(config: ConfigDict, path: Path) -> None:
-    """Predicts new clips: a table, a CSV, a JSON file for each clip, and a page for each on request."""
+    """Predicts new clips into a folder: a table, a JSON file for each clip, and a page for each on request."""
     if MODE.value != "predict":
         raise UserError(f"--input={path} is for --mode=predict")
     if SPLIT.value:
         raise UserError(f"--split={SPLIT.value} and --input={path}: predict either a split or new clips")
-    overridden = config_flags.get_override_values(flags.FLAGS["config"])
-    if ignored := sorted(set(overridden) - {"root", "workdir"}):
+    if TIME_LIMIT.value < 0:
+        raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
+    if jax.process_count() > 1:
+        raise UserError("new clips are predicted by one process; start it without --distributed")
+    if ignored := sorted(overrides() - {"root", "workdir"}):
         raise UserError(
             f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
             "trained; leave it out, or train another run with it"
         )
-    sources, notes = find_clips(path)
+    clips, notes = find_clips(path, RECURSIVE.value)
     for note in notes:
         log.info("note: %s", note)
-    began = time.perf_counter()
-    workdir = Path(WORKDIR.value or config.workdir)
+    began, workdir = time.perf_counter(), Path(config.workdir)
     predictor = Predictor.load(workdir)
-    log.info("%d clips; model loaded in %.1f s", len(sources), time.perf_counter() - began)
+    options = stored_options(predictor.clip_options, DETECTOR.value or "", ASR.value or "")
+    output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
+    folder = PredictionFolder(output, predictor.label_names, predictor.label_range, PAGES.value)
+    done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
+    log.info("%d clips, %d of them predicted before", len(clips), len(done))
+    log.info("model loaded in %.1f s", time.perf_counter() - began)
 
-    began, left_out = time.perf_counter(), list[Exception]()
-    examples = read_clips(sources, ClipOptions(**predictor.clip_options), left_out)
-    predictions = sorted(predictor.predict(examples), key=lambda prediction: prediction.id)
+    began, seconds = time.perf_counter(), 0.0
+    waiting = [clip for clip in clips if clip.id not in done]
+    with stopped_by_signals(), tqdm.tqdm(total=len(clips), initial=len(done), unit="clip", disable=None) as bar:
+
+        def leave_out(clip: ClipSource, error: ClipError) -> None:
+            folder.leave_out(clip.id, str(error))
+            bar.update()
+
+        for prediction in predictor.predict(read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)):
+            folder.add(prediction)
+            seconds += duration(prediction.example)
+            bar.update()
     took = time.perf_counter() - began - predictor.compile_seconds
-    for error in left_out:
-        log.info("left out: %s", printable(str(error)))
-    if not predictions:
-        raise UserError(f"none of the {len(sources)} clips in {path} can be read")
-    table, written = results.keep_predictions(predictor, predictions, workdir / "predicted", PAGES.value)
-    log.info("\n%s\n", table)
-    tell(written)
-    seconds = sum(duration(prediction.example) for prediction in predictions)
-    log.info(
-        "%.1f s of clips in %.1f s: %.1f times real time; compiled in %.1f s beside",
-        seconds,
-        took,
-        seconds / took,
-        predictor.compile_seconds,
-    )
+    log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)
+    if not folder.done:
+        raise UserError(f"none of the {len(clips)} clips in {path} can be read")
+    if seconds:
+        log.info(
+            "%.1f s of clips in %.1f s: %.1f times real time, plus %.1f s of compilation",
+            seconds,
+            took,
+            seconds / took,
+            predictor.compile_seconds,
+        )
 
 
-def tell(written: Sequence[Path]) -> None:
-    """Names the files that were made."""
-    log.info("written:")
-    for path in written:
-        log.info("  %s", printable(str(path)))
+def log_files(written: Sequence[Path]) -> None:
+    """Logs which files were written."""
+    log.info("written:\n%s", "\n".join(f"  {printable(str(path))}" for path in written))
 
 
 SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
-"""What `data_prep` must be told beside the name of a corpus that it does not make itself."""
+"""Options of `data_prep` that a corpus needs besides its name."""
 
 
 def open_data(config: ConfigDict) -> Dataset:
-    """The dataset of a config. The synthetic one is made when it is not there, any other is an error then."""
+    """The dataset of a config. Only the demo's own synthetic one is made when it is missing."""
     source = SOURCES.get(config.data.corpus, "")
     how = f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
     if not config.data.dir:
-        raise UserError(f"no dataset: say where it is with --config.data.dir=DIR; it is made with: {how}")
+        raise UserError(f"no dataset: name its folder with --config.data.dir=DIR; make it with: {how}")
     try:
         dataset = open_dataset(config.data.dir, how, config.data.corpus)
     except UserError:
-        if config.data.corpus != "synthetic" or jax.process_count() > 1:
+        of_the_demo = (config.data.dir, config.data.corpus) == (DATA["dir"].value, DATA["corpus"].value)
+        if not of_the_demo or Path(config.data.dir).exists() or jax.process_count() > 1:
             raise
-        log.info("no dataset in %s: making the synthetic corpus, as does: %s", config.data.dir, how)
+        log.info("no dataset in %s: making the synthetic corpus with: %s", config.data.dir, how)
         prepare(corpus="synthetic", out=config.data.dir)
         dataset = open_dataset(config.data.dir, how, config.data.corpus)
     sizes = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
@@ -225,36 +265,29 @@ def open_data(config: ConfigDict) -> Dataset:
     return dataset
 
 
-def next_command(config: ConfigDict, workdir: Path) -> str:
-    """What a user would do after this run."""
-    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}"]
-    if config.stage != "alignment":
-        return shlex.join([*command, f"--workdir={workdir}", "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
-    told = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
-    if workdir != Path(config.root, "stage1").absolute():
-        told["init_from"] = workdir
-    if len(config.model.pairs) == 1:
-        told["model.modalities"] = (*config.model.pairs, "text")
-    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in told.items())])
+def overrides() -> set[str]:
+    """The fields of the config that the command line sets."""
+    return set() if CONFIG.value is None else set(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
-    """Reads the command line; an unknown field or a wrong type is one line."""
+    """Reads the command line. --help is answered; an unknown field or a wrong type is one line."""
+    config = command_line.config_name(arguments)
     try:
+        if HELP & set(arguments):
+            print(command_line.help_text(str(__doc__), [flags.FLAGS[option.name] for option in OPTIONS], config))
+            sys.exit(0)
         return flags.FLAGS(arguments)
     except (AttributeError, KeyError) as error:
-        told: object = error
-        while isinstance(told, Exception):  # ml_collections wraps one in the other; inside is the name
-            told = told.args[0]
-        sys.exit(fail(UserError(f"the config has no such field: {told}; its file in configs/ names them all")))
+        sys.exit(fail(UserError(command_line.unknown_field(config, arguments, error))))
     except (UserError, flags.Error, TypeError, ValueError) as error:
         sys.exit(fail(error))
 
 
 def fail(error: Exception) -> int:
-    """Tells an error in one line; gives the exit code."""
+    """Prints an error in one line; returns the exit code."""
     print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
-    return CANNOT_GO_ON
+    return FAILED
 
 
 if __name__ == "__main__":

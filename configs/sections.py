@@ -17,7 +17,7 @@ RUN: Section = {
     "workdir": Field("", "folder of this run, ROOT/NAME by default; --workdir sets it too", NOTHING),
 }
 
-DATA: Section = {
+DATA: dict[str, Field] = {
     "dir": Field("data/demo", "dataset, the folder given to data_prep as --out", NOTHING),
     "corpus": Field("synthetic", "kind of corpus that the dataset was made from, data_prep's --corpus"),
     "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder was trained", MODEL),

@@ -11,6 +11,8 @@ from absl.testing import flagsaver
 
 import run
 from configs import stage1, stage2
+from configs.command_line import next_command, refuse_without_effect, unknown_field
+from configs.paths import expand_paths, local_path
 from emi_jax.errors import UserError
 from tests.fakes import make_dataset
 
@@ -68,17 +70,17 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
 
 def test_after_stage_1_the_next_command_takes_its_result_and_data():
     config = stage1.get_config()
-    told = run.next_command(config, Path("runs/demo/stage1").absolute())
+    command = next_command(config, Path("runs/demo/stage1").absolute())
     shared = "python run.py --config=configs/stage2.py:demo --config.root=runs/demo --config.data.dir=data/demo"
-    assert told == f"{shared} --config.data.corpus=synthetic"
+    assert command == f"{shared} --config.data.corpus=synthetic"
     config.model.pairs = ("audio",)
-    told = run.next_command(config, Path("/elsewhere"))
-    assert shlex.split(told)[-2:] == ["--config.init_from=/elsewhere", "--config.model.modalities=('audio', 'text')"]
+    command = next_command(config, Path("/elsewhere"))
+    assert shlex.split(command)[-2:] == ["--config.init_from=/elsewhere", "--config.model.modalities=('audio', 'text')"]
 
 
 def test_after_stage_2_the_next_command_predicts_with_it():
-    told = run.next_command(stage2.get_config("finetune"), Path("/elsewhere"))
-    assert told.startswith(
+    command = next_command(stage2.get_config("finetune"), Path("/elsewhere"))
+    assert command.startswith(
         "python run.py --config=configs/stage2.py:demo,finetune --workdir=/elsewhere --mode=predict "
     )
 
@@ -93,3 +95,90 @@ def test_the_split_that_is_scored(parsed):
         assert run.chosen_split(second, unlabelled) == "test"
     with flagsaver.flagsaver(split="tset"), pytest.raises(UserError, match="no clips in split 'tset'"):
         run.chosen_split(second, unlabelled)
+
+
+def test_stage_1_predicts_no_intensities(parsed):
+    with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match="--mode=predict is for stage 2"):
+        run.chosen_split(stage1.get_config(), make_dataset())
+
+
+def test_only_the_demo_s_own_corpus_is_made(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(run, "prepare", lambda **options: made.append(options))
+    monkeypatch.chdir(tmp_path)
+    config = stage1.get_config()
+    config.data.dir = "data/mien"
+    with pytest.raises(UserError, match=r"no dataset in data/mien .*python -m data_prep --corpus=synthetic"):
+        run.open_data(config)
+    assert not made
+    config.data.dir = "data/demo"
+    with pytest.raises(UserError, match="no dataset in data/demo"):  # nothing was made by the stand-in
+        run.open_data(config)
+    assert made == [{"corpus": "synthetic", "out": "data/demo"}]
+
+
+def printed(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        run.parse(["run.py", *arguments])
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_help_names_modes_presets_and_fields(capsys):
+    code, out, _ = printed(capsys, "--help")
+    assert code == 0
+    for name in ("--mode", "evaluate", "--time-limit", "configs/stage1.py", "vidmimic2", "finetune", "ablation"):
+        assert name in out
+    code, out, _ = printed(capsys, "--config=configs/stage2.py:vidmimic2", "--help")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.strip().startswith("train.batch_size=")]
+    assert line.split() == ["train.batch_size=32", "clips", "in", "a", "global", "batch"]
+    config = stage2.get_config("vidmimic2")
+    assert all(f"train.{name}=" in out for name in config.train)
+    assert all(f"model.head.fusion.{name}=" in out for name in config.model.head.fusion)
+    assert printed(capsys, "--help", "--config=configs/stage9.py")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "near"),
+    [
+        ("train.bach_size", "train.batch_size"),
+        ("model.head.tcn", "model.head.fusion.tcn"),
+        ("model.vision.config.hidden_dropout", "model.vision.config.hidden_dropout_prob"),
+        ("batch_size", "train.batch_size"),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_nearest(field, near):
+    name = field.rpartition(".")[2]
+    message = unknown_field("configs/stage2.py", [f"--config.{field}=8"], KeyError(name))
+    assert message.startswith(f"the config has no such field: {name!r} ({field}); did you mean --config.{near}?")
+
+
+def test_home_folders_are_expanded_and_urls_refused(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = stage2.get_config()
+    config.root, config.data.dir = "~/runs", "~/data"
+    expand_paths(config, None)
+    assert (config.workdir, config.init_from) == ("/home/me/runs/stage2", "/home/me/runs/stage1")
+    assert (config.features.dir, config.data.dir) == ("/home/me/runs/features", "/home/me/data")
+    expand_paths(config, "~/other")
+    assert config.workdir == "/home/me/other"
+    for path in ("gs://bucket/run", "s3://bucket", "https://host/x", "hdfs://x"):
+        with pytest.raises(UserError, match=f"config.workdir={path}: folders are local"):
+            expand_paths(config, path)
+    with pytest.raises(UserError, match="no such home folder"):
+        local_path("~nobody-of-this-name/x", "--output")
+    assert local_path("./a:b/~x", "--input") == "./a:b/~x"
+
+
+def test_fields_without_effect_are_refused():
+    config = stage2.get_config()
+    refuse_without_effect(config, {"model.head.fusion.tcn", "model.head.name", "train.epochs"})
+    with pytest.raises(
+        UserError, match=r"head in use is 'fusion'; choose another with --config\.model\.head\.name=text_a"
+    ):
+        refuse_without_effect(config, {"model.head.text_anchored.width"})
+    with pytest.raises(UserError, match=r"model.text.scratch.hidden_size does nothing: .*loaded from runs/demo/stage1"):
+        refuse_without_effect(config, {"model.text.scratch.hidden_size"})
+    config.init_from = ""
+    refuse_without_effect(config, {"model.text.scratch.hidden_size"})

@@ -1,4 +1,4 @@
-"""Functions that a user names on the command line as MODULE:FUNCTION."""
+"""Functions that a user names on the command line as MODULE:FUNCTION. No stored file leads here by itself."""
 
 import importlib
 from collections.abc import Callable
@@ -11,8 +11,8 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
     """The function `MODULE:FUNCTION`, imported.
 
     Args:
-        name: as it was given.
-        option: what it was given to, for the message.
+        name: MODULE:FUNCTION.
+        option: the one that names it, for messages.
 
     Raises:
         CorpusError: there is no such module, or no such function in it.

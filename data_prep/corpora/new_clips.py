@@ -1,11 +1,15 @@
 """New clips for prediction: one file, a folder of them, or a CSV of names."""
 
+import dataclasses
 import functools
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_prep.clips.clip import Clip, ClipOptions, ClipSource, read_clip
+from data_prep.clips.clip import ClipSource, read_clip
+from data_prep.clips.options import ClipOptions
 from data_prep.corpora.folder import find_words, lost_names, words_remarks
 from data_prep.corpora.media_files import list_media
 from data_prep.corpora.names import AmbiguousNameError, clip_ids
@@ -14,8 +18,6 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 
 TABLE_ENDINGS = (".csv", ".tsv")
-FEW = 16
-"""Up to this many clips are read before worker processes would have started."""
 
 
 class NewClips(NamedTuple):
@@ -103,31 +105,41 @@ def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSo
 
 
 def read_clips(
-    sources: Sequence[ClipSource], options: ClipOptions, left_out: list[Exception]
+    clips: Sequence[ClipSource],
+    options: ClipOptions,
+    left_out: Callable[[ClipSource, ClipError], object],
+    seconds: float | None = TIME_LIMIT,
 ) -> Iterator[Mapping[str, Any]]:
-    """Reads clips, many of them on all CPUs.
+    """Reads clips in worker processes, so that a clip that crashes or hangs its reader costs only itself.
+
+    Few clips are held at any time.
 
     Args:
-        sources: the clips.
-        options: how they are read; as the dataset was on which the model was trained.
-        left_out: takes the errors of the clips that cannot be read.
+        clips: what to read.
+        options: how; as the dataset was read on which the model was trained.
+        left_out: called with each clip that cannot be read, and why.
+        seconds: time limit for one clip; None sets none.
 
     Yields:
-        Examples as `data_prep.build.dataset` documents them, in any order.
+        Examples as `data_prep.build.dataset` documents them, with `remarks`: (kind, detail) of what was unusual about
+        the clip's files. In order of completion.
     """
-    for outcome in _outcomes(sources, functools.partial(read_clip, options=options)):
-        if isinstance(outcome, Exception):
-            left_out.append(outcome)
+    read = functools.partial(read_clip, options=options)
+    for clip, result in map_clips(read, clips, min(count_cpus(), max(1, len(clips))), seconds):
+        if isinstance(result, ClipError):
+            left_out(clip, result)
         else:
-            yield outcome.example
+            yield {**result.example, "remarks": tuple(map(tuple, result.remarks))}
 
 
-def _outcomes(sources: Sequence[ClipSource], read: Callable[[ClipSource], Clip]) -> Iterator[Clip | Exception]:
-    if len(sources) > FEW:
-        yield from (outcome for _, outcome in map_clips(read, sources, count_cpus(), TIME_LIMIT))
-        return
-    for source in sources:
+def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
+    """A hash that changes with a clip's files (by path, size and time of change), its words, and how it is read."""
+    files: list[object] = []
+    for path in (clip.video, clip.audio, clip.faces):
         try:
-            yield read(source)
-        except ClipError as error:
-            yield error
+            facts = path.stat() if path else None
+        except OSError:
+            facts = None
+        files.append((os.fspath(path.absolute()), facts.st_size, facts.st_mtime_ns) if path and facts else None)
+    facts_of_clip = repr((files, clip.transcript, dataclasses.astuple(options)))
+    return hashlib.sha256(facts_of_clip.encode("utf-8", "surrogateescape")).hexdigest()

@@ -5,6 +5,7 @@ for prediction in predictor.predict(examples):
     print(prediction.id, prediction.intensities)
 """
 
+import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,12 +20,13 @@ from emi_jax.errors import UserError
 from emi_jax.files import read_json
 from emi_jax.inputs.dataset import Dataset, Example, clip_id
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
-from emi_jax.modalities import MODALITIES
+from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE
 from emi_jax.prediction import Prediction
 from emi_jax.runs.evaluation import chosen_params
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.submission import in_units
 from emi_jax.stages.intensity import Intensity
+from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 
 
@@ -34,7 +36,8 @@ class Predictor:
     Attributes:
         label_names: K names.
         label_range: lowest and highest label in the users' units.
-        clip_options: how clips should be read for it, the fields of `data_prep.clips.options.ClipOptions`.
+        clip_options: how clips should be read for it, for `data_prep.clips.stored.stored_options`.
+        fingerprint: a hash of the model: of its parameters, encoders' configs and labels.
         compile_seconds: spent on compiling so far; a batch of another length than those before adds to them.
     """
 
@@ -60,12 +63,16 @@ class Predictor:
         self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
         self._compiled: dict[tuple, Callable] = {}
         self.compile_seconds = 0.0
+        facts = (self._transform.shape, experiment.encoders.preprocessing, self.label_names, self.label_range)
+        digest = hashlib.sha256(parameters.fingerprint(jax.device_get(params)).encode())
+        digest.update(repr(facts).encode())
+        self.fingerprint = digest.hexdigest()
 
     @classmethod
     def load(
         cls, workdir: str | Path, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None
     ) -> "Predictor":
-        """Opens a run by its folder alone: its dataset need not be there.
+        """Opens a run by its folder alone, which may be read-only; its dataset need not exist.
 
         Args:
             workdir: of a run of stage 2 that has been trained.
@@ -74,22 +81,24 @@ class Predictor:
             devices: all of them by default.
 
         Raises:
-            UserError: the folder holds no such run, or one of stage 1.
+            UserError: the folder holds no such run, one of stage 1, or files that are damaged.
         """
-        folder = Path(workdir)
+        folder = Path(workdir).expanduser()
         try:
             config, facts = (read_json(folder / name) for name in ("config.json", "dataset.json"))
-            dataset = Dataset.described(**facts)
         except OSError as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
-        except TypeError as error:
-            raise UserError(
-                f"{folder / 'dataset.json'} was written by another version of emi-jax: use the one that trained the run"
-            ) from error
-        if config["stage"] == "alignment":
+        if config.get("stage") == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
-        config["model"]["attention"] = "auto"  # what the run was trained with may not be had here
-        experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
+        try:
+            config["model"]["attention"] = "auto"  # the run's own implementation may not be available here
+            dataset = Dataset.described(**facts)
+            experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{folder}: config.json or dataset.json does not hold what is expected ({error}): copy both again, or "
+                "use the version of emi-jax that trained the run"
+            ) from error
         return cls(experiment, chosen_params(experiment), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
@@ -106,8 +115,8 @@ class Predictor:
         clips = []
         for place, example in enumerate(examples):
             labels = np.asarray(example["labels"], np.float32)
-            told = example if len(labels) else {**example, "labels": unknown}
-            clips.append(self._transform(told, np.random.default_rng(0), place))
+            labelled = example if len(labels) else {**example, "labels": unknown}
+            clips.append(self._transform(labelled, np.random.default_rng(0), place))
         outputs = self._run(clips)
         for place, (example, arrays) in enumerate(zip(examples, clips, strict=True)):
             yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
@@ -139,7 +148,16 @@ class Predictor:
             informed=bool(outputs["informed"]),
             arrays=arrays,
             example=example,
+            remarks=self._remarks(example),
         )
+
+    def _remarks(self, example: Example) -> tuple[str, ...]:
+        """Those of the clip's files, and what the model does not take of them."""
+        remarks = [tuple(map(str, remark)) for remark in example.get("remarks", ())]
+        seconds, limit = len(example["audio"]) / SAMPLE_RATE, self._transform.shape.num_samples / SAMPLE_RATE
+        if AUDIO in self._transform.shape.modalities and seconds > limit:
+            remarks.append(("the model hears the beginning alone", f"{limit:g} of {seconds:.1f} s"))
+        return tuple(f"{kind} ({detail})" if detail else kind for kind, detail in remarks)
 
     def _tokens(self, arrays: Arrays) -> list[str]:
         if "tokens" not in arrays:

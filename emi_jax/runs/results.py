@@ -1,7 +1,6 @@
 """What a run leaves for people: scores with intervals, predictions, figures and one page, in its folder."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,10 @@ from emi_jax.inputs.dataset import Dataset, clip_id, subject
 from emi_jax.metrics import bootstrap
 from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import MODALITIES
-from emi_jax.prediction import Prediction
-from emi_jax.report import figures, score_tables, svg, tables
-from emi_jax.report.clip import write_clip_page
+from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
 from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.submission import write_predictions
 
 Outputs = dict[str, np.ndarray]
@@ -57,29 +53,6 @@ def predict(experiment: Experiment, split: str) -> Path:
     experiment.workdir.make_output()
     outputs = evaluator(experiment, split).gather(chosen_params(experiment), progress=True)
     return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
-
-
-def keep_predictions(
-    predictor: Predictor, predictions: Sequence[Prediction], folder: Path, pages: bool
-) -> tuple[str, list[Path]]:
-    """Writes predictions of new clips: a CSV, a JSON file for each clip, and a page for each on request.
-
-    Returns:
-        A table for reading, and the files written.
-    """
-    names = predictor.label_names
-    values = np.array([list(prediction.intensities.values()) for prediction in predictions])
-    ids = [prediction.id for prediction in predictions]
-    in_units_already = (0.0, 1.0)
-    written = [write_predictions(folder / "predictions.csv", ids, values, names, in_units_already)]
-    for prediction in predictions:
-        path = folder / f"{prediction.id}.json"
-        path.write_text(json.dumps(prediction.facts(), indent=1) + "\n", encoding="utf-8")
-        written.append(path)
-        if pages:
-            written.append(write_clip_page(path.with_suffix(".html"), prediction, predictor.label_range))
-    table = tables.plain(["", *names], [[name, *map(float, row)] for name, row in zip(ids, values, strict=True)])
-    return table, written
 
 
 def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], ceiling: Mapping[str, float]) -> Results:

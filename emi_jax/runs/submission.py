@@ -1,7 +1,7 @@
 """The CSV of a submission: one row a clip, one column a label, in the users' own units."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,20 @@ def write_predictions(
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["Filename", *names])
+        writer.writerow(header(names))
         for clip, row in zip(ids, in_units(predictions, label_range), strict=True):
-            writer.writerow([clip, *(f"{value:.6f}" for value in row)])
+            writer.writerow(format_row(clip, row))
     return path
+
+
+def header(names: Iterable[str]) -> list[str]:
+    """The first row of a submission."""
+    return ["Filename", *names]
+
+
+def format_row(clip: str, values: Iterable[float]) -> list[str]:
+    """The row of a clip, from values in the units of the labels."""
+    return [clip, *(f"{value:.6f}" for value in values)]
 
 
 def in_units(values: np.ndarray, label_range: tuple[float, float]) -> np.ndarray:

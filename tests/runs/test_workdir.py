@@ -109,7 +109,7 @@ def test_metrics_on_a_full_disk_end_the_run_with_one_line(tmp_path, monkeypatch,
     monkeypatch.setattr("emi_jax.runs.workdir._end_line", full)
     with pytest.raises(SystemExit) as ended:
         call_main(monkeypatch, lambda config: Workdir(tmp_path).record(1, {"loss": 0.5}))
-    assert ended.value.code == run.CANNOT_GO_ON
+    assert ended.value.code == run.FAILED
     assert "No space left on device" in capsys.readouterr().err
 
 

@@ -113,7 +113,11 @@ def test_nothing_there_is_an_error(name, message, tmp_path):
 
 def test_a_file_that_cannot_be_read_is_left_out_and_named(folder):
     shutil.copy(folder / "a.txt", folder / "c.mp4")
-    left_out: list[Exception] = []
-    assert not list(read_clips(find_clips(folder).clips, ClipOptions(), left_out))
-    assert all(isinstance(error, ClipError) for error in left_out)
-    assert [Path(error.path).name for error in left_out] == ["a.wav", "b.mp4", "c.mp4"]
+    left_out: dict[str, ClipError] = {}
+    clips = find_clips(folder).clips
+    assert not list(read_clips(clips, ClipOptions(), lambda clip, error: left_out.update({clip.id: error})))
+    assert {name: Path(error.path).name for name, error in left_out.items()} == {
+        "a": "a.wav",
+        "b": "b.mp4",
+        "c": "c.mp4",
+    }

@@ -1,0 +1,180 @@
+"""What the command line knows of configs: help on presets and fields, the nearest name, and fields without effect."""
+
+import difflib
+import re
+import runpy
+import shlex
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from configs.fields import Binds, Field, flatten
+from configs.sections import section_of
+from emi_jax.errors import UserError
+from emi_jax.modalities import MODALITIES
+
+FILES = ("stage1", "stage2", "ablation", "robustness")
+MARKS = {Binds.NOTHING: "~", Binds.TRAINING: " ", Binds.MODEL: "="}
+COLUMN, LONGEST = 46, 80
+"""Width of the column of values; the longest value that is shown whole."""
+
+
+def help_text(intro: str, options: Iterable[flags.Flag], config: str) -> str:
+    """What --help prints: the options, then the presets of all configs, or the fields of one that is named.
+
+    Args:
+        intro: the first lines.
+        options: of the program.
+        config: `FILE` or `FILE:PRESETS`, or "".
+
+    Raises:
+        UserError: there is no such config.
+    """
+    lines = [intro, "options"]
+    for flag in options:
+        default = "" if flag.default in (None, False) else f" (default: {flag.default})"
+        lines.append(f"  --{flag.name:<12} {flag.help}{default}")
+    if config:
+        return "\n".join([*lines, "", _fields_help(config)])
+    more = "all fields of a config: python run.py --config=configs/stage2.py --help"
+    return "\n".join([*lines, "", _presets_help(), "", more])
+
+
+def config_name(arguments: Sequence[str]) -> str:
+    """The config that a command line names, `FILE` or `FILE:PRESETS`; "" for none."""
+    for place, argument in enumerate(arguments):
+        name, given, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == "config":
+            return value if given else "".join(arguments[place + 1 : place + 2])
+    return ""
+
+
+def _presets_help() -> str:
+    lines = ["configs and their presets, as in --config=configs/stage2.py:vidmimic2,finetune"]
+    for name in FILES:
+        module = runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
+        lines.append(f"  configs/{name}.py: {_first_line(module['__doc__'])}")
+        lines += [f"    {preset:<14} {_first_line(apply.__doc__)}" for preset, apply in module["PRESETS"].items()]
+    return "\n".join(lines)
+
+
+def _fields_help(name: str) -> str:
+    """Every field of a config, `FILE` or `FILE:PRESETS`: its value, and what it means.
+
+    Raises:
+        UserError: there is no such file, or no such preset.
+    """
+    config = load(name)
+    lines = [
+        f"fields of {name}, set with --config.NAME=VALUE",
+        *(f"  {mark} {binds.value}" for binds, mark in MARKS.items() if mark.strip()),
+        "    all others: " + Binds.TRAINING.value,
+        "",
+    ]
+    for path, field in flatten(section_of(config)):
+        leaves = dict(_leaves(path, _value(config, path)))
+        lines += [_line(leaf, _shown(value), field) for leaf, value in leaves.items() if value is not None]
+        if unset := [leaf.rpartition(".")[2] for leaf, value in leaves.items() if value is None]:
+            lines.append(_line(f"{path}.NAME", "VALUE", field))
+            lines += textwrap.wrap("NAME: " + ", ".join(unset), 110, initial_indent=" " * 6, subsequent_indent=" " * 12)
+    return "\n".join(lines)
+
+
+def load(name: str) -> ConfigDict:
+    """The config of `FILE` or `FILE:PRESETS`.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path, _, preset = name.partition(":")
+    if not Path(path).is_file():
+        raise UserError(f"config {path} cannot be read; they are in configs/")
+    get_config = runpy.run_path(path)["get_config"]
+    return get_config(preset) if preset else get_config()
+
+
+def nearest_field(name: str, wrong: str) -> str:
+    """The field of a config whose name is most like a wrong one."""
+    fields = [leaf for leaf, _ in _leaves("", load(name).to_dict())]
+    ends = {leaf.rpartition(".")[2]: leaf for leaf in fields}
+    if near := difflib.get_close_matches(wrong, fields, 1, 0.85):
+        return near[0]
+    same_end = difflib.get_close_matches(wrong.rpartition(".")[2], ends, 1, 0.8)
+    return ends[same_end[0]] if same_end else difflib.get_close_matches(wrong, fields, 1, 0.0)[0]
+
+
+def unknown_field(config: str, arguments: Sequence[str], error: Exception) -> str:
+    """The message about an error of ml_collections, which found no field of a name that the command line sets."""
+    quoted = re.search(r"'([^']*)'", str(error))
+    name = quoted.group(1) if quoted else str(error)
+    given = [argument.removeprefix("--config.") for argument in arguments if argument.startswith("--config.")]
+    fields = [argument.partition("=")[0] for argument in given]
+    field = next((field for field in fields if name in field.split(".")), name)
+    near = nearest_field(config, field)
+    return f"the config has no such field: {name!r} ({field}); did you mean --config.{near}? --help lists all"
+
+
+def next_command(config: ConfigDict, workdir: Path) -> str:
+    """The command that a user would run after this one."""
+    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}"]
+    if config.stage != "alignment":
+        return shlex.join([*command, f"--workdir={workdir}", "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
+    fields = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
+    if workdir != Path(config.root, "stage1").absolute():
+        fields["init_from"] = workdir
+    if len(config.model.pairs) == 1:
+        fields["model.modalities"] = (*config.model.pairs, "text")
+    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
+
+
+def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
+    """Holds fields that were set on the command line against those that count.
+
+    Raises:
+        UserError: a field belongs to a head that is not in use, or to the scratch section of a loaded encoder.
+    """
+    for field in overridden:
+        parts = field.split(".")
+        if parts[:2] == ["model", "head"] and len(parts) > 3 and parts[2] != config.model.head.name:
+            raise UserError(
+                f"config.{field} does nothing: the head in use is {config.model.head.name!r}; choose another with "
+                f"--config.model.head.name={parts[2]}"
+            )
+        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:3] == ["scratch"]:
+            source = config.init_from or config.model[parts[1]].pretrained
+            if source:
+                raise UserError(
+                    f"config.{field} does nothing: it is for an encoder from scratch, and the {parts[1]} encoder is "
+                    f"loaded from {source}"
+                )
+
+
+def _line(path: str, value: str, field: Field) -> str:
+    return f"{MARKS[field.binds]} {f'{path}={value}':<{COLUMN}} {field.meaning}"
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+
+
+def _value(config: Any, path: str) -> Any:
+    for part in path.split("."):
+        config = config[part]
+    return config.to_dict() if isinstance(config, ConfigDict) else config
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for name, part in value.items():
+        yield from _leaves(f"{path}.{name}".strip("."), part)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]

@@ -1,0 +1,40 @@
+"""Folders that a config or the command line names: on this machine, with `~` expanded."""
+
+import os
+import re
+
+from ml_collections import ConfigDict
+
+from emi_jax.errors import UserError
+
+
+def expand_paths(config: ConfigDict, workdir: str | None) -> None:
+    """Expands `~` in the folders of a config.
+
+    Args:
+        config: of a run.
+        workdir: takes the place of the config's own; None leaves that.
+
+    Raises:
+        UserError: a folder is a URL, or in a home folder that does not exist.
+    """
+    config.root = local_path(config.root, "config.root")  # first: others follow it
+    if workdir:
+        config.workdir = workdir
+    for section, field in ((config, "workdir"), (config, "init_from"), (config.data, "dir")):
+        section[field] = local_path(section[field], f"config.{field}")
+    if "features" in config:
+        config.features.dir = local_path(config.features.dir, "config.features.dir")
+
+
+def local_path(path: str, name: str) -> str:
+    """A path with `~` expanded.
+
+    Raises:
+        UserError: it is a URL, or there is no such home folder.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+        raise UserError(f"{name}={path}: folders are local; copy or mount it, and give its path")
+    if (expanded := os.path.expanduser(path)).startswith("~"):
+        raise UserError(f"{name}={path}: there is no such home folder; write ./{path} for a folder of that name")
+    return expanded

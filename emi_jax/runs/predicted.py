@@ -1,0 +1,186 @@
+"""The folder of predictions of new clips, which grows clip by clip and is resumed after a stop.
+
+Each clip has a JSON file, and a page on request, written as soon as it is predicted. `predictions.csv` and
+`left_out.csv` gain a line at a time. A clip whose JSON file was made by the same model from the same files is not
+predicted again.
+"""
+
+import collections
+import contextlib
+import csv
+import hashlib
+import signal
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from emi_jax.errors import UserError
+from emi_jax.files import read_json, whole_file, write_json
+from emi_jax.prediction import Prediction
+from emi_jax.report import tables
+from emi_jax.report.clip import write_clip_page
+from emi_jax.report.terminal import printable
+from emi_jax.runs.submission import format_row, header
+from emi_jax.train.signals import StoppedError
+
+PREDICTIONS, LEFT_OUT = "predictions.csv", "left_out.csv"
+LONGEST_NAME = 150
+"""Bytes of a clip's id that its files' names keep; file systems allow 255 for all of a name."""
+SHOWN = 20
+"""Rows and lines that are shown at the end."""
+
+
+class PredictionFolder:
+    """Predictions on disk.
+
+    Attributes:
+        path: the folder.
+        done: clips that are predicted.
+        left_out: clips that could not be read.
+    """
+
+    def __init__(self, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool):
+        """Makes the folder.
+
+        Args:
+            path: of the folder; other files in it are left alone.
+            label_names: K names.
+            label_range: lowest and highest label in the users' units.
+            pages: whether each clip gets a page.
+
+        Raises:
+            UserError: the folder cannot be made or written.
+        """
+        self.path, self.done, self.left_out = path, 0, 0
+        self._names, self._range, self._pages = tuple(label_names), label_range, pages
+        self._made_from: Mapping[str, str] = {}
+        self._files: dict[str, str] = {}
+        self._rows: dict[str, list[float]] = {}
+        self._remarks: collections.Counter[str] = collections.Counter()
+        self._reasons: list[str] = []
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._write_table()
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}); name another with --output=DIR") from error
+        (path / LEFT_OUT).unlink(missing_ok=True)
+
+    def resume(self, made_from: Mapping[str, str]) -> set[str]:
+        """Takes over the clips that were predicted before.
+
+        Args:
+            made_from: by the id of each clip to predict, a hash of the model and of the clip's files.
+
+        Returns:
+            The ids of those whose files are complete and were made from the same.
+        """
+        self._made_from, self._files = made_from, file_names(made_from)
+        for clip, key in made_from.items():
+            if self._pages and not self._path(clip, ".html").exists():
+                continue
+            if (facts := _read_facts(self._path(clip, ".json"))) and facts.get("made_from") == key:
+                self._keep(clip, facts["intensities"], facts["remarks"])
+        self._write_table()
+        return set(self._rows)
+
+    def add(self, prediction: Prediction) -> None:
+        """Writes a clip's prediction."""
+        if self._pages:
+            write_clip_page(self._path(prediction.id, ".html"), prediction, self._range)
+        facts = prediction.facts() | {"made_from": self._made_from.get(prediction.id, "")}
+        write_json(self._path(prediction.id, ".json"), facts)
+        self._keep(prediction.id, prediction.intensities, prediction.remarks)
+        with (self.path / PREDICTIONS).open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(self._row(prediction.id))
+
+    def leave_out(self, clip: str, reason: str) -> None:
+        """Notes a clip that cannot be read, and why."""
+        path = self.path / LEFT_OUT
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if not self.left_out:
+                writer.writerow(["Filename", "Reason"])
+            writer.writerow([printable(clip), printable(reason)])
+        self.left_out += 1
+        if len(self._reasons) < SHOWN:
+            self._reasons.append(printable(reason))
+
+    def finish(self) -> str:
+        """Sorts the table by clip, and gives a summary for the terminal: some rows, remarks, and what was left out."""
+        self._write_table()
+        shown = sorted(self._rows)[:SHOWN]
+        parts = [tables.plain(["", *self._names], [[printable(clip), *self._rows[clip]] for clip in shown])]
+        if more := len(self._rows) - len(shown):
+            parts.append(f"... and {more} more in {self.path / PREDICTIONS}")
+        parts += [f"{count} clips: {kind}" for kind, count in self._remarks.most_common()]
+        parts += [f"left out: {reason}" for reason in self._reasons]
+        if more := self.left_out - len(self._reasons):
+            parts.append(f"left out: {more} more, named in {self.path / LEFT_OUT}")
+        return "\n".join(parts)
+
+    def _keep(self, clip: str, intensities: Mapping[str, float], remarks: Iterable[str]) -> None:
+        self._rows[clip] = [float(intensities[name]) for name in self._names]
+        self._remarks.update({remark.partition(" (")[0] for remark in remarks})
+        self.done = len(self._rows)
+
+    def _row(self, clip: str) -> list[str]:
+        return format_row(printable(clip), self._rows[clip])
+
+    def _write_table(self) -> None:
+        with whole_file(self.path / PREDICTIONS) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header(self._names))
+            writer.writerows(map(self._row, sorted(self._rows)))
+
+    def _path(self, clip: str, ending: str) -> Path:
+        return self.path / f"{self._files.get(clip) or file_names([clip])[clip]}{ending}"
+
+
+def file_names(ids: Iterable[str]) -> dict[str, str]:
+    """A file name, without its ending, for each clip: its id where that is a plain name.
+
+    An id that is not (it holds control characters or a slash, starts with a dot, is very long, is that of a table, or
+    differs from another only in case or Unicode form) is cleaned, and a hash of it is added.
+    """
+    ids = list(ids)
+    counts = collections.Counter(map(_folded, ids))
+    reserved = {name.partition(".")[0] for name in (PREDICTIONS, LEFT_OUT)}
+    return {clip: _file_name(clip, counts[_folded(clip)] > 1 or _folded(clip) in reserved) for clip in ids}
+
+
+def _file_name(clip: str, ambiguous: bool) -> str:
+    clean = "".join(sign if sign != "/" and printable(sign) == sign else "_" for sign in clip)
+    if clean.startswith("."):
+        clean = "_" + clean[1:]
+    clean = clean.encode()[:LONGEST_NAME].decode(errors="ignore")
+    if clean == clip and not ambiguous:
+        return clean
+    return f"{clean}-{hashlib.sha256(clip.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _read_facts(path: Path) -> dict[str, Any] | None:
+    """What a clip's JSON file holds; None where it is missing or incomplete."""
+    try:
+        return read_json(path)
+    except (OSError, UserError):
+        return None
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise StoppedError(f"stopped by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,121 @@
+"""The folder of predictions grows clip by clip, is resumed, and is never named by what it holds."""
+
+import csv
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.prediction import Prediction
+from emi_jax.runs.predicted import SHOWN, PredictionFolder, file_names, stopped_by_signals
+from emi_jax.train.signals import StoppedError
+
+NAMES = ("Joy", "Fear")
+
+
+def prediction(clip, joy=0.25, remarks=()):
+    return Prediction(clip, {"Joy": joy, "Fear": 1.0}, {}, {}, {}, [], True, {}, {"labels": np.zeros(0)}, remarks)
+
+
+def opened(path, pages=False):
+    return PredictionFolder(path, NAMES, (0.0, 1.0), pages)
+
+
+def rows(path):
+    return list(csv.reader((path / "predictions.csv").read_text().splitlines()))
+
+
+def test_every_clip_is_on_disk_as_soon_as_it_is_added(tmp_path):
+    folder = opened(tmp_path / "new" / "folder")
+    folder.resume({"b": "1", "a": "1"})
+    for number, clip in enumerate(("b", "a"), 1):
+        folder.add(prediction(clip, joy=0.5))
+        assert rows(folder.path)[-1] == [clip, "0.500000", "1.000000"]
+        assert len(rows(folder.path)) == 1 + number
+        facts = json.loads((folder.path / f"{clip}.json").read_text())
+        assert (facts["id"], facts["intensities"]) == (clip, {"Joy": 0.5, "Fear": 1.0})
+    folder.finish()
+    assert [row[0] for row in rows(folder.path)] == ["Filename", "a", "b"]
+
+
+def test_a_second_start_takes_over_what_was_made_from_the_same(tmp_path):
+    first = opened(tmp_path)
+    first.resume({"a": "model file", "b": "model file", "c": "model file"})
+    for clip in "abc":
+        first.add(prediction(clip))
+    (tmp_path / "c.json").write_text('{"id": "c", "inten')  # a cut file
+    second = opened(tmp_path)
+    assert second.resume({"a": "model file", "b": "another model", "c": "model file", "d": "new"}) == {"a"}
+    assert [row[0] for row in rows(tmp_path)] == ["Filename", "a"]
+    assert second.done == 1
+
+
+def test_a_page_that_is_missing_makes_a_clip_undone(tmp_path):
+    opened(tmp_path).resume({"a": "1"})
+    first = opened(tmp_path)
+    first.resume({"a": "1"})
+    first.add(prediction("a"))
+    assert opened(tmp_path, pages=True).resume({"a": "1"}) == set()
+    assert opened(tmp_path).resume({"a": "1"}) == {"a"}
+
+
+def test_what_was_left_out_is_written_at_once_and_named_at_the_end(tmp_path):
+    folder = opened(tmp_path)
+    folder.resume({"bad\n": "1"})
+    folder.leave_out("bad\n", "bad.mp4: has no\x1b[2J pictures")
+    assert (tmp_path / "left_out.csv").read_text().splitlines() == [
+        "Filename,Reason",
+        r"bad\n,bad.mp4: has no\x1b[2J pictures",
+    ]
+    assert r"left out: bad.mp4: has no\x1b[2J pictures" in folder.finish()
+    opened(tmp_path)
+    assert not (tmp_path / "left_out.csv").exists()
+
+
+def test_the_summary_is_short_and_counts_remarks(tmp_path):
+    folder = opened(tmp_path)
+    ids = [f"{number:03}" for number in range(SHOWN + 5)]
+    folder.resume(dict.fromkeys(ids, "1"))
+    for clip in ids:
+        folder.add(prediction(clip, remarks=(f"no sound ({clip})", "no words")))
+    summary = folder.finish()
+    assert sum(line.split()[0] in ids for line in summary.splitlines() if line.strip()) == SHOWN
+    assert "and 5 more in" in summary
+    assert f"{len(ids)} clips: no sound" in summary
+    assert f"{len(ids)} clips: no words" in summary
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/out cannot be written \(Not a directory\); name another with --output"):
+        opened(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(
+    "clip", ["a/b", "../x", ".hidden", "new\nline", "esc\x1b[2J", "n\udcff", "x" * 250, "\u559c" * 120, "predictions"]
+)
+def test_file_names_are_plain_and_short(clip, tmp_path):
+    (name,) = file_names([clip]).values()
+    (tmp_path / f"{name}.json").touch()
+    assert name != clip
+    assert "/" not in name
+    assert name.isprintable()
+    assert not name.startswith(".")
+    assert len(name.encode()) < 200
+
+
+def test_file_names_never_collide():
+    ids = ["a", "A", "a_b", "a/b", "a\nb", "e\u0301", "\u00e9", "left_out", "b", "x" * 300 + "1", "x" * 300 + "2"]
+    names = file_names(ids)
+    assert len({name.casefold() for name in names.values()}) == len(ids)
+    assert names["b"] == "b"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_at_once(number):
+    before = signal.getsignal(number)
+    with pytest.raises(StoppedError, match=number.name), stopped_by_signals():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
