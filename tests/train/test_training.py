@@ -157,9 +157,12 @@ def test_scores_are_those_of_test_unless_it_has_nothing_to_be_scored_by():
     assert dataclasses.replace(dataset, splits={"train": 12, "valid": 7}).to_score("labels") == "valid"
 
 
-def test_a_run_does_not_go_on_with_another_config(tmp_path):
+def test_resume_refuses_another_dataset_and_another_config(tmp_path):
     config, dataset = tiny_stage1(), make_dataset()
     train(config, dataset, tmp_path)
+    other = dataclasses.replace(dataset, fingerprint="other", directory="data/other")
+    with pytest.raises(UserError, match=r"its fingerprint was 'testing only', that of data/other is 'other'"):
+        train(config, other, tmp_path)
     config.train.learning_rate = 0.5
     with pytest.raises(UserError, match=r"train.learning_rate was .*, is 0.5"):
         train(config, dataset, tmp_path)
