@@ -20,11 +20,12 @@ from emi_jax.files import read_json, whole_file, write_json
 from emi_jax.prediction import Prediction
 from emi_jax.report import tables
 from emi_jax.report.clip import write_clip_page
+from emi_jax.report.index import write_index
 from emi_jax.report.terminal import printable
 from emi_jax.runs.submission import format_row, header
 from emi_jax.train.signals import StoppedError
 
-PREDICTIONS, LEFT_OUT = "predictions.csv", "left_out.csv"
+PREDICTIONS, LEFT_OUT, INDEX = "predictions.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
 """Bytes of a clip's id that its files' names keep; file systems allow 255 for all of a name."""
 SHOWN = 20
@@ -107,9 +108,17 @@ class PredictionFolder:
             self._reasons.append(printable(reason))
 
     def finish(self) -> str:
-        """Sorts the table by clip, and gives a summary for the terminal: some rows, remarks, and what was left out."""
+        """Sorts the table by clip and, if clips have pages, writes a page that leads to them.
+
+        Returns:
+            A summary for the terminal: some rows, remarks, and what was left out.
+        """
         self._write_table()
-        shown = sorted(self._rows)[:SHOWN]
+        clips = sorted(self._rows)
+        if self._pages:
+            rows = {clip: (self._path(clip, ".html").name, self._rows[clip]) for clip in clips}
+            write_index(self.path / INDEX, self._names, self._range, rows, self._remarks.most_common())
+        shown = clips[:SHOWN]
         parts = [tables.plain(["", *self._names], [[printable(clip), *self._rows[clip]] for clip in shown])]
         if more := len(self._rows) - len(shown):
             parts.append(f"... and {more} more in {self.path / PREDICTIONS}")
@@ -145,7 +154,7 @@ def file_names(ids: Iterable[str]) -> dict[str, str]:
     """
     ids = list(ids)
     counts = collections.Counter(map(_folded, ids))
-    reserved = {name.partition(".")[0] for name in (PREDICTIONS, LEFT_OUT)}
+    reserved = {name.partition(".")[0] for name in (PREDICTIONS, LEFT_OUT, INDEX)}
     return {clip: _file_name(clip, counts[_folded(clip)] > 1 or _folded(clip) in reserved) for clip in ids}
 
 

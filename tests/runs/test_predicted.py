@@ -2,13 +2,16 @@
 
 import csv
 import json
+import re
 import signal
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.prediction import Prediction
+from emi_jax.runs import predicted
 from emi_jax.runs.predicted import SHOWN, PredictionFolder, file_names, stopped_by_signals
 from emi_jax.train.signals import StoppedError
 
@@ -119,3 +122,18 @@ def test_a_signal_stops_at_once(number):
     with pytest.raises(StoppedError, match=number.name), stopped_by_signals():
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+def test_pages_of_clips_are_reached_from_an_index(tmp_path, monkeypatch):
+    monkeypatch.setattr(predicted, "write_clip_page", lambda path, *_: path.write_text("page"))
+    folder = opened(tmp_path, pages=True)
+    clips = ("b", "index", "a #1")
+    folder.resume(dict.fromkeys(clips, "1"))
+    for clip in clips:
+        folder.add(prediction(clip, remarks=("damaged sound (2 packets)",)))
+    folder.finish()
+    html = (tmp_path / "index.html").read_text()
+    addresses = [unquote(address) for address in re.findall(r'<a href="(.*?)">', html)]
+    assert [address.partition("-")[0] for address in addresses] == ["./a #1.html", "./b.html", "./index"]
+    assert {(tmp_path / address).read_text() for address in addresses} == {"page"}
+    assert "<li>damaged sound: 3</li>" in html
