@@ -65,7 +65,9 @@ SPLIT = flags.DEFINE_string(
 INPUT = flags.DEFINE_string(
     "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, in place of a split"
 )
-OUTPUT = flags.DEFINE_string("output", None, "with --input: folder of the predictions (default: WORKDIR/predicted)")
+OUTPUT = flags.DEFINE_string(
+    "output", None, "to evaluate or predict: folder of the results (default: WORKDIR; with --input WORKDIR/predicted)"
+)
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also an HTML page for each clip")
 RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: search its subfolders, too")
 TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds to read one clip; 0: no limit")
@@ -78,8 +80,8 @@ ASR = flags.DEFINE_string(
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes that the environment does not announce"
 )
-FOR_NEW_CLIPS = (OUTPUT, PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
-OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
+FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
+OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -128,6 +130,8 @@ def run(config: ConfigDict) -> None:
     for option in FOR_NEW_CLIPS:
         if flags.FLAGS[option.name].value != flags.FLAGS[option.name].default:
             raise UserError(f"--{option.name} is for new clips: name them with --mode=predict --input=CLIPS")
+    if OUTPUT.value and MODE.value not in ("evaluate", "predict"):
+        raise UserError(f"--output={OUTPUT.value} does nothing with --mode={MODE.value}: name the --workdir instead")
     dataset = open_data(config)
     split = chosen_split(config, dataset)
     if study := config.get("study"):
@@ -137,7 +141,8 @@ def run(config: ConfigDict) -> None:
             raise UserError("a study runs in one process; start it without --distributed")
         log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
         return
-    experiment = Experiment.open(config, dataset, config.workdir)
+    output = OUTPUT.value and local_path(OUTPUT.value, "--output")
+    experiment = Experiment.open(config, dataset, config.workdir, output=output)
     if MODE.value == "extract":
         for name in [SPLIT.value] if SPLIT.value else dataset.splits:
             extract(experiment, name)

@@ -61,6 +61,8 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
     clip.touch()
     with flagsaver.flagsaver(pages=True), pytest.raises(UserError, match="--pages is for new clips"):
         run.run(config)
+    with flagsaver.flagsaver(output="out"), pytest.raises(UserError, match="--output=out does nothing"):
+        run.run(config)
     with (
         flagsaver.flagsaver(mode="predict", input=str(clip), split="test"),
         pytest.raises(UserError, match="predict either a split or new clips"),
