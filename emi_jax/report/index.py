@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from emi_jax.report import page
-from emi_jax.report.tables import Table
+from emi_jax.report.tables import Row, Table
 
 
 def write_index(
@@ -25,7 +25,7 @@ def write_index(
         remarks: each kind of remark and the number of clips that have it.
     """
     low, high = label_range
-    rows = [[clip, *values] for clip, (_, values) in clips.items()]
+    rows: list[Row] = [[clip, *values] for clip, (_, values) in clips.items()]
     return page.write(
         path,
         "predictions.html",
