@@ -21,5 +21,5 @@ def test_each_clip_links_to_its_page_in_the_same_folder(tmp_path):
 
 def test_without_remarks_there_is_no_list_of_them(tmp_path):
     html = write_index(tmp_path / "index.html", ("Joy", "Awe"), (0.0, 1.0), CLIPS, []).read_text()
-    assert "Remarks" not in html
+    assert "<h2>Remarks" not in html
     assert "<h1>Predictions of 2 clips</h1>" in html
