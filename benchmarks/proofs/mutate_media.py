@@ -27,9 +27,13 @@ FORMATS = {
     "webm": ("libvpx", "libopus"),
     "avi": ("mpeg4", "libmp3lame"),
     "flv": ("libx264", "aac"),
+    "ts": ("libx264", "aac"),
+    "mpg": ("mpeg2video", "mp2"),
     "wav": (None, "pcm_s16le"),
     "mp3": (None, "libmp3lame"),
     "flac": (None, "flac"),
+    "m4a": (None, "aac"),
+    "ogg": (None, "libopus"),
 }
 SIZES = (b"mvhd", b"mdhd", b"stsz", b"stts", b"stsc", b"avc1", b"tkhd", b"fmt ", b"data", b"RIFF", b"fLaC", b"moov")
 RATE = 16_000

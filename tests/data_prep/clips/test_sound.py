@@ -15,8 +15,10 @@ from data_prep.clips.remarks import (
     LONG,
     NO_AUDIO,
     NO_DECODER,
+    NOT_FINITE,
     OTHER_TRACKS,
     SILENT,
+    TOO_LOUD,
     Remark,
 )
 from data_prep.clips.sound import read_sound
@@ -196,6 +198,37 @@ def test_a_voice_on_any_channel_is_kept_at_its_level(tmp_path, channels, place):
         file.writeframes(samples.tobytes())
     audio = sound_of(path)
     assert np.sqrt(np.mean(np.square(audio.astype(float)))) == pytest.approx(9_000 / 2**0.5, rel=0.02)
+
+
+def write_floats(path: Path, samples: np.ndarray) -> Path:
+    """A WAV file of 32-bit floats at 48 kHz."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_samples_that_are_not_finite_leave_the_rest_as_it_is(tmp_path):
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    good = sound_of(write_floats(tmp_path / "good.wav", wave)).astype(int)
+    wave[24_000:24_010], wave[30_000] = np.nan, -np.inf
+    path = write_floats(tmp_path / "bad.wav", wave)
+    bad = sound_of(path).astype(int)
+    assert np.abs(good - bad)[:7_900].max() <= 1
+    assert np.abs(bad).max() <= 32_768 * 0.52
+    assert remarks_of(path)[NOT_FINITE] == "11 samples"
+    everything = write_floats(tmp_path / "all.wav", np.full(48_000, np.nan))
+    assert {NOT_FINITE, SILENT, NO_AUDIO} <= set(remarks_of(everything))
+
+
+def test_floats_beyond_full_scale_are_not_clipped(tmp_path):
+    path = write_floats(tmp_path / "loud.wav", 4 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000))
+    audio = sound_of(path).astype(float)
+    assert np.sqrt(np.mean(np.square(audio))) == pytest.approx(32_768 / 2**0.5, rel=0.02)  # a clipped sine has more
+    assert TOO_LOUD in remarks_of(path)
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="needs the sample clips next to the repository")

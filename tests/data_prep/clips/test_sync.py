@@ -14,7 +14,7 @@ TOLERANCE = 0.04
 VIDEO = {
     "mp4": ("libx264", "libx265", "mpeg4", "libvpx-vp9", "mjpeg"),
     "mov": ("libx264", "prores", "mjpeg"),
-    "mkv": ("libx264", "libx265", "libvpx", "libvpx-vp9", "mpeg4", "ffv1"),
+    "mkv": ("libx264", "libx265", "libvpx", "libvpx-vp9", "mpeg4", "ffv1", "av1"),
     "webm": ("libvpx", "libvpx-vp9"),
     "avi": ("mpeg4", "mjpeg", "libx264", "msmpeg4"),
     "flv": ("libx264", "flv"),
@@ -33,7 +33,7 @@ AUDIO = {
     "webm": ("libopus", "vorbis"),
     "avi": ("libmp3lame", "pcm_s16le", "ac3"),
     "flv": ("aac", "libmp3lame"),
-    "ts": ("aac", "libmp3lame", "ac3", "mp2"),
+    "ts": ("aac", "libmp3lame", "ac3", "mp2", "eac3"),
     "mpg": ("mp2", "ac3"),
     "vob": ("ac3",),
     "3gp": ("aac", "libopencore_amrnb"),
