@@ -15,6 +15,9 @@ MARKS = {  # byte order marks; UTF-32's little-endian one begins with UTF-16's
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of spreadsheet programs (.xlsx, .ods, .xls) begin."""
+
 WESTERN = "cp1252"
 FOREIGN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
 FOREIGN_SHARE, FOREIGN_BYTES = 0.4, 16
@@ -40,7 +43,7 @@ def read_text(path: Path) -> Text:
     Chinese and Korean encodings. What was detected may be wrong, so callers report it.
 
     Raises:
-        CorpusError: there is no such file, or it is in no known encoding.
+        CorpusError: there is no such file, it is a spreadsheet, or it is in no known encoding.
     """
     try:
         data = path.read_bytes()
@@ -48,6 +51,8 @@ def read_text(path: Path) -> Text:
         raise CorpusError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise CorpusError(f"{path}: found a folder, expected a file") from None
+    if data.startswith(SPREADSHEETS):
+        raise CorpusError(f"{path}: found a spreadsheet or another archive, expected text; save it as CSV in UTF-8")
     encoding, marked = _encoding(data)
     try:
         return Text(data.decode(encoding), "" if marked else encoding)

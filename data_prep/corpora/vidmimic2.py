@@ -5,7 +5,6 @@ never opened.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from data_prep.corpora.endings import without_media_ending
 from data_prep.corpora.folder import words_remarks
 from data_prep.corpora.media_files import list_media
 from data_prep.corpora.names import AmbiguousNameError, NameIndex, nfc
+from data_prep.corpora.numbers import NUMBER
 from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, Row, Table, plain, read_table
 from data_prep.corpora.transcripts import Transcripts, read_transcripts
 from data_prep.errors import CorpusError
@@ -31,7 +31,7 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     """Finds the clips of a folder in Vidmimic2's layout.
 
     A clip of the test split lies in test_data/ or next to the others. The challenge keeps the labels of the test split,
-    and public pipelines fill its table with zeros: such a table is that of an unlabelled split.
+    and public pipelines fill its table with zeros: such a table, or one of names alone, is that of an unlabelled split.
 
     Args:
         source: the folder that holds `raw/` and `train_split.csv`.
@@ -52,11 +52,11 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     for split, name in TABLES.items():
         if split == "test" and not (source / name).is_file():
             continue
-        table = read_table(source / name, LABELS)
+        table = read_table(source / name, () if split == "test" and _has_names_alone(source / name) else LABELS)
         notes += [*table.notes, *_extra_columns(table)]
-        unlabelled = split == "test" and _is_placeholder(table)
+        unlabelled = split == "test" and _is_unlabelled(table)
         if unlabelled:
-            notes.append(f"{name}: every label is one and the same value: the split test counts as unlabelled")
+            notes.append(f"{name}: no labels, or one and the same value everywhere: the split test is unlabelled")
         for row in table.rows:
             labels = () if unlabelled else tuple(row.number(label, 0.0, 1.0) for label in LABELS)
             try:
@@ -135,10 +135,16 @@ def _with_words(clip: ClipSource, words: Sequence[Transcripts], subjects: NameIn
     )
 
 
-def _is_placeholder(table: Table) -> bool:
-    """Whether all cells are 0, or several rows hold one and the same value."""
-    values = {row.number(label, 0.0, 1.0) for row in table.rows for label in LABELS}
-    return len(values) == 1 and not math.isnan(*values) and (len(table.rows) > 1 or values == {0.0})
+def _has_names_alone(path: Path) -> bool:
+    """Whether a table has no column of a label."""
+    return not {plain(label) for label in LABELS} & {plain(column) for column in read_table(path, ()).columns}
+
+
+def _is_unlabelled(table: Table) -> bool:
+    """Whether there are no labels, or placeholders: all cells are 0, or those of several rows one and the same value."""
+    cells = {row.cells[label] for row in table.rows for label in LABELS if label in row.cells}
+    values = {float(cell) if NUMBER.fullmatch(cell) else cell for cell in cells}
+    return len(values) <= (len(table.rows) > 1) or values <= {0.0, ""}
 
 
 def _extra_columns(table: Table) -> Iterator[str]:

@@ -1,4 +1,5 @@
 import math
+import zipfile
 
 import pytest
 
@@ -69,6 +70,10 @@ def test_damaged_and_missing_tables_are_named(tmp_path):
         read_table(tmp_path / "nowhere.csv", [])
     with pytest.raises(CorpusError, match=r"found a folder, expected a file"):
         read_table(tmp_path, [])
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
+        archive.writestr("sheet.xml", "")
+    with pytest.raises(CorpusError, match=r"labels.xlsx: found a spreadsheet .*; save it as CSV"):
+        read_table(tmp_path / "labels.xlsx", [])
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,20 @@ def test_a_test_table_full_of_zeros_is_an_unlabelled_split_wherever_its_clips_li
         ("00101", participants / home / "00101.mp4", ()),
     ]
     assert len(corpus.clips) == 5
-    assert "test_split.csv: every label is one and the same value" in "\n".join(corpus.notes)
+    assert "one and the same value everywhere: the split test is unlabelled" in "\n".join(corpus.notes)
+
+
+@pytest.mark.parametrize("cells", [[], [""] * 6, [0] * 6, ["0.0"] * 5 + ["0"], [-1] * 6, [0.5] * 6])
+def test_a_test_table_without_values_is_an_unlabelled_split(participants, cells):
+    header = HEADER if cells else HEADER[:1]
+    write_table(participants / "test_split.csv", header, ["00100", *cells], ["00101", *cells])
+    assert [clip.labels for clip in read_vidmimic2(participants, None).clips if clip.split == "test"] == [(), ()]
+
+
+def test_a_training_table_without_labels_is_an_error(participants):
+    write_table(participants / "train_split.csv", HEADER[:1], ["00001"])
+    with pytest.raises(CorpusError, match=r"train_split.csv, line 1: no column 'Admiration'"):
+        read_vidmimic2(participants, None)
 
 
 def test_a_test_table_with_labels_keeps_them(participants):
