@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
+from emi_jax.runs import results
 from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
@@ -50,6 +51,24 @@ def test_predictions_are_those_of_evaluation(trained):
         np.testing.assert_allclose(list(prediction.weights.values()), weights, atol=1e-5)
         np.testing.assert_array_equal([len(steps) > 0 for steps in prediction.reliability.values()], present)
         assert len(prediction.tokens) == len(prediction.reliability["text"])
+
+
+def test_a_trained_run_is_used_without_a_change_to_its_folder(trained, tmp_path):
+    """So that it may lie where nothing can be written."""
+    experiment, folder = trained
+
+    def state():
+        return {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+
+    before = state()
+    elsewhere = Experiment.open(experiment.config, experiment.dataset, folder, jax.devices()[:1], tmp_path / "out")
+    elsewhere.workdir.check_use(experiment.config.to_dict())
+    elsewhere.workdir.check_dataset(experiment.dataset)
+    summary = results.evaluate(elsewhere, "test")
+    assert {path.relative_to(tmp_path).parts[0] for path in summary.written} == {"out"}
+    assert results.predict(elsewhere, "valid").parent == tmp_path / "out"
+    Predictor.load(folder, devices=jax.devices()[:1])
+    assert state() == before
 
 
 def test_a_short_clip_gets_the_same_alone_as_beside_a_long_one(trained):
