@@ -141,7 +141,7 @@ def _has_names_alone(path: Path) -> bool:
 
 
 def _is_unlabelled(table: Table) -> bool:
-    """Whether there are no labels, or placeholders: all cells are 0, or those of several rows one and the same value."""
+    """Whether there are no labels, or placeholders: all cells are 0, or those of several rows one value."""
     cells = {row.cells[label] for row in table.rows for label in LABELS if label in row.cells}
     values = {float(cell) if NUMBER.fullmatch(cell) else cell for cell in cells}
     return len(values) <= (len(table.rows) > 1) or values <= {0.0, ""}
