@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import grain
 import numpy as np
 
-from emi_jax.inputs.sampling import PADDING, Epochs
+from emi_jax.inputs.sampling import AUGMENTATION, PADDING, Epochs, generator
 from emi_jax.inputs.transforms import Arrays, Transform
 
 
@@ -43,7 +43,7 @@ class _Batches:
     def _clip(self, step: int, place: int, index: int) -> Arrays:
         if index == PADDING:
             return self._transform.padding
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, step * self._plan.batch_size + place]))
+        rng = generator(self._seed, AUGMENTATION, step * self._plan.batch_size + place)
         return self._transform(self._examples[index], rng, index)
 
 

@@ -6,6 +6,8 @@ import functools
 import numpy as np
 
 PADDING = -1
+SHUFFLE, AUGMENTATION = 1, 2
+"""Uses of a run's seed on the host: each draws from a stream of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,4 +46,9 @@ class Epochs:
 
 @functools.lru_cache(maxsize=4)
 def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+    return generator(seed, SHUFFLE, epoch).permutation(count)
+
+
+def generator(seed: int, use: int, number: int) -> np.random.Generator:
+    """The random numbers of one use of a seed: `number` is an epoch's for `SHUFFLE`, a clip's for `AUGMENTATION`."""
+    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, use]))

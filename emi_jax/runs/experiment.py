@@ -17,6 +17,7 @@ from emi_jax.runs.workdir import Workdir
 from emi_jax.train import parameters
 from emi_jax.train.mapping import Mapping
 from emi_jax.train.processes import is_first
+from emi_jax.train.seeds import INIT, key
 from emi_jax.train.step import Stage
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Experiment:
         Raises:
             UserError: a pattern of `config.train.frozen` matches no parameter, or all are frozen.
         """
-        return self.split(self.stage.init(jax.random.PRNGKey(self.config.train.seed), self.encoders.params))
+        return self.split(self.stage.init(key(self.config.train.seed, INIT), self.encoders.params))
 
     def split(self, params: dict) -> tuple[dict, dict]:
         """All parameters as (trained, frozen)."""

@@ -26,7 +26,7 @@ from emi_jax.train.mapping import REPLICATED, SHARDED
 from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
-from emi_jax.train.seeds import Best, stacked, vectorised_step
+from emi_jax.train.seeds import INIT, STEP, Best, key, stacked, vectorised_step
 from emi_jax.train.signals import StopSignal
 from emi_jax.train.step import create_state, make_step
 
@@ -142,10 +142,10 @@ def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequenc
         rate_factors=config.rate_factors,
     )
     step = make_step(stage, optimizer, config.ema, config.accumulation)
-    rng = jax.random.PRNGKey(config.seed)
+    rng = key(config.seed, STEP)
     if seeds:
-        rng = jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
-        trained = _init_seeds(experiment, rng)
+        rng = jnp.stack([key(seed, STEP) for seed in seeds])
+        trained = _init_seeds(experiment, seeds)
         state = jax.vmap(lambda params: create_state(params, {}, optimizer, config.ema))(trained)
         state, step = state.replace(frozen=frozen), vectorised_step(step)
     else:
@@ -155,12 +155,13 @@ def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequenc
     return mapped, Progress(state, rng, batches=0)
 
 
-def _init_seeds(experiment: Experiment, rngs: jax.Array) -> Any:
+def _init_seeds(experiment: Experiment, seeds: Sequence[int]) -> Any:
     """The trained parameters of several seeds, [S, ...]: each as `Experiment.initial_params` has them with its seed."""
 
     def init(rng: jax.Array, loaded: dict) -> Any:
         return experiment.split(experiment.stage.init(rng, loaded))[0]
 
+    rngs = jnp.stack([key(seed, INIT) for seed in seeds])
     return jax.jit(jax.vmap(init, in_axes=(0, None)))(rngs, experiment.encoders.params)
 
 

@@ -17,8 +17,15 @@ from emi_jax.train.checkpoints import Checkpoints, restore_best
 from emi_jax.train.parameters import merge
 from emi_jax.train.step import TrainState
 
+INIT, STEP = 1, 2
+"""Uses of a run's seed on the devices: each has a key of its own."""
 STATE = TrainState(step=0, params=0, frozen=None, opt_state=0, ema=0)  # type: ignore[arg-type]
 """The axis of the seeds in each part of a state."""
+
+
+def key(seed: int, use: int) -> jax.Array:
+    """The PRNG key of one use of a seed: `INIT` or `STEP`."""
+    return jax.random.fold_in(jax.random.PRNGKey(seed), use)
 
 
 def vectorised_step(step: Callable) -> Callable:

@@ -13,7 +13,7 @@ from emi_jax.errors import UserError
 from emi_jax.runs.evaluation import chosen_params, export
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
-from emi_jax.train.parameters import fingerprint
+from emi_jax.train.parameters import fingerprint, merge
 from tests.configs import shrink_sizes, tiny_stage1
 from tests.fakes import make_dataset
 
@@ -105,7 +105,7 @@ def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_p
     config.init_from = str(tmp_path / "stage1")
     second = open_and_train(config, tmp_path / "stage2")
     assert second.transform.shape.image_size == 24
-    start = second.stage.init(jax.random.PRNGKey(config.train.seed), second.encoders.params)
+    start = merge(*second.initial_params())
     assert fingerprint(second.encoders.params) == fingerprint(after)
     again = open_and_train(config, tmp_path / "stage2")  # from its own folder, which holds what was loaded to the bit
     assert fingerprint(again.encoders.params) == fingerprint(after)

@@ -20,7 +20,7 @@ from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train.hooks import NonFiniteError
-from emi_jax.train.parameters import fingerprint
+from emi_jax.train.parameters import fingerprint, merge
 from emi_jax.train.signals import StoppedError
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
@@ -109,7 +109,7 @@ def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
     config, dataset = tiny_stage2(), make_dataset()
     config.train.weight_decay = 0.1
     experiment = train(config, dataset, tmp_path)
-    before = Experiment.open(config, dataset, tmp_path).stage.init(jax.random.PRNGKey(0), experiment.encoders.params)
+    before = merge(*Experiment.open(config, dataset, tmp_path).initial_params())
     after = jax.device_get(chosen_params(experiment))
     assert fingerprint(after["towers"]) == fingerprint(before["towers"])
     assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
