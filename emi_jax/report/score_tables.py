@@ -20,16 +20,18 @@ def intensity_tables(results: Results, split: str) -> list[Table]:
         split: that they are of.
     """
     rows = [*results["labels"].items(), ("mean", results["mean"])]
-    known = results["mean"]["ceiling"] is not None
+    known, few = results["mean"]["ceiling"] is not None, results["few_subjects"]
     return [
         Table(
             f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}",
-            ["", "Pearson", "95% interval", "CCC", "MSE", *(["ceiling"] if known else [])],
+            ["", "Pearson", "95% interval", *(["over clips"] if few else []), "CCC", "MSE"]
+            + (["ceiling"] if known else []),
             [
                 [
                     name,
                     row["pearson"],
                     _interval(row["pearson_interval"]),
+                    *([_interval(row["pearson_clip_interval"])] if few else []),
                     row["ccc"],
                     row["mse"],
                     *([row["ceiling"]] if known else []),
@@ -99,6 +101,8 @@ def meaning(results: Results, split: str) -> list[str]:
         unit = results["resampled"]
         drawn = "clips are drawn one by one" if unit == "clips" else "all clips of a subject are drawn together"
         sentences.append(f"Intervals are 95% bootstrap intervals over {unit}: {drawn}.")
+        if results["few_subjects"]:
+            sentences.append(f"{unit} are too few for intervals that hold for other people: see those over clips too.")
         if results["mean"]["ceiling"] is not None:
             sentences.append("The ceiling is what a model without any error would score, as the labels carry noise.")
     return sentences

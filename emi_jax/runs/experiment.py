@@ -72,7 +72,7 @@ class Experiment:
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
-        log.info("precision: trained parameters float32, products %s", config.model.dtype)
+        log.info("precision: parameters float32, compute %s, %s", config.model.dtype, _matmul_precision())
         modalities = used_modalities(config)
         encoders = open_encoders(
             config.model,
@@ -104,6 +104,14 @@ class Experiment:
         """The names of clips by their rows in a split, padding left out."""
         examples = self.dataset.texts(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
+
+
+def _matmul_precision() -> str:
+    """How float32 products are really taken: JAX's default is less than float32 on accelerators."""
+    chosen, backend = jax.config.read("jax_default_matmul_precision"), jax.default_backend()
+    usual = {"cpu": "float32", "gpu": "TF32 where the GPU has it", "tpu": "bfloat16 passes"}
+    meaning = f" ({usual[backend]})" if chosen in (None, "default") and backend in usual else ""
+    return f"float32 products with matmul precision {chosen or 'default'}{meaning} on {backend}"
 
 
 def _stage_1(config: ConfigDict) -> str:

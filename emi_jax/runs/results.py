@@ -13,9 +13,13 @@ from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
-from emi_jax.runs.evaluation import chosen_params, evaluator
+from emi_jax.report.tables import Table
+from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.submission import write_predictions
+
+ENOUGH_SUBJECTS = 8
+"""With fewer, an interval over subjects says little about people never seen."""
 
 Outputs = dict[str, np.ndarray]
 Results = dict[str, Any]
@@ -28,7 +32,7 @@ class Summary:
     Attributes:
         table: for reading.
         written: files made.
-        verdict: all in one line.
+        verdict: all in one line; above it a line of caution where the split chose the parameters.
     """
 
     table: str
@@ -37,7 +41,7 @@ class Summary:
 
 
 def evaluate(experiment: Experiment, split: str) -> Summary:
-    """Scores the best checkpoint on a split; writes and draws the results."""
+    """Scores a trained run on a split; writes and draws the results."""
     experiment.workdir.make_output()
     [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
     folder = experiment.workdir.output
@@ -49,14 +53,20 @@ def evaluate(experiment: Experiment, split: str) -> Summary:
 
 
 def predict(experiment: Experiment, split: str) -> Path:
-    """Writes the best checkpoint's predictions on a split, which needs no labels."""
+    """Writes a trained run's predictions on a split, which needs no labels."""
     experiment.workdir.make_output()
     outputs = evaluator(experiment, split).gather(chosen_params(experiment), progress=True)
     return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
 
 
-def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], ceiling: Mapping[str, float]) -> Results:
-    """All that is told of predictions on a split.
+def measure(
+    outputs: Outputs,
+    names: Sequence[str],
+    subjects: Sequence[str],
+    ceiling: Mapping[str, float],
+    modalities: Sequence[str] = MODALITIES,
+) -> Results:
+    """The scores of predictions on a split.
 
     Args:
         outputs: `predictions`, `labels`, `label_mask` [n, K] and `present` [n, 3].
@@ -64,53 +74,65 @@ def measure(outputs: Outputs, names: Sequence[str], subjects: Sequence[str], cei
         subjects: [n], who each clip shows; empty strings where unknown. Intervals are over subjects where all are known
             and there are at least two, else over clips.
         ceiling: the Pearson correlation that a perfect model would reach, by label; empty where unknown.
+        modalities: those in use; clips are counted by which of them they have.
 
     Returns:
-        JSON-able: `clips`, `resampled`, `labels` {name: row}, `mean` row, `availability` {which modalities: row}; a row
-        holds `pearson`, `ccc`, `mse`, each with `_interval`, and `ceiling`; None where a number is not defined.
+        JSON-able: `clips`, `resampled`, `few_subjects`, `labels` {name: row}, `mean` row, `availability` {which
+        modalities: row}. A row holds `pearson`, `ccc`, `mse`, each with `_interval`, and `ceiling`; None where a number
+        is not defined. With `few_subjects` their intervals mean little, and a row also holds `_clip_interval`, over
+        clips.
     """
     arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
-    known = all(subjects) and len(set(subjects)) > 1
-    rows = _rows(arrays, names, subjects if known else None)
-    for name in names:
-        rows[name]["ceiling"] = ceiling.get(name)
-    rows["mean"]["ceiling"] = float(np.mean(list(ceiling.values()))) if ceiling else None
+    count = len(set(subjects)) if all(subjects) else 0
+    known, few = count > 1, 1 < count < ENOUGH_SUBJECTS
+    rows, mean = _rows(arrays, subjects if known else None)
+    if few:
+        over_clips, mean_over_clips = _rows(arrays, None)
+        for row, other in zip([*rows, mean], [*over_clips, mean_over_clips], strict=True):
+            row |= {f"{metric}_clip_interval": other[f"{metric}_interval"] for metric in bootstrap.METRICS}
+    for row, name in zip(rows, names, strict=True):
+        row["ceiling"] = ceiling.get(name)
+    mean["ceiling"] = float(np.mean(list(ceiling.values()))) if ceiling else None
     availability = {}
-    for title, chosen in _availability(outputs["present"]).items():
-        some = tuple(array[chosen] for array in arrays)
-        availability[title] = {"clips": int(chosen.sum()), **_rows(some, names, None)["mean"]}
+    for title, chosen in _availability(outputs["present"], modalities).items():
+        _, mean_of_some = _rows([array[chosen] for array in arrays], None)
+        availability[title] = {"clips": int(chosen.sum()), **mean_of_some}
     return {
         "clips": len(arrays[0]),
-        "resampled": f"{len(set(subjects))} subjects" if known else "clips",
-        "labels": {name: rows[name] for name in names},
-        "mean": rows["mean"],
+        "resampled": f"{count} subjects" if known else "clips",
+        "few_subjects": few,
+        "labels": dict(zip(names, rows, strict=True)),
+        "mean": mean,
         "availability": availability,
     }
 
 
 def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
     folder = experiment.workdir.output
-    table = score_tables.text_of([score_tables.retrieval_table(scores, split)])
+    facts = _facts(experiment, split)
+    table = _text([score_tables.retrieval_table(scores, split)], facts, split)
     pairs = {}
     for modality in MODALITIES:
         if f"{modality}/left" in outputs and (both := outputs[f"{modality}/both"]).any():
             pairs[modality] = outputs[f"{modality}/left"][both], outputs[f"{modality}/text"][both]
     written = [
-        experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table}),
+        experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table} | facts),
         svg.save(figures.recalls(scores), folder / "figures" / f"recall_{split}.svg"),
         svg.save(figures.similarities(pairs), folder / "figures" / f"similarity_{split}.svg"),
     ]
     reached = scores["mean/recall@1"]
     chance = float(np.mean([scores[f"chance_{pair}/recall@1"] for pair in _pairs(scores)]))
     verdict = f"mean recall@1 {reached:.3f} chance {chance:.4f} ratio {reached / chance:.1f}"
-    return Summary(table, written, verdict)
+    return Summary(table, written, _cautious(verdict, facts, split))
 
 
 def _intensity(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
     folder, dataset = experiment.workdir.output, experiment.dataset
     ids, subjects = named_clips(dataset, split, outputs["clip"])
-    results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split))
-    table = score_tables.text_of(score_tables.intensity_tables(results, split))
+    modalities = experiment.transform.shape.modalities
+    results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split), modalities)
+    results |= _facts(experiment, split)
+    table = _text(score_tables.intensity_tables(results, split), results, split)
     written = [
         experiment.workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
         _write_predictions(experiment, split, ids, outputs),
@@ -123,7 +145,7 @@ def _intensity(experiment: Experiment, split: str, scores: dict[str, float], out
     verdict = f"mean pearson {scores[experiment.stage.goal]:.3f}"
     if (best := results["mean"]["ceiling"]) is not None:
         verdict += f" ceiling {best:.3f} ratio {scores[experiment.stage.goal] / best:.2f}"
-    return Summary(table, written, verdict)
+    return Summary(table, written, _cautious(verdict, results, split))
 
 
 def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
@@ -133,27 +155,42 @@ def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray)
     return [name for name, _ in told], [who for _, who in told]
 
 
-def _rows(arrays: Sequence[np.ndarray], names: Sequence[str], groups: Sequence[str] | None) -> dict[str, Results]:
-    """A row for each label and one for the mean."""
+def _rows(arrays: Sequence[np.ndarray], groups: Sequence[str] | None) -> tuple[list[Results], Results]:
+    """A row for each label, and the row of their mean."""
     pred, labels, mask = arrays
     ends = bootstrap.intervals(pred, labels, mask, groups)
-    rows: dict[str, Results] = {name: {} for name in (*names, "mean")}
+    rows: list[Results] = [{} for _ in range(pred.shape[1] + 1)]
     for metric in bootstrap.METRICS:
         values = getattr(metrics, metric)(*arrays)
         defined = values[np.isfinite(values)]
         values = np.append(values, defined.mean() if len(defined) else np.nan)
-        for name, value, interval in zip(rows, values, ends[metric], strict=True):
-            rows[name] |= {metric: _known(value), f"{metric}_interval": [_known(end) for end in interval]}
-    return rows
+        for row, value, interval in zip(rows, values, ends[metric], strict=True):
+            row |= {metric: _known(value), f"{metric}_interval": [_known(end) for end in interval]}
+    return rows[:-1], rows[-1]
 
 
-def _availability(present: np.ndarray) -> dict[str, np.ndarray]:
-    """Clips by what they have: all, then each modality that is missing, then none at all; empty groups left out."""
-    count = present.sum(1)
-    groups = {"all three": count == len(MODALITIES)}
-    groups |= {f"no {name}": (present[:, index] == 0) & (count > 0) for index, name in enumerate(MODALITIES)}
+def _availability(present: np.ndarray, modalities: Sequence[str]) -> dict[str, np.ndarray]:
+    """Clips by which of the modalities in use they have: all, all but one, none; empty groups are left out."""
+    has = {name: present[:, MODALITIES.index(name)].astype(bool) for name in modalities}
+    count = np.sum(list(has.values()), axis=0)
+    every = "all three" if len(has) == len(MODALITIES) else " and ".join(has)
+    groups = {every: count == len(has)}
+    groups |= {f"no {name}": ~there & (count > 0) for name, there in has.items()}
     groups["none"] = count == 0
     return {title: chosen for title, chosen in groups.items() if chosen.any()}
+
+
+def _facts(experiment: Experiment, split: str) -> Results:
+    """What was evaluated, and whether the split chose it."""
+    return {"select": experiment.config.train.select, score_tables.CHOSEN: selected_on(experiment, split)}
+
+
+def _text(found: list[Table], results: Results, split: str) -> str:
+    return "\n\n".join([score_tables.text_of(found), *score_tables.meaning(results, split)])
+
+
+def _cautious(verdict: str, results: Results, split: str) -> str:
+    return f"{SELECTED.format(split=split)}\n{verdict}" if results[score_tables.CHOSEN] else verdict
 
 
 def _ceiling(dataset: Dataset, split: str) -> dict[str, float]:

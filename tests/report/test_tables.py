@@ -96,6 +96,7 @@ def test_a_label_named_mean_keeps_its_own_row():
     results = {
         "clips": 9,
         "resampled": "clips",
+        "few_subjects": False,
         "labels": {"mean": row, "Joy": row | {"pearson": None, "pearson_interval": [None, None]}},
         "mean": row | {"pearson": 0.25},
         "availability": {},

@@ -10,10 +10,20 @@ import scipy.stats
 
 from emi_jax.report import score_tables
 from emi_jax.runs import results
+from emi_jax.runs.evaluation import SELECTED
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
+from emi_jax.stages.intensity import Intensity
 from tests.configs import tiny_stage2
 from tests.fakes import NAMES, make_dataset
+
+
+def small(select="best"):
+    """A head that compiles fast."""
+    config = tiny_stage2()
+    config.train.update(epochs=2, select=select)
+    config.model.head.fusion.update(width=8, num_heads=2, tcn=False, bilstm=False, decoder=False)
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +32,7 @@ def evaluated(tmp_path_factory):
     dataset = make_dataset(test=24)
     for index, example in enumerate(dataset.builder.examples["test"]):
         example["subject"] = f"s{index % 5}".encode()
-    config = tiny_stage2()
-    config.train.epochs = 2
+    config = small()
     experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
     train(experiment)
     return dataset, folder, results.evaluate(experiment, "test")
@@ -69,6 +78,16 @@ def test_the_folder_holds_figures_and_a_page_that_shows_them(evaluated):
         assert expected in html
 
 
+def split_outputs(labels=2, present=None):
+    rng = np.random.default_rng(3)
+    return {
+        "predictions": rng.random((20, labels)),
+        "labels": rng.random((20, labels)),
+        "label_mask": np.ones((20, labels), bool),
+        "present": np.ones((20, 3), bool) if present is None else present,
+    }
+
+
 def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
     rng = np.random.default_rng(0)
     labels = rng.random((20, 2))
@@ -88,3 +107,60 @@ def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
     assert told["mean"]["ceiling"] == pytest.approx(0.8)
     assert told["availability"]["no audio"]["clips"] == 3
     assert "Pain" in score_tables.text_of(score_tables.intensity_tables(told, "valid"))
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"),
+    [
+        (("vision", "text"), {"vision and text": 14, "no vision": 2, "no text": 3, "none": 1}),
+        (("audio",), {"audio": 15, "none": 5}),
+    ],
+)
+def test_clips_are_counted_by_the_modalities_in_use(modalities, expected):
+    present = np.ones((20, 3), bool)
+    present[:3, 0] = present[2:6, 2] = present[10:15, 1] = False
+    told = results.measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
+    assert {title: row["clips"] for title, row in told["availability"].items()} == expected
+
+
+def test_few_subjects_are_named_and_intervals_over_clips_are_given_as_well():
+    outputs = split_outputs()
+    few = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 7}" for k in range(20)], {})
+    enough = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 8}" for k in range(20)], {})
+    clips = results.measure(outputs, ("Joy", "Pain"), [""] * 20, {})
+    assert (few["few_subjects"], enough["few_subjects"], clips["few_subjects"]) == (True, False, False)
+    for name in ("Joy", "Pain"):
+        assert few["labels"][name]["pearson_clip_interval"] == clips["labels"][name]["pearson_interval"]
+        assert "pearson_clip_interval" not in enough["labels"][name]
+    text = results._text(score_tables.intensity_tables(few, "test"), few, "test")
+    assert "7 subjects are too few" in text
+    assert "over clips" in text.splitlines()[1]
+
+
+def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
+    names = ("mean", "seconds", "a $x$_b")
+    outputs = split_outputs(labels=3)
+    told = results.measure(outputs, names, [""] * 20, {})
+    expected = [scipy.stats.pearsonr(outputs["predictions"][:, k], outputs["labels"][:, k]).statistic for k in range(3)]
+    assert [told["labels"][name]["pearson"] for name in names] == pytest.approx(expected)
+    assert told["mean"]["pearson"] == pytest.approx(np.mean(expected))
+    rows = score_tables.intensity_tables(told, "test")[0].rows
+    assert [row[0] for row in rows] == [*names, "mean"]
+    stage = Intensity(None, None, {}, names)
+    scores = stage.score(outputs, "test")
+    assert scores["mean/pearson"] == pytest.approx(np.mean(expected))
+    assert scores["label/mean/pearson"] == pytest.approx(expected[0])
+
+
+@pytest.mark.parametrize(
+    ("split", "select", "chosen"), [("valid", "best", True), ("valid", "last", False), ("test", "best", False)]
+)
+def test_scores_on_the_split_that_chose_the_parameters_say_so(split, select, chosen, evaluated):
+    dataset, folder, _ = evaluated
+    summary = results.evaluate(Experiment.open(small(select), dataset, folder, jax.devices()[:1]), split)
+    told = json.loads((folder / f"metrics_{split}.json").read_text())
+    assert (told["selected_on_this_split"], told["select"]) == (chosen, select)
+    assert ("chosen by its score on valid" in told["table"]) == chosen
+    *caution, verdict = summary.verdict.splitlines()
+    assert verdict == f"mean pearson {told['mean']['pearson']:.3f}"
+    assert caution == ([SELECTED.format(split=split)] if chosen else [])

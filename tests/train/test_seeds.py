@@ -29,7 +29,7 @@ def config(tmp_path):
     """A head that compiles fast."""
     config = tiny_stage2()
     config.model.modalities = ("vision", "text")
-    config.model.head.update(width=8, num_heads=2, tcn=False, bilstm=False, decoder=False)
+    config.model.head.fusion.update(width=8, num_heads=2, tcn=False, bilstm=False, decoder=False)
     config.train.update(epochs=2, evaluate_every=1.0, save_every=1.0)
     config.model.modality_dropout = 0.2
     config.features.update(dir=str(tmp_path / "features"), renditions=1)

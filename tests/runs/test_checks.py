@@ -1,0 +1,67 @@
+"""A config whose fields contradict each other, or have no effect, is one line before anything is encoded or written."""
+
+import dataclasses
+import logging
+
+import jax
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.training import train
+from tests.configs import tiny_stage1, tiny_stage2
+from tests.fakes import make_dataset
+
+
+@pytest.mark.parametrize(
+    ("tiny", "fields", "message"),
+    [
+        (tiny_stage1, {"model.dtype": "float16"}, "model.dtype='float16': choose one of float32, bfloat16"),
+        (tiny_stage1, {"train.clip_norm": -1.0}, "train.clip_norm=-1: 0 is no clipping"),
+        (tiny_stage1, {"train.select": "first"}, "train.select='first': choose one of best, last, ema"),
+        (tiny_stage1, {"train.select": "ema"}, "train.select=ema: there is no moving average"),
+        (tiny_stage1, {"model.pairs": ("vision",)}, r"loss.audio=0.3 has no effect.*set --config.loss.audio=0"),
+        (tiny_stage1, {"loss.audio": 0.0}, r"loss.audio=0: a pair that is trained needs a positive weight"),
+        (tiny_stage2, {"features.renditions": 1}, "features.renditions=1 has no effect without a feature cache"),
+        (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 takes corrupted steps .*renditions=0; take 1 or more"),
+    ],
+)
+def test_fields_without_effect_or_meaning_are_refused(tiny, fields, message, tmp_path):
+    config = tiny()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=message):
+        Experiment.open(config, make_dataset(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train.frozen": ("^towers/vison/",)}, r"train.frozen: pattern '\^towers/vison/' matches no parameter"),
+        ({"train.rate_factors": (("txt", 0.1), (".*", 1.0))}, "train.rate_factors: pattern 'txt' matches no parameter"),
+    ],
+)
+def test_patterns_that_match_nothing_do_not_take_the_folder(fields, message, tmp_path):
+    config = tiny_stage2()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=message):
+        train(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]))
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_missing_validation_split_is_reported_before_anything_is_encoded(tmp_path):
+    config = tiny_stage2()
+    config.features.update(dir=str(tmp_path / "features"), renditions=1)
+    dataset = dataclasses.replace(make_dataset(), splits={"train": 12, "test": 7})
+    with pytest.raises(UserError, match="no clips in split 'valid'"):
+        train(Experiment.open(config, dataset, tmp_path / "run", jax.devices()[:1]))
+    assert not (tmp_path / "features").exists()
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(("precision", "expected"), [(None, "default (float32)"), ("highest", "highest")])
+def test_the_log_says_how_products_are_taken(precision, expected, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with jax.default_matmul_precision(precision):
+        Experiment.open(tiny_stage1(), make_dataset(), tmp_path)
+    assert f"compute float32, float32 products with matmul precision {expected} on cpu" in caplog.text
