@@ -109,8 +109,11 @@ def nearest_field(name: str, wrong: str) -> str:
 
 def unknown_field(config: str, arguments: Sequence[str], error: Exception) -> str:
     """The message about an error of ml_collections, which found no field of a name that the command line sets."""
-    quoted = re.search(r"'([^']*)'", str(error))
-    name = quoted.group(1) if quoted else str(error)
+    innermost: object = error
+    while isinstance(innermost, Exception):  # a KeyError around an AttributeError around a message
+        innermost = innermost.args[0]
+    quoted = re.search(r"'([^']*)'", str(innermost))
+    name = quoted.group(1) if quoted else str(innermost)
     given = [argument.removeprefix("--config.") for argument in arguments if argument.startswith("--config.")]
     fields = [argument.partition("=")[0] for argument in given]
     field = next((field for field in fields if name in field.split(".")), name)

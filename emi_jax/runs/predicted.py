@@ -87,8 +87,11 @@ class PredictionFolder:
 
     def add(self, prediction: Prediction) -> None:
         """Writes a clip's prediction."""
+        page = self._path(prediction.id, ".html")
         if self._pages:
-            write_clip_page(self._path(prediction.id, ".html"), prediction, self._range)
+            write_clip_page(page, prediction, self._range)
+        else:
+            page.unlink(missing_ok=True)  # of an earlier prediction
         facts = prediction.facts() | {"made_from": self._made_from.get(prediction.id, "")}
         write_json(self._path(prediction.id, ".json"), facts)
         self._keep(prediction.id, prediction.intensities, prediction.remarks)

@@ -187,3 +187,15 @@ def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps(dataset.description()))
     with pytest.raises(UserError, match="a run of stage 1"):
         Predictor.load(tmp_path, 2)
+
+
+@pytest.mark.parametrize("name", ["config.json", "dataset.json"])
+@pytest.mark.parametrize("content", ["", '{"stage": "intens', "[]", '{"stage": "intensity", "model": {}, "odd": 1}'])
+def test_a_damaged_run_is_one_line(name, content, tmp_path):
+    config, dataset = tiny_stage2(), make_dataset()
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset.description()))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=r"(config|dataset)\.json") as error:
+        Predictor.load(tmp_path)
+    assert len(str(error.value).splitlines()) == 1
