@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.clips.claims import cut_off_remarks
 from data_prep.clips.media import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, WARNED, Remark
+from data_prep.clips.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, UNREADABLE, WARNED, Remark
 from data_prep.clips.sound import read_sound
 from data_prep.clips.speech import transcribe
 from data_prep.clips.timeline import Timeline, read_timeline
@@ -116,18 +116,25 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
         vision = read_face_images(source.faces, options, remarks)
     pictures = source.video if source.faces is None else None
     sound = source.audio or source.video
+    failures: list[ClipError] = []
     for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
-        timeline = read_timeline(path, options.max_seconds)
-        remarks += timeline.remarks
-        ends: dict[str, float] = {}
-        if path == pictures:
-            remarks += timeline.track_remarks["video"]
-            vision = read_video_faces(path, timeline, options, remarks)
-            ends["video"] = float(timeline.seconds[-1]) if len(timeline.seconds) else 0.0
-        if path == sound:
-            remarks += timeline.track_remarks["audio"]
-            audio, ends["audio"] = read_sound(path, timeline, options.max_seconds, remarks)
-        remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
+        try:
+            timeline = read_timeline(path, options.max_seconds)
+            remarks += timeline.remarks
+            ends: dict[str, float] = {}
+            if path == pictures:
+                remarks += timeline.track_remarks["video"]
+                vision = read_video_faces(path, timeline, options, remarks)
+                ends["video"] = float(timeline.seconds[-1]) if len(timeline.seconds) else 0.0
+            if path == sound:
+                remarks += timeline.track_remarks["audio"]
+                audio, ends["audio"] = read_sound(path, timeline, options.max_seconds, remarks)
+            remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
+        except ClipError as error:
+            failures.append(error)
+    if failures and not vision.faces and not len(audio):
+        raise failures[0]
+    remarks += [Remark(UNREADABLE, f"{Path(error.path).name}: {error.why}") for error in failures]
     return vision, audio
 
 

@@ -113,7 +113,7 @@ def _runs(process: int) -> bool:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # ended, and nobody has asked for its exit code yet
+    return state != "Z"  # ended, and nobody has waited for it yet
 
 
 def _until(condition: Callable[[], bool]) -> None:

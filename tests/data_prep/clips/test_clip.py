@@ -12,7 +12,7 @@ from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.faces import Box
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, SILENT, Remark
+from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, SILENT, UNREADABLE, Remark
 from data_prep.clips.vision import pick_evenly
 from data_prep.errors import ClipError, CorpusError
 from tests.data_prep.conftest import decode, tone, write_video
@@ -154,6 +154,24 @@ def test_a_sound_file_replaces_the_track_of_the_video(tmp_path):
     sound = write_video(tmp_path / "clip.wav", None, sound=tone(0.25), codecs=("", "pcm_s16le"))
     example, _ = read_clip(ClipSource("clip", video, audio=sound), OPTIONS)
     assert (len(example["audio"]), len(example["faces"])) == (4_000, 2)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a media file"])
+def test_a_file_that_cannot_be_read_leaves_the_other(tmp_path, content):
+    video = write_video(tmp_path / "clip.mp4", [0.0, 0.04])
+    sound = write_video(tmp_path / "clip.wav", None, sound=tone(0.25), codecs=("", "pcm_s16le"))
+    broken = tmp_path / "broken.mp3"
+    if content is not None:
+        broken.write_bytes(content)
+    for source, faces, samples in (
+        (ClipSource("clip", video, audio=broken), 2, 0),
+        (ClipSource("clip", broken, audio=sound), 0, 4_000),
+    ):
+        example, remarks = read_clip(source, OPTIONS)
+        assert (len(example["faces"]), len(example["audio"])) == (faces, samples)
+        assert [remark.detail[:12] for remark in remarks if remark.kind == UNREADABLE] == ["broken.mp3: "]
+    with pytest.raises(ClipError, match=r"broken\.mp3"):
+        read_clip(ClipSource("clip", broken, transcript="words"), OPTIONS)
 
 
 def test_words_alone_are_a_clip_and_nothing_at_all_is_refused():

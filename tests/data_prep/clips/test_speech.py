@@ -34,8 +34,8 @@ def sound(tmp_path):
 
 def test_only_clips_with_unknown_words_are_transcribed(sound):
     texts = [
-        read_clip(ClipSource("a", sound, transcript=told), OPTIONS).example["transcript"]
-        for told in (None, "", " Yes. ")
+        read_clip(ClipSource("a", sound, transcript=known), OPTIONS).example["transcript"]
+        for known in (None, "", " Yes. ")
     ]
     assert texts == ["heard 8000 samples", "", "Yes."]
 
