@@ -108,7 +108,8 @@ class Experiment:
 
 def _matmul_precision() -> str:
     """How float32 products are really taken: JAX's default is less than float32 on accelerators."""
-    chosen, backend = jax.config.read("jax_default_matmul_precision"), jax.default_backend()
+    chosen: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    backend = jax.default_backend()
     usual = {"cpu": "float32", "gpu": "TF32 where the GPU has it", "tpu": "bfloat16 passes"}
     meaning = f" ({usual[backend]})" if chosen in (None, "default") and backend in usual else ""
     return f"float32 products with matmul precision {chosen or 'default'}{meaning} on {backend}"
