@@ -34,7 +34,7 @@ from data_prep.build.prepare import prepare
 from data_prep.clips.clip import ClipSource, duration
 from data_prep.clips.stored import stored_options
 from data_prep.corpora.new_clips import find_clips, fingerprint, read_clips
-from data_prep.errors import ClipError, CorpusError
+from data_prep.errors import ClipError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.terminal import printable
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
         start()
         with StopSignal():
             run(CONFIG.value)
-    except (UserError, CorpusError) as error:
+    except UserError as error:
         sys.exit(fail(error))
     except OSError as error:
         if error.errno not in NO_ROOM:

@@ -14,8 +14,8 @@ from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
-from data_prep.errors import CorpusError
 from data_prep.workers import TIME_LIMIT
+from emi_jax.errors import UserError
 from emi_jax.report.terminal import printable
 
 CANNOT_CONTINUE, INTERNAL_ERROR, STOPPED = 2, 70, 130
@@ -70,7 +70,7 @@ def run_command(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit code; an error that a user can mend is one line."""
     try:
         return work() or 0
-    except (CorpusError, OSError) as error:
+    except (UserError, OSError) as error:
         text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         print("error:", printable(" ".join(text.split())), file=sys.stderr)
         return CANNOT_CONTINUE

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from emi_jax.errors import UserError
 from emi_jax.report.terminal import printable
 
 
-class CorpusError(ValueError):
+class CorpusError(UserError):
     """A corpus, table or dataset that cannot be used as it is; the message names file, row, found and expected."""
 
 

@@ -26,12 +26,16 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary name next to `path`, and renames what was written there when the block ends without an error.
 
+    The content is on the disk before it gets its name, so that a power cut leaves no empty file behind.
+
     The name is unique: two processes, on two hosts even, do not write into each other's file. It is short, since the
     file's own name may be as long as names can be.
     """
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -79,14 +83,15 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         except filelock.Timeout:
             if not wait:
                 raise UserError(
-                    f"{folder} is in use by another run, {_holder(path)}: wait for it or stop it, or use another folder"
+                    f"{folder} is in use by another program, {_holder(path)}: "
+                    "wait for it or stop it, or use another folder"
                 ) from None
-            log.info("%s is being written by another run, %s: waiting for it", folder, _holder(path))
+            log.info("%s is being written by another program, %s: waiting for it", folder, _holder(path))
             held.acquire()
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise
-        log.warning("%s is on a file system without locks: make sure that no other run writes to it", folder)
+        log.warning("%s is on a file system without locks: make sure that nothing else writes to it", folder)
         yield
         return
     try:

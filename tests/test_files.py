@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, and locks between processes."""
 
+import contextlib
 import errno
 import json
 import logging
@@ -19,21 +20,22 @@ from emi_jax.files import lock, read_json, whole_file, write_json
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def hold(folder, held, released):
+def hold(folder, connection):
     with lock(folder):
-        held.set()
-        released.wait(60)
+        connection.send("held")
+        connection.poll(60)
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock of `tmp_path`, and the event on which it lets go."""
-    held, released = SPAWN.Event(), SPAWN.Event()
-    process = SPAWN.Process(target=hold, args=(tmp_path, held, released))
+    """Another process that holds the lock of `tmp_path`, and the connection through which it is told to let go."""
+    connection, its_end = SPAWN.Pipe()  # not an Event, whose `set` waits for ever for a waiter that was killed
+    process = SPAWN.Process(target=hold, args=(tmp_path, its_end))
     process.start()
-    assert held.wait(60)
-    yield process, released
-    released.set()
+    assert connection.poll(60)
+    yield process, connection
+    with contextlib.suppress(OSError):
+        connection.send("release")
     process.join()
 
 
@@ -41,7 +43,7 @@ def test_the_second_writer_is_refused_and_the_holder_named_until_it_is_killed(ho
     process, _ = holder
     with (
         pytest.raises(
-            UserError, match=rf"in use by another run, process {process.pid} on {socket.gethostname()}, since 2"
+            UserError, match=rf"in use by another program, process {process.pid} on {socket.gethostname()}, since 2"
         ),
         lock(tmp_path),
     ):
@@ -53,12 +55,12 @@ def test_the_second_writer_is_refused_and_the_holder_named_until_it_is_killed(ho
 
 
 def test_a_writer_that_waits_says_so_and_comes_after_the_first(holder, tmp_path, caplog):
-    process, released = holder
-    threading.Timer(0.3, released.set).start()
+    process, connection = holder
+    threading.Timer(0.3, connection.send, ["release"]).start()
     began = time.monotonic()
     with caplog.at_level(logging.INFO, logger="emi_jax"), lock(tmp_path, wait=True):
         assert time.monotonic() - began >= 0.25
-    assert f"is being written by another run, process {process.pid} on" in caplog.text
+    assert f"is being written by another program, process {process.pid} on" in caplog.text
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -96,6 +98,21 @@ def test_a_file_is_complete_or_not_there(tmp_path):
         other.write_text("other")
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_complete_file_may_have_the_longest_name_and_ordinary_permissions(tmp_path):
+    path = tmp_path / ("x" * 255)
+    with whole_file(path) as partial:
+        partial.write_text("new")
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append((tmp_path / "a").exists()))
+    write_json(tmp_path / "a", {})
+    assert synced == [False]
 
 
 def test_json_that_is_cut_off_is_named(tmp_path):

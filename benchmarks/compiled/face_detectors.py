@@ -90,8 +90,8 @@ def detectors() -> Iterator[tuple[str, Callable]]:
 
 def pictures_of(path: Path) -> list[np.ndarray]:
     """Every third picture of a clip."""
-    from data_prep.clips.pictures import read_pictures
-    from data_prep.clips.timeline import read_timeline
+    from data_prep.media.pictures import read_pictures
+    from data_prep.media.timeline import read_timeline
 
     stamps = read_timeline(path, 12.0).stamps[::STEP]
     return [picture for _, picture in read_pictures(path, stamps, [])]

@@ -22,10 +22,10 @@ PROCESSES = (1, 2)
 def bare(path: Path, max_seconds: float, max_frames: int) -> int:
     """Decodes and detects, nothing else; returns the number of pictures with a face."""
     from data_prep.clips.detectors import HAAR, load_detector
-    from data_prep.clips.pictures import read_pictures
-    from data_prep.clips.sound import read_sound
-    from data_prep.clips.timeline import read_timeline
     from data_prep.clips.vision import pick_evenly
+    from data_prep.media.pictures import read_pictures
+    from data_prep.media.sound import read_sound
+    from data_prep.media.timeline import read_timeline
 
     timeline = read_timeline(path, max_seconds)
     stamps = timeline.stamps[pick_evenly(timeline.seconds, max_frames)]

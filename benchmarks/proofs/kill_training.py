@@ -187,7 +187,7 @@ def share_workdir(root: Path, name: str, epochs: int, expected: tuple[str, tuple
     codes = [process.wait() for process in [training.start() for training in pair]]
     assert sorted(codes) == [0, EXPLAINED], f"exit codes {codes}"
     trained, refused = (pair[codes.index(code)] for code in (0, EXPLAINED))
-    refused.printed(r"in use by another run, (process \d+ on \S+, since \S+): wait")
+    refused.printed(r"in use by another program, (process \d+ on \S+, since \S+): wait")
     steps = [record["step"] for record in trained.records() if "loss" in record]
     assert steps == list(range(1, epochs * STEPS_PER_EPOCH + 1)), f"steps logged: {steps}"
     assert not trained.is_saving(), "a half-written checkpoint is left"

@@ -157,7 +157,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     from data_prep.build.prepare import prepare
     from data_prep.clips.clip import ClipSource, read_clip
     from data_prep.clips.options import ClipOptions
-    from data_prep.clips.remarks import NO_AUDIO, NO_FACE, NO_TEXT, NO_VISION
+    from data_prep.media.remarks import NO_AUDIO, NO_FACE, NO_TEXT, NO_VISION
 
     options = ClipOptions(max_frames=8, face_size=32)
     report = prepare(

@@ -15,9 +15,9 @@ from data_prep.build.report import FILE as REPORT
 from data_prep.build.report import Report
 from data_prep.build.staging import content_digest, fingerprint
 from data_prep.clips.clip import ClipSource
-from data_prep.clips.media import SAMPLE_RATE
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.errors import CorpusError
+from data_prep.media.container import SAMPLE_RATE
 
 TYPES = {"times": np.float32, "face_found": np.bool_, "audio": np.int16, "labels": np.float32}
 ROUNDING = 0.05

@@ -29,8 +29,8 @@ from data_prep.corpora import SPLITS, Corpus
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.errors import ClipError, CorpusError
-from data_prep.files import sole_writer
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+from emi_jax.files import lock
 
 DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
 SAMPLES = 24  # clips on the report's contact sheet
@@ -141,7 +141,8 @@ def build(
     load_detector(options.detector)
     if options.asr:
         check_recogniser(options.asr, options.asr_language)
-    with sole_writer(out):
+    out.mkdir(parents=True, exist_ok=True)
+    with lock(out):
         corpus = read_corpus(request, processes, bar)
         recipe = _recipe(corpus, options)
         staging = out / "staging"

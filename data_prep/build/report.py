@@ -10,10 +10,10 @@ import numpy as np
 
 from data_prep.build.staging import Staged
 from data_prep.clips.clip import ClipSource
-from data_prep.clips.remarks import CENTRED, NO_FACE
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.errors import ClipError
-from data_prep.files import write_whole
+from data_prep.media.remarks import CENTRED, NO_FACE
+from emi_jax.files import write_json
 from emi_jax.report import tables
 from emi_jax.report.tables import Row, Table
 from emi_jax.report.terminal import printable
@@ -66,7 +66,7 @@ class Report:
     def save(self, out: Path) -> None:
         """Writes report.json into the folder."""
         fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "is_new"}
-        write_whole(out / FILE, (json.dumps(fields, indent=1, allow_nan=False) + "\n").encode())
+        write_json(out / FILE, fields)
 
     @classmethod
     def load(cls, out: Path) -> "Report | None":

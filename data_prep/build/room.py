@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 
 from data_prep.clips.clip import ClipSource
-from data_prep.clips.media import SAMPLE_RATE, open_media
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import ClipError, CorpusError
+from data_prep.media.container import SAMPLE_RATE, open_media
 
 PROBED = 16
 """Clips whose headers are read for an estimate."""

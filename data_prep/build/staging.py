@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from data_prep.clips.clip import Clip, ClipSource, read_clip
-from data_prep.clips.media import SAMPLE_RATE
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import Remark
 from data_prep.errors import CorpusError
-from data_prep.files import whole_file
+from data_prep.media.container import SAMPLE_RATE
+from data_prep.media.remarks import Remark
+from emi_jax.files import whole_file
 
 DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 """What reading a damaged staged file raises."""
@@ -77,7 +77,7 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
         except DAMAGE:  # a power cut or a full disk left a piece
             path.unlink(missing_ok=True)
     arrays, summary = _pack(read_clip(source, options, asr_cache))
-    with whole_file(path) as file:
+    with whole_file(path) as partial, partial.open("wb") as file:  # np.savez adds an ending to a name
         np.savez(file, allow_pickle=False, **arrays)
     return summary
 

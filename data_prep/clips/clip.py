@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.clips.claims import cut_off_remarks
-from data_prep.clips.media import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, UNREADABLE, WARNED, Remark
-from data_prep.clips.sound import read_sound
 from data_prep.clips.speech import transcribe
-from data_prep.clips.timeline import Timeline, read_timeline
 from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
 from data_prep.errors import ClipError, CorpusError
+from data_prep.media.claims import cut_off_remarks
+from data_prep.media.container import SAMPLE_RATE, ffmpeg_warnings
+from data_prep.media.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, UNREADABLE, WARNED, Remark
+from data_prep.media.sound import read_sound
+from data_prep.media.timeline import Timeline, read_timeline
 
 MOST_WARNINGS = 3
 """Warnings of FFmpeg that a remark repeats."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from data_prep.clips.plugins import load_function
 from data_prep.errors import CorpusError
-from data_prep.files import write_whole
+from emi_jax.files import write_json
 
 Recogniser = Callable[[np.ndarray], str]
 FILES = ("config.json", "model.bin", "tokenizer.json")
@@ -58,7 +58,7 @@ def transcribe(audio: np.ndarray, model: str, language: str, cache: Path | None)
         return json.loads(cached.read_bytes())["text"]
     text = load_recogniser(model, language)(audio).strip()
     cache.mkdir(parents=True, exist_ok=True)
-    write_whole(cached, json.dumps({"text": text}).encode())
+    write_json(cached, {"text": text})
     return text
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.faces import SHRINKING, Box, crop, track
-from data_prep.clips.media import MOST_PIXELS
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.pictures import read_pictures
-from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, Remark
-from data_prep.clips.timeline import Timeline
+from data_prep.media.container import MOST_PIXELS
+from data_prep.media.pictures import read_pictures
+from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, Remark
+from data_prep.media.timeline import Timeline
 
 IMAGES_PER_SECOND = 25.0
 """Of a folder of face images, whose numbers are those of the video's pictures."""

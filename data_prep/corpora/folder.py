@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
-from data_prep.clips.remarks import OTHER_ENDING, WORDS_ENCODING, Remark
 from data_prep.corpora import Corpus
 from data_prep.corpora.endings import media_ending, without_media_ending
 from data_prep.corpora.media_files import MediaFolder, list_media, some
@@ -15,6 +14,7 @@ from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, TRANSCRIPT, Ro
 from data_prep.corpora.text import Text
 from data_prep.corpora.transcripts import Transcripts, read_transcripts, words_files
 from data_prep.errors import CorpusError
+from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, Remark
 from emi_jax.report.terminal import printable
 
 SHOWN = 5

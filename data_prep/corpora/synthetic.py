@@ -13,11 +13,11 @@ import numpy as np
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.corpora.vidmimic2 import TABLES, read_vidmimic2
 from data_prep.errors import CorpusError
-from data_prep.files import write_whole
 from data_prep.synthetic.latents import EMOTIONS, ceiling
 from data_prep.synthetic.plan import ClipPlan, plan_corpus
 from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
+from emi_jax.files import whole_file, write_json
 
 VERSION = 2  # of the content that a seed produces
 COUNTS = {"train": 3000, "valid": 120, "test": 240}
@@ -77,7 +77,7 @@ def write_synthetic(
     plans = plan_corpus(counts, seed)
     (source / "raw").mkdir(parents=True, exist_ok=True)
     if not found:
-        write_whole(source / MARK, (json.dumps(mark, indent=1) + "\n").encode())
+        write_json(source / MARK, mark)
     todo = [plan for plan in plans if not (source / "raw" / f"{plan.id}.mp4").exists()]
     if todo:
         results = map_clips(functools.partial(write_clip, folder=source / "raw"), todo, processes)
@@ -134,4 +134,5 @@ def _write_tables(source: Path, plans: Sequence[ClipPlan]) -> None:
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_whole(path, text.getvalue().encode())
+    with whole_file(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -2,15 +2,14 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
 
-from data_prep.files import whole_file
 from data_prep.synthetic.face import render_frames
 from data_prep.synthetic.plan import FPS, ClipPlan
 from data_prep.synthetic.voice import RATE, render_voice
+from emi_jax.files import whole_file
 
 
 def write_clip(plan: ClipPlan, folder: Path) -> None:
@@ -19,15 +18,15 @@ def write_clip(plan: ClipPlan, folder: Path) -> None:
     if final.exists():
         return
     sound = None if plan.defects.missing == "voice" else render_voice(plan)
-    with whole_file(final) as file:
-        write_mp4(file, render_frames(plan), sound, FPS, RATE)
+    with whole_file(final) as partial:
+        write_mp4(partial, render_frames(plan), sound, FPS, RATE)
 
 
-def write_mp4(target: Path | BinaryIO, frames: np.ndarray, sound: np.ndarray | None, fps: int, rate: int) -> None:
+def write_mp4(target: Path, frames: np.ndarray, sound: np.ndarray | None, fps: int, rate: int) -> None:
     """Writes pictures and sound.
 
     Args:
-        target: a path, whatever its ending, or a file open for writing.
+        target: a path, whatever its ending.
         frames: uint8 [N, height, width, 3] RGB, even height and width.
         sound: float32 [samples] in [-1, 1], or None for no audio track.
         fps: frames a second.

@@ -41,7 +41,7 @@ def test_an_output_folder_that_cannot_be_written_is_reported_beforehand(tmp_path
 def test_a_second_training_run_is_refused_with_the_holder(tmp_path):
     with Workdir(tmp_path).training():
         with (
-            pytest.raises(UserError, match=rf"in use by another run, process {os.getpid()} on .*, since "),
+            pytest.raises(UserError, match=rf"in use by another program, process {os.getpid()} on .*, since "),
             Workdir(tmp_path).training(),
         ):
             pytest.fail("two runs")

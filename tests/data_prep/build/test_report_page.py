@@ -9,9 +9,9 @@ from data_prep.build import report_page
 from data_prep.build.report import Report, make_report
 from data_prep.build.staging import Staged
 from data_prep.clips.clip import ClipSource
-from data_prep.clips.remarks import Remark
 from data_prep.corpora import Corpus
 from data_prep.errors import ClipError
+from data_prep.media.remarks import Remark
 from tests.fakes import make_example
 
 LABELS = ("seconds", "$a$ b$", "喜び", "<b>")

@@ -11,7 +11,8 @@ from data_prep.build.check import check_dataset
 from data_prep.build.dataset import open_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import (
+from data_prep.corpora.vidmimic2 import LABELS
+from data_prep.media.remarks import (
     BAD_IMAGE,
     CUT_OFF,
     LONG,
@@ -24,7 +25,6 @@ from data_prep.clips.remarks import (
     WRONG_ENDING,
     WRONG_RATE,
 )
-from data_prep.corpora.vidmimic2 import LABELS
 from tests.data_prep.conftest import tone, write_table, write_video
 
 OPTIONS = ClipOptions(max_frames=40, face_size=32)

@@ -12,9 +12,9 @@ from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.detectors import load_detector
 from data_prep.clips.faces import Box
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, SILENT, UNREADABLE, Remark
 from data_prep.clips.vision import pick_evenly
 from data_prep.errors import ClipError, CorpusError
+from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE, NO_TEXT, SILENT, UNREADABLE, Remark
 from tests.data_prep.conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"

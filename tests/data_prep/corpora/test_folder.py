@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from data_prep.clips.remarks import OTHER_ENDING, WORDS_ENCODING
 from data_prep.corpora.folder import read_folder
 from data_prep.errors import CorpusError
+from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING
 from tests.data_prep.conftest import write_table
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.clips.remarks import CANCELLING, MIXED, NOT_FINITE, SILENT, TOO_LOUD, Remark
+from data_prep.media.remarks import CANCELLING, MIXED, NOT_FINITE, SILENT, TOO_LOUD, Remark
 
 AUDIBLE = 16 / 32768
 """Peak of full scale, -66 dBFS, below which sound counts as silence."""

@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import (
+from data_prep.media.remarks import (
     CHANGED,
     DAMAGED_SOUND,
     GAP,
@@ -21,10 +21,10 @@ from data_prep.clips.remarks import (
     TOO_LOUD,
     Remark,
 )
-from data_prep.clips.sound import read_sound
-from data_prep.clips.timeline import read_timeline
-from tests.data_prep.clips.clapper import click, first_loud, read_clapper, write_clapper
+from data_prep.media.sound import read_sound
+from data_prep.media.timeline import read_timeline
 from tests.data_prep.conftest import tone, write_video
+from tests.data_prep.media.clapper import click, first_loud, read_clapper, write_clapper
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
 OPTIONS = ClipOptions(max_frames=2, face_size=32)

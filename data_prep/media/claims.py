@@ -10,9 +10,9 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Stream
 
-from data_prep.clips.formats import endings_of
-from data_prep.clips.remarks import CUT_OFF, WRONG_ENDING, WRONG_RATE, Remark
-from data_prep.clips.tracks import Tracks
+from data_prep.media.formats import endings_of
+from data_prep.media.remarks import CUT_OFF, WRONG_ENDING, WRONG_RATE, Remark
+from data_prep.media.tracks import Tracks
 
 CUT_OFF_SECONDS = 0.25
 """Seconds by which a header may claim more than there is: the last picture is shown for a while."""

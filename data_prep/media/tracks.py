@@ -8,7 +8,7 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
-from data_prep.clips.remarks import NO_DECODER, OTHER_TRACKS, Remark
+from data_prep.media.remarks import NO_DECODER, OTHER_TRACKS, Remark
 
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 """Cover art and thumbnails are no video."""

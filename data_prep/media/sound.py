@@ -8,10 +8,10 @@ import av
 import numpy as np
 import soxr
 
-from data_prep.clips.levels import as_float, as_int16, finite, mix, not_finite
-from data_prep.clips.media import SAMPLE_RATE, Damage, decode, open_media
-from data_prep.clips.remarks import CHANGED, DAMAGED_SOUND, GAP, Remark
-from data_prep.clips.timeline import BEYOND, Timeline, long_remark, track_packets
+from data_prep.media.container import SAMPLE_RATE, Damage, decode, open_media
+from data_prep.media.levels import as_float, as_int16, finite, mix, not_finite
+from data_prep.media.remarks import CHANGED, DAMAGED_SOUND, GAP, Remark
+from data_prep.media.timeline import BEYOND, Timeline, long_remark, track_packets
 
 LATE = 0.015
 """Seconds after its expected time at which sound is preceded by silence: a lost packet, not an inexact timestamp."""

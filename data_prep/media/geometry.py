@@ -4,7 +4,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from data_prep.clips.media import MOST_PIXELS
+from data_prep.media.container import MOST_PIXELS
 
 MOST_STRETCH = 5
 """Pixels that claim to be more times as wide as high, or as high as wide, are taken for square."""

@@ -9,9 +9,9 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 
-from data_prep.clips.formats import FORMATS
 from data_prep.errors import ClipError
 from data_prep.files import unusable
+from data_prep.media.formats import FORMATS
 
 SAMPLE_RATE = 16_000
 MOST_PIXELS = 1 << 26

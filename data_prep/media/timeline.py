@@ -15,11 +15,11 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 
-from data_prep.clips.claims import LEAPS, claimed_ends, file_remarks, rate_remarks
-from data_prep.clips.joints import Joints
-from data_prep.clips.media import Damage, decode, open_media
-from data_prep.clips.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, Remark
-from data_prep.clips.tracks import Tracks, choose_tracks, track_remarks
+from data_prep.media.claims import LEAPS, claimed_ends, file_remarks, rate_remarks
+from data_prep.media.container import Damage, decode, open_media
+from data_prep.media.joints import Joints
+from data_prep.media.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, Remark
+from data_prep.media.tracks import Tracks, choose_tracks, track_remarks
 
 BEYOND = 8
 """Packets in a row beyond the limit at which reading stops: single timestamps may be corrupted."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from data_prep.clips.clip import ClipSource, read_clip
-from data_prep.clips.geometry import set_upright, shown_size
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.pictures import read_pictures
-from data_prep.clips.remarks import CHANGED, DAMAGED_PICTURES, NO_FACE, OTHER_TRACKS, Remark
-from data_prep.clips.timeline import read_timeline
+from data_prep.media.geometry import set_upright, shown_size
+from data_prep.media.pictures import read_pictures
+from data_prep.media.remarks import CHANGED, DAMAGED_PICTURES, NO_FACE, OTHER_TRACKS, Remark
+from data_prep.media.timeline import read_timeline
 from tests.data_prep.conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep.clips.levels import as_float, as_int16, finite, mix
-from data_prep.clips.remarks import CANCELLING, MIXED, SILENT, TOO_LOUD
+from data_prep.media.levels import as_float, as_int16, finite, mix
+from data_prep.media.remarks import CANCELLING, MIXED, SILENT, TOO_LOUD
 
 VOICE = np.sin(np.arange(16_000) * 0.2).astype(np.float32)
 RNG = np.random.default_rng(0)

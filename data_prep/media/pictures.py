@@ -7,12 +7,12 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from data_prep.clips.geometry import display_matrix, set_upright, shown_size
-from data_prep.clips.hdr import MOST_SIDE, TRANSFERS, tone_map
-from data_prep.clips.media import LIMITS, Damage, decode, open_media
-from data_prep.clips.remarks import CHANGED, DAMAGED_PICTURES, HDR, Remark
-from data_prep.clips.timeline import stamped, track_packets
-from data_prep.clips.tracks import choose_tracks
+from data_prep.media.container import LIMITS, Damage, decode, open_media
+from data_prep.media.geometry import display_matrix, set_upright, shown_size
+from data_prep.media.hdr import MOST_SIDE, TRANSFERS, tone_map
+from data_prep.media.remarks import CHANGED, DAMAGED_PICTURES, HDR, Remark
+from data_prep.media.timeline import stamped, track_packets
+from data_prep.media.tracks import choose_tracks
 
 
 def read_pictures(

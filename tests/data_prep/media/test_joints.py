@@ -1,7 +1,7 @@
 import av
 import pytest
 
-from data_prep.clips.joints import Joints
+from data_prep.media.joints import Joints
 
 
 def shifts(joints, stamps, stream=0, duration=40, pts=None):

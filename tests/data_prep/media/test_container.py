@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from data_prep.clips.clip import ClipSource, read_clip
-from data_prep.clips.formats import FORMATS
-from data_prep.clips.media import open_media
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import WRONG_ENDING
 from data_prep.corpora.endings import MEDIA_ENDINGS
 from data_prep.errors import ClipError
-from tests.data_prep.clips.clapper import read_clapper, write_clapper
+from data_prep.media.container import open_media
+from data_prep.media.formats import FORMATS
+from data_prep.media.remarks import WRONG_ENDING
 from tests.data_prep.conftest import tone, write_video
+from tests.data_prep.media.clapper import read_clapper, write_clapper
 
 ROOT = Path(__file__).resolve().parents[3]
 

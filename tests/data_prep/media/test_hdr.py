@@ -4,10 +4,10 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.clips.hdr import tone_map
-from data_prep.clips.pictures import read_pictures
-from data_prep.clips.remarks import HDR, Remark
-from data_prep.clips.timeline import read_timeline
+from data_prep.media.hdr import tone_map
+from data_prep.media.pictures import read_pictures
+from data_prep.media.remarks import HDR, Remark
+from data_prep.media.timeline import read_timeline
 
 
 def pq(nits):

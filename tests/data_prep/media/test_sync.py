@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.clips.remarks import BROKEN_OFF, GAP, NO_TIMESTAMPS, RESTARTED
-from data_prep.clips.timeline import read_timeline
-from tests.data_prep.clips.clapper import read_clapper, write_clapper
+from data_prep.media.remarks import BROKEN_OFF, GAP, NO_TIMESTAMPS, RESTARTED
+from data_prep.media.timeline import read_timeline
+from tests.data_prep.media.clapper import read_clapper, write_clapper
 
 TOLERANCE = 0.04
 VIDEO = {

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.clips.claims import cut_off_remarks
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.remarks import CUT_OFF, LONG
-from tests.data_prep.clips.clapper import write_clapper
+from data_prep.media.claims import cut_off_remarks
+from data_prep.media.remarks import CUT_OFF, LONG
 from tests.data_prep.conftest import tone, write_video
+from tests.data_prep.media.clapper import write_clapper
 
 OPTIONS = ClipOptions(max_frames=4, face_size=32)
 

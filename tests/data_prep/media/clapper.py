@@ -9,10 +9,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from data_prep.clips.pictures import read_pictures
-from data_prep.clips.remarks import Remark
-from data_prep.clips.sound import read_sound
-from data_prep.clips.timeline import read_timeline
+from data_prep.media.pictures import read_pictures
+from data_prep.media.remarks import Remark
+from data_prep.media.sound import read_sound
+from data_prep.media.timeline import read_timeline
 
 RATE = 25
 PIXEL_FORMATS = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}
