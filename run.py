@@ -35,7 +35,7 @@ from data_prep.clips.clip import ClipSource, duration
 from data_prep.clips.stored import stored_options
 from data_prep.corpora.new_clips import find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError
-from emi_jax.errors import UserError
+from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.terminal import printable
 from emi_jax.runs import evaluation, results
@@ -83,7 +83,6 @@ DISTRIBUTED = flags.DEFINE_bool(
 FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
-
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk that is full or read-only."""
 
@@ -107,8 +106,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
         start()
-        with StopSignal():
-            run(CONFIG.value)
+        run(CONFIG.value)
     except UserError as error:
         sys.exit(fail(error))
     except OSError as error:
@@ -133,7 +131,15 @@ def run(config: ConfigDict) -> None:
     if OUTPUT.value and MODE.value not in ("evaluate", "predict"):
         raise UserError(f"--output={OUTPUT.value} does nothing with --mode={MODE.value}: name the --workdir instead")
     dataset = open_data(config)
-    split = chosen_split(config, dataset)
+    try:
+        with StopSignal():
+            run_on(config, dataset, chosen_split(config, dataset))
+    except NoEncodersError as error:
+        raise UserError(f"{error}, with: {command_line.stage_1_command(config)}") from error
+
+
+def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
+    """Runs a stage or a study on a dataset; `split` is scored or predicted."""
     if study := config.get("study"):
         if MODE.value != "train":
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
@@ -246,14 +252,9 @@ def log_files(written: Sequence[Path]) -> None:
     log.info("written:\n%s", "\n".join(f"  {printable(str(path))}" for path in written))
 
 
-SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
-"""Options of `data_prep` that a corpus needs besides its name."""
-
-
 def open_data(config: ConfigDict) -> Dataset:
     """The dataset of a config. Only the demo's own synthetic one is made when it is missing."""
-    source = SOURCES.get(config.data.corpus, "")
-    how = f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
+    how = command_line.preparation_command(config)
     if not config.data.dir:
         raise UserError(f"no dataset: name its folder with --config.data.dir=DIR; make it with: {how}")
     try:

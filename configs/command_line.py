@@ -134,6 +134,24 @@ def next_command(config: ConfigDict, workdir: Path) -> str:
     return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
 
 
+SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
+"""Options of `data_prep` that a corpus needs besides its name."""
+
+
+def preparation_command(config: ConfigDict) -> str:
+    """The command that makes the dataset of a config."""
+    source = SOURCES.get(config.data.corpus, "")
+    return f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
+
+
+def stage_1_command(config: ConfigDict) -> str:
+    """The command that makes the run of stage 1 whose encoders a run of stage 2 starts from."""
+    fields = {"data.dir": config.data.dir, "data.corpus": config.data.corpus}
+    command = ["python", "run.py", f"--config=configs/stage1.py:{config.preset.split(',')[0]}"]
+    command.append(f"--workdir={config.init_from}")
+    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
+
+
 def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
     """Holds fields that were set on the command line against those that count.
 

@@ -184,3 +184,13 @@ def test_fields_without_effect_are_refused():
         refuse_without_effect(config, {"model.text.scratch.hidden_size"})
     config.init_from = ""
     refuse_without_effect(config, {"model.text.scratch.hidden_size"})
+
+
+def test_a_missing_stage_1_result_names_the_command_that_makes_it(parsed, tmp_path, monkeypatch):
+    config = stage2.get_config("finetune")
+    config.init_from, config.workdir = str(tmp_path / "no where"), str(tmp_path / "run")
+    monkeypatch.setattr(run, "open_data", lambda config: make_dataset())
+    with pytest.raises(UserError) as error:
+        run.run(config)
+    command = shlex.split(str(error.value).partition("train stage 1 first, with: ")[2])
+    assert command[:4] == ["python", "run.py", "--config=configs/stage1.py:demo", f"--workdir={tmp_path / 'no where'}"]

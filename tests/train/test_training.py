@@ -128,10 +128,10 @@ def test_stage_2_starts_from_what_stage_1_has_left(tmp_path):
     assert second.encoders.tokenizer(text)["input_ids"] == first.encoders.tokenizer(text)["input_ids"]
 
 
-def test_a_missing_stage_1_result_names_its_folder_and_the_command(tmp_path):
+def test_a_missing_stage_1_result_names_its_folder(tmp_path):
     config = tiny_stage2()
     config.init_from = str(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"no stage-1 result in .*nowhere.*python run.py --config=configs/stage1.py"):
+    with pytest.raises(UserError, match=r"no stage-1 result in .*nowhere.*nowhere/encoders\): train stage 1 first"):
         Experiment.open(config, make_dataset(), tmp_path / "run")
 
 
