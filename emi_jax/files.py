@@ -68,8 +68,8 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keeps other writers out of a folder until the block or the process ends, however it ends.
 
     Args:
-        folder: exists; the lock is its file `.lock`, which says who holds it.
-        wait: when another process holds the lock, log that and wait, in place of an error.
+        folder: must exist; the lock is its file `.lock`, which names the holder.
+        wait: when another process holds the lock, log that and wait instead of raising an error.
 
     Raises:
         UserError: another process writes to the folder.
@@ -107,4 +107,4 @@ def _holder(path: Path) -> str:
     with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
         holder = json.loads(path.read_text())
         return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
-    return "which does not say who it is"
+    return "whose identity is unknown"

@@ -1,9 +1,9 @@
 """Losses over a batch that may be spread over devices: masked, float32 inside, exact with unequal counts.
 
 Each loss returns a sum and a count, so that the step divides once, after `psum`: `psum(sum) / psum(count)` is the mean
-over the global batch, however many valid clips each device holds. Terms that are no sums over clips (InfoNCE's columns,
-the moments of a correlation) take the name of the mapped axis and reduce over it themselves; without a name one device
-holds the whole batch.
+over the global batch, however many valid clips each device holds. Terms that are not sums over clips (InfoNCE's
+columns, the moments of a correlation) take the name of the mapped axis and reduce over it themselves; without a name
+one device holds the whole batch.
 
 The gradient rule: the loss inside the step is the fully reduced scalar, the same on every device,
 and its gradients are `pmean`-ed.
@@ -86,7 +86,7 @@ def reliability_loss(logits: Array, clean: Array, supervised: Array) -> tuple[Ar
     Args:
         logits: [b, T], reliability = sigmoid(logits).
         clean: [b, T] bool, or the share in [0, 1] of the step that is not corrupted.
-        supervised: bool [b, T], the steps that take part.
+        supervised: bool [b, T], the steps that are supervised.
     """
     logits, clean = logits.astype(jnp.float32), clean.astype(jnp.float32)
     loss = -(clean * jax.nn.log_sigmoid(logits) + (1 - clean) * jax.nn.log_sigmoid(-logits))

@@ -1,7 +1,7 @@
 """Tunes the C library's malloc for training on the CPU: memory that a step freed stays for the next, in huge pages.
 
-As it comes, the GNU C library returns freed memory to the system, which hands out and clears the same pages again in
-every step. Its settings are read once, as a program starts, so the program has to be started again with them.
+By default the GNU C library returns freed memory to the system, which hands out and clears the same pages again in
+every step. Its settings are read once, when a program starts, so the program has to be restarted with them.
 """
 
 import os

@@ -15,7 +15,7 @@ def in_order(chosen: Collection[str]) -> list[str]:
     """The modalities chosen, in the order of `MODALITIES`.
 
     Raises:
-        ValueError: none, or one that there is not.
+        ValueError: none, or an unknown one.
     """
     if not chosen or set(chosen) - set(MODALITIES):
         raise ValueError(f"modalities = {tuple(chosen)}: name at least one of {MODALITIES} and nothing else")

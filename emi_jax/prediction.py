@@ -1,4 +1,4 @@
-"""What the model says of one clip."""
+"""The prediction for one clip."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from emi_jax.inputs.transforms import Arrays
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model says of one clip.
+    """The prediction for one clip.
 
     Attributes:
         id: the clip's name.
@@ -20,9 +20,9 @@ class Prediction:
         share: {modality: its effective share w * mean r, normalised}.
         reliability: {modality: r of each valid step, float32 [t]}.
         tokens: the words as the text encoder reads them, one for each valid step.
-        informed: False when there was nothing to see, hear or read: the intensities are a learned prior then.
-        arrays: what the model was given: the clip's arrays as `ClipTransform` makes them.
-        example: what those were made from.
+        informed: False for a clip with no modality at all, whose intensities are a learned prior.
+        arrays: the inputs of the model, as `ClipTransform` makes them.
+        example: the example from which the arrays were made.
         remarks: what was unusual about the clip's files, a sentence each.
     """
 
@@ -38,7 +38,7 @@ class Prediction:
     remarks: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """JSON-able: all but the arrays."""
+        """All fields but the arrays, JSON-able."""
         trust = {name: [round(float(r), 4) for r in steps] for name, steps in self.reliability.items()}
         names = ("id", "intensities", "weights", "share", "informed", "remarks")
         return {name: getattr(self, name) for name in names} | {"reliability": trust}

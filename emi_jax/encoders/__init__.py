@@ -1,1 +1,1 @@
-"""Encoders: families by name, Hugging Face folders in and out, and where the encoders of a run come from."""
+"""Encoders: building them by family, loading and saving Hugging Face folders, choosing which ones a run starts from."""

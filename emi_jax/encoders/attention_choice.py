@@ -1,4 +1,4 @@
-"""Which attention implementation an encoder uses: cuDNN's where its devices have it, XLA's elsewhere."""
+"""Chooses the attention implementation of an encoder: cuDNN where the devices support it, XLA elsewhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device],
 
     Args:
         name: "xla", "cudnn", or "auto" for cuDNN's where it is available.
-        dtype: of the operands; cuDNN's implementation takes half precision alone.
-        devices: those that it will run on; cuDNN's implementation needs NVIDIA's Ampere generation or a later one.
+        dtype: of the operands; cuDNN supports half precision only.
+        devices: the devices it will run on; cuDNN needs NVIDIA Ampere or later.
         head_width: features of each attention head; see `LARGEST_HEAD`.
 
     Raises:

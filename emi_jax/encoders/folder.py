@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def find_folder(name: str | Path) -> Path:
-    """The folder of that path, or a local copy of a repository of the Hugging Face hub, downloaded where it is missing.
+    """Returns a local folder: the given path, or the local copy of a hub repository, downloaded if it is missing.
 
     Args:
-        name: a path, or `ID` or `ID@REVISION` of the hub. What starts with `/`, `./`, `../` or `~`, has more than one
-            slash, or lies in an existing folder is a path and never looked up on the hub.
+        name: a path, or `ID` or `ID@REVISION` on the Hugging Face hub. A name that starts with `/`, `./`, `../` or `~`,
+            has more than one slash, or lies in an existing folder is a path and is never looked up on the hub.
 
     Raises:
         UserError: there is no such folder, or no such repository can be downloaded.
@@ -124,4 +124,4 @@ def _open(file: Path) -> Any:
     try:
         return safe_open(file, "np")
     except Exception as error:  # safetensors' own error type lives in a compiled module and has no stable home
-        raise UserError(f"{file}: not a whole safetensors file ({error}); copy it again") from error
+        raise UserError(f"{file}: incomplete or damaged safetensors file ({error}); copy it again") from error

@@ -1,4 +1,4 @@
-"""What each of our parameters is called in a Hugging Face checkpoint, and what else such a checkpoint may hold."""
+"""The name of each parameter in a Hugging Face checkpoint, and the tensors in such a checkpoint that are ignored."""
 
 import dataclasses
 import re
@@ -83,7 +83,7 @@ class Family:
     ignored: tuple[str, ...]
 
     def ignores(self, name: str) -> bool:
-        """Whether the tensor of that full name is one that the encoder has no use for."""
+        """Whether the encoder does not need the tensor of this full name."""
         return any(re.fullmatch(pattern, name) for pattern in self.ignored)
 
 

@@ -1,4 +1,4 @@
-"""Fields of an encoder's config that a run sets itself: any from scratch, dropout and masking of a loaded encoder."""
+"""Overrides of an encoder's config: any field from scratch, only dropout and masking for a loaded encoder."""
 
 import dataclasses
 import logging
@@ -35,7 +35,7 @@ class OverrideError(UserError):
 
 
 def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
-    """A loaded encoder with other dropouts or masking; each change is logged.
+    """Replaces the dropout and masking fields of a loaded encoder; each change is logged.
 
     Args:
         encoder: one of `build_encoder`'s.
@@ -64,7 +64,7 @@ def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
 
 
 def check_known(config: Any, fields: Mapping[str, Any], origin: object) -> None:
-    """Holds field names against those of an encoder's config.
+    """Checks field names against those of an encoder's config.
 
     Raises:
         OverrideError: the encoder has no field of that name.

@@ -1,4 +1,4 @@
-"""What an encoder expects of its inputs, from the files next to its weights."""
+"""How an encoder's inputs are prepared, read from the files next to its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 
 
 def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
-    """How a tower prepares the inputs of an encoder.
+    """Reads how a tower has to prepare the inputs of an encoder.
 
     Args:
         folder: a Hugging Face folder, or an id of the hub.
@@ -20,7 +20,7 @@ def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
         are normalised to zero mean and unit variance; text: `max_tokens`, special ones included.
 
     Raises:
-        UserError: a file or a fact is missing, or the audio is not at 16 kHz.
+        UserError: a file or a field is missing, or the audio is not at 16 kHz.
     """
     root = find_folder(folder)
     return {VISION: _vision, AUDIO: _audio, TEXT: _text}[role](root)
@@ -55,7 +55,7 @@ def _audio(root: Path) -> dict[str, Any]:
     path, found = _preprocessor(root, "feature_extractor")
     if (rate := found.get("sampling_rate", SAMPLE_RATE)) != SAMPLE_RATE:
         raise UserError(
-            f"{path}: the encoder wants audio at {rate} Hz, clips are read at {SAMPLE_RATE} Hz; use another encoder"
+            f"{path}: the encoder needs audio at {rate} Hz, clips are read at {SAMPLE_RATE} Hz; use another encoder"
         )
     return {"normalize": bool(found.get("do_normalize", True))}
 

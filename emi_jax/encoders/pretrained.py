@@ -1,4 +1,4 @@
-"""Encoders from Hugging Face folders and back. Every tensor is accounted for."""
+"""Loads encoders from Hugging Face folders and saves them as such. Every tensor must be accounted for."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def load_encoder(
     Args:
         folder: a Hugging Face folder, or ID[@REVISION] of the hub.
         role: the modality it is for; chooses the part of a CLIP checkpoint and is checked with any other.
-        image_size: side of the images to come, if it is not the checkpoint's; position embeddings are interpolated.
+        image_size: side of the input images if it is not the checkpoint's; position embeddings are interpolated.
         overrides: fields of the config to replace: dropout and masking alone, see `overrides.BEHAVIOUR`.
         dtype: as in `build_encoder`.
         remat: as in `build_encoder`.
@@ -82,7 +82,7 @@ def load_encoder(
     flat = {path: expected[path].read(loaded[place]) for path, place in places.items()}
     if OPTIONAL in expected and OPTIONAL not in flat:
         flat[OPTIONAL] = np.asarray(jax.random.uniform(jax.random.key(0), expected[OPTIONAL].ours))
-        logger.info("%s: has no %s, which starts at random", root, expected[OPTIONAL].name)
+        logger.info("%s: has no %s, which is initialised at random", root, expected[OPTIONAL].name)
     if image_size is not None:
         encoder, flat = _resize(root, encoder, flat, image_size)
     return encoder, flax.traverse_util.unflatten_dict(flat, sep="/")
@@ -92,7 +92,7 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     """Writes config.json and model.safetensors as `transformers.AutoModel` opens them.
 
     Args:
-        folder: made if it is not there; files of these names are overwritten.
+        folder: created if missing; files of these names are overwritten.
         encoder: one of `build_encoder`'s.
         params: its parameters, as `load_encoder` or `encoder.init` gives them.
     """

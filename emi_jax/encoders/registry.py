@@ -1,6 +1,7 @@
-"""The families of encoders by Hugging Face's `model_type`.
+"""The encoder families, by Hugging Face's `model_type`.
 
-To add one: its module in `models/`, a line here, and the names of its tensors in `names.py`.
+To add a family: write its module in `emi_jax/models/`, add a line to `ENCODERS` here, and add the names of its tensors
+to `FAMILIES` in `emi_jax/encoders/names.py`.
 """
 
 import types
@@ -52,7 +53,7 @@ def build_encoder(
         A module with `(inputs, mask, deterministic=True, output_hidden_states=False) -> (sequence, pooled[, states])`.
 
     Raises:
-        ValueError: an unknown model_type, one for another modality, or a value that the encoder cannot honour.
+        ValueError: an unknown model_type, one for another modality, or an unsupported value.
     """
     model_type = config.get("model_type")
     if model_type == "clip":
@@ -77,7 +78,7 @@ SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediat
 
 
 def _check(config_type: Any, config: Mapping[str, Any]) -> None:
-    """Holds the values of a config against the types of its fields, before anything is computed from them.
+    """Checks the values of a config against the types of its fields, before anything is computed from them.
 
     Raises:
         ValueError: a value of another type, a size below 1, or heads that do not divide the width.

@@ -1,7 +1,7 @@
 """The encoders of a run: where they come from, and where they are saved.
 
-They are saved as Hugging Face folders, one per modality, so that whatever reads a pretrained folder reads the result of
-a run as well: `<workdir>/initial/` as the run began, `<workdir>/encoders/` as stage 1 trained them.
+They are saved as Hugging Face folders, one per modality, so that the result of a run can
+be loaded like any pretrained folder: `<workdir>/initial/` at the start of the run, `<workdir>/encoders/` after stage 1.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class Encoders:
         towers: for the models.
         params: of the towers that were loaded, `{modality: {"encoder": ...}}`; the others start from scratch.
         tokenizer: of the text encoder; None without one.
-        max_tokens: the most that the text encoder takes, special ones included; 0 without one.
+        max_tokens: the largest number of tokens the text encoder accepts, special tokens included; 0 without one.
     """
 
     towers: Towers
@@ -59,12 +59,12 @@ class Encoders:
 
     @property
     def min_samples(self) -> int:
-        """The fewest samples that the audio encoder takes; 0 without one."""
+        """The smallest number of samples the audio encoder accepts; 0 without one."""
         return receptive_field(self.towers.audio.encoder.config)[0] if self.towers.audio else 0
 
     @property
     def preprocessing(self) -> dict[str, str]:
-        """By modality, all that its features depend on besides weights, as text that is equal for equal encoders."""
+        """By modality, everything besides weights that determines its features, as text to be compared."""
         towers = {name: getattr(self.towers, name) for name in MODALITIES if getattr(self.towers, name) is not None}
         return {name: repr(self._facts(name, tower)) for name, tower in towers.items()}
 
@@ -83,7 +83,7 @@ class Encoders:
     def save(self, folder: Path, params: Mapping[str, Any]) -> None:
         """Saves all encoders, with `params` as the towers' parameters, in a folder for each modality.
 
-        What was in the folder is replaced as a whole.
+        Replaces all previous content of the folder.
         """
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
@@ -119,7 +119,7 @@ def open_encoders(
         init_from: workdir of a stage-1 run; empty for none.
         image_size: side of the frames; 0 for the one that the vision encoder was trained with.
         devices: those that the encoders will run on.
-        transcripts: gives those on which a tokenizer is trained for a text encoder from scratch.
+        transcripts: returns the transcripts on which the tokenizer of a text encoder from scratch is trained.
 
     Raises:
         UserError: a folder that is named is missing, or its content does not fit the config.
@@ -197,7 +197,7 @@ def _for_square_images(encoder: Any, source: str) -> Any:
 
 
 def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from: str) -> tuple[str, str]:
-    """Where an encoder comes from, "" for scratch, and the same in words."""
+    """The folder an encoder is loaded from, "" for scratch, and a description for the log."""
     own = workdir / INITIAL / modality
     if (own / "config.json").exists():
         return str(own.absolute()), f"this run's own, {own}"

@@ -1,4 +1,4 @@
-"""Our parameters as Hugging Face tensors: shapes, layouts, and whether a checkpoint holds them all and no others."""
+"""Our parameters as Hugging Face tensors: shapes, layouts, and the check that a checkpoint holds exactly these."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One of our parameters as a Hugging Face tensor: a kernel has its axes turned round there.
+    """One of our parameters as a Hugging Face tensor: a kernel has its axes reversed there.
 
     Attributes:
         name: theirs, without the prefix of a class with a head.
@@ -131,6 +131,6 @@ def match(root: Path, family: Family, expected: Mapping[str, Tensor], files: Map
         listing = "\n  ".join(sorted(problems))
         raise UserError(
             f"{root}: the tensors do not fit the {family.architecture} that config.json describes:\n  {listing}\n"
-            "Take the config.json that belongs to the weights, or write both anew with save_pretrained"
+            "Take the config.json that belongs to the weights, or save both again with save_pretrained"
         )
     return places

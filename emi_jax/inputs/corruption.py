@@ -1,4 +1,4 @@
-"""Corruption on purpose in training, so that it is known which steps are reliable (ours: quality supervision).
+"""Deliberate corruption of training clips, so that it is known which steps are reliable (ours: quality supervision).
 
 Each `corrupt_...` function corrupts a segment of one modality and returns the corrupted copy with a boolean mask that
 is True for the steps that it left as they were. The generator decides kind, place and strength; the same state of the
@@ -23,7 +23,7 @@ SEGMENT = (0.25, 1.0)
 
 
 def settings() -> str:
-    """The numbers above, on which a cached rendition depends."""
+    """The constants above, on which cached corrupted features depend."""
     return repr({"snr_db": SNR_DB, "covered": COVERED, "segment": SEGMENT, "silent_db": SILENT_DB})
 
 
@@ -89,7 +89,7 @@ def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray)
 def corrupt_words(
     rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks words of a segment, each with a chance that is drawn for the clip.
+    """Masks words of a segment, each with a probability that is drawn for the clip.
 
     Args:
         rng: the clip's generator.

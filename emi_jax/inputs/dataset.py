@@ -37,15 +37,15 @@ class Splits(Protocol):
     """The splits of a dataset by name."""
 
     def as_data_source(self, split: str, /) -> Examples:
-        """All of each example."""
+        """The examples with all their features."""
 
     def texts(self, split: str, /) -> Examples:
-        """Of each example `TEXTS` alone."""
+        """The examples with only the features `TEXTS`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A built dataset and what travels with it.
+    """A dataset built by `data_prep`, with its metadata.
 
     Attributes:
         directory: the folder that was given to `data_prep` as `--out`.
@@ -54,11 +54,11 @@ class Dataset:
         corpus: name of the corpus that it was made from.
         clip_options: how its clips were read, the fields of `data_prep.clips.options.ClipOptions`; new clips for a
             model trained on it are read in the same way.
-        available: how many clips of each split have "vision", "audio", "text", "labels"; empty where unknown.
+        available: number of clips of each split that have "vision", "audio", "text", "labels"; empty where unknown.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
-        fingerprint: a hash of the content; where the dataset lies is no part of it.
+        fingerprint: a hash of the content, independent of the dataset's location.
         splits: names of the splits, with their number of clips.
-        builder: reads them; None where there are none.
+        builder: reads them; None without splits.
     """
 
     directory: Path
@@ -81,21 +81,21 @@ class Dataset:
         clip_options: Mapping[str, Any],
         fingerprint: str,
     ) -> "Dataset":
-        """What travels with a dataset, without its clips: enough for a trained model to be used."""
+        """The metadata of a dataset without its clips, which is enough to use a trained model."""
         low, high = label_range
         return cls(Path(), tuple(label_names), (low, high), corpus, clip_options, {}, {}, fingerprint, {}, None)
 
     def description(self) -> dict[str, Any]:
-        """What `described` takes; JSON-able."""
+        """The metadata that `described` accepts; JSON-able."""
         names = ("label_names", "label_range", "corpus", "clip_options", "fingerprint")
         return {name: getattr(self, name) for name in names}
 
     def lacks(self, split: str, what: str) -> bool:
-        """Whether no clip of a split is known to have "vision", "audio", "text" or "labels"."""
+        """Whether a split is known to have no clip with "vision", "audio", "text" or "labels"."""
         return not self.available.get(split, {}).get(what, 1)
 
     def to_score(self, what: str) -> str:
-        """The split that a trained model is scored on: test, or valid where no clip of test has what scores need."""
+        """The split that a trained model is scored on: test, or valid if no clip of test has what the scores need."""
         return "valid" if not self.splits.get("test") or self.lacks("test", what) else "test"
 
     def split(self, name: str) -> Examples:
@@ -164,10 +164,10 @@ def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> D
 
 
 def open_builder(built: Path) -> tfds.core.DatasetBuilder:
-    """TFDS's builder of the dataset in a folder, for reading with `as_data_source(split)`.
+    """The TFDS builder of the dataset in a folder, for reading with `as_data_source(split)`.
 
-    TFDS imports the modules that `features.json` names. A dataset may come from anybody, so that any class but TFDS's
-    own is refused first.
+    TFDS imports the modules that `features.json` names. A dataset may come from an untrusted source, so any class that
+    is not part of TFDS is refused first.
 
     Raises:
         UserError: a file of the dataset is missing or cannot be parsed, or names a class that is not TFDS's.
@@ -218,7 +218,7 @@ class _Built:
 
 @dataclasses.dataclass(frozen=True)
 class _Texts:
-    """Examples of which some features alone are decoded."""
+    """Examples of which only some features are decoded."""
 
     records: Any
     features: tfds.features.FeaturesDict

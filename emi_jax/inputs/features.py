@@ -1,8 +1,8 @@
-"""The feature cache: features of the frozen encoders for each clip, read in place of the clip.
+"""The feature cache: features of the frozen encoders for each clip, read instead of the clip.
 
-A split is one ArrayRecord file of clean clips, and for training one or more corrupted renditions with flags of the
-steps that were corrupted. A record is a safetensors blob of one clip's arrays: `{modality}/features` float16 [t, D],
-`.../mask`, `.../clean` and `.../supervised` [t], and the clip's other arrays of a batch.
+A split is one ArrayRecord file of clean clips and, for training, one file for each corrupted rendition: a corrupted
+copy of every clip, with flags that mark the corrupted steps. A record is a safetensors blob of one clip's arrays:
+`{modality}/features` float16 [t, D], `.../mask`, `.../clean` and `.../supervised` [t], and its other arrays of a batch.
 """
 
 import contextlib
@@ -53,10 +53,10 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def sole_writer(self) -> Iterator[None]:
-        """Lets one process write at a time; another one waits, and then finds what the first has written.
+        """Lets one process write at a time; a second one waits, and then finds what the first has written.
 
         Raises:
-            UserError: meanwhile the other one has written features that this run cannot use.
+            UserError: the other process has written features that this run cannot use.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock(self.folder, wait=True):
@@ -115,7 +115,7 @@ class FeatureCache:
                     f"{self._facts} is cut off, so that it is unknown what the features there were made from: delete "
                     "the folder, or name another with --config.features.dir"
                 ) from None
-            log.warning("%s is cut off and will be written anew", self._facts)
+            log.warning("%s is cut off and will be rewritten", self._facts)
             return {}
 
     def _path(self, split: str, rendition: str) -> Path:
@@ -154,7 +154,7 @@ class CachedTransform:
     Attributes:
         modalities: those in use; the cache may hold more.
         template: any clip's arrays, for the shapes of padding.
-        corrupt: in training, the chance that a segment of a modality comes from a corrupted rendition.
+        corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
     """
 
     modalities: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Batches: clips are read and transformed by threads ahead of the step, in an order that depends on the seed alone."""
+"""Batches: threads read and transform clips ahead of the step, in an order that depends only on the seed."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -60,14 +60,14 @@ def batches(
 ) -> Iterator[Arrays]:
     """This process' share of the batches from a step on.
 
-    Batch number i is a pure function of (examples, transform, plan, seed, i): resuming from a checkpoint is starting at
+    Batch number i is a pure function of (examples, transform, plan, seed, i): to resume from a checkpoint, start at
     its step. Each process reads its own contiguous part of every global batch.
 
     Args:
         examples: a split.
         transform: from an example to arrays.
-        plan: which clip goes where.
-        seed: of augmentation and corruption.
+        plan: assigns clips to batches.
+        seed: seeds augmentation and corruption.
         first_step: the first batch's number.
         steps: how many batches; None for endless.
         process_index: which share of each batch.
@@ -85,7 +85,7 @@ def batches(
 
 
 def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> Iterator[Any]:
-    """Sends the next batch, in a thread, while the step works on this one; order and number are kept."""
+    """Transfers the next batch in a thread while the step works on the current one; order and number are unchanged."""
     with ThreadPoolExecutor(1, "to-device") as thread:
         sent = thread.submit(_send_next, host_batches, put)
         while batch := sent.result():

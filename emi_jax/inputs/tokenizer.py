@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from emi_jax.errors import UserError
 
-if TYPE_CHECKING:  # it is imported when it is used: with torch beside it that takes a second
+if TYPE_CHECKING:  # imported when it is used: where torch is installed, this import takes a second
     import transformers
 
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -19,7 +19,7 @@ def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     """The tokenizer of a local Hugging Face folder; no code of the folder is executed.
 
     Raises:
-        UserError: the folder has none, or one that needs code of its own.
+        UserError: the folder has none, or one that needs custom code.
     """
     import transformers
 
@@ -35,9 +35,9 @@ def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
 def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> "transformers.PreTrainedTokenizerBase":
     """A lower-casing WordPiece tokenizer in BERT's form: the most frequent words, and characters for all the others.
 
-    Accents stay: in many scripts they are vowels or tell consonants apart. A script with more characters than a quarter
-    of the vocabulary has the most frequent ones. The trainer of the tokenizers library orders ties by a random hash;
-    this vocabulary depends on the text alone.
+    Accents stay: in many scripts they are vowels or distinguish consonants. Characters are limited to the most frequent
+    ones, at most a quarter of the vocabulary. The trainer of the tokenizers library orders ties by a random hash; this
+    vocabulary depends on the text alone.
     """
     import transformers
 

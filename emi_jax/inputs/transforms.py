@@ -30,7 +30,7 @@ class InputShape:
 
     Attributes:
         num_labels: K.
-        modalities: those that are read; the arrays of the others are left out of the batch.
+        modalities: the ones that are read; the arrays of the others are left out of the batch.
         num_frames: N, frames taken from a clip.
         image_size: side of a frame in pixels.
         num_samples: S, samples at 16 kHz taken from a clip.
@@ -46,7 +46,7 @@ class InputShape:
 
 
 class Transform(Protocol):
-    """From an example, of whatever kind, to the arrays of one place in a batch."""
+    """Turns an example of any kind into the arrays of one place in a batch."""
 
     @property
     def padding(self) -> Arrays:
@@ -64,8 +64,8 @@ class ClipTransform:
         shape: the fixed shapes.
         tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
         augment: training: random frames, crop, flip and stretch of audio.
-        smallest_crop: smallest side of a training crop, as a part of the face picture's; 1 leaves pictures whole.
-        corrupt: chance that a modality is corrupted on purpose (`emi_jax.inputs.corruption`).
+        smallest_crop: smallest side of a training crop, as a fraction of the face picture's side; 1 disables cropping.
+        corrupt: probability that a modality is deliberately corrupted (`emi_jax.inputs.corruption`).
         find_silence: mark silent samples as not supervised, for the quality supervision of stage 2.
     """
 
@@ -190,7 +190,7 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
 
     Args:
         batch: arrays `[B, ...]` as `ClipTransform` makes them; the steps of a modality are their second axis.
-        min_samples: that are kept of audio at least; of frames and tokens it is one, where no clip has any.
+        min_samples: fewest audio samples that are kept; of frames and tokens at least one is kept.
     """
     cut = dict(batch)
     for modality, mask in MASKS.items():
@@ -207,11 +207,11 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
 
 
 def pick_frames(found: np.ndarray, places: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Which of a clip's pictures are read: spread over all, or over those with a face where the first choice has none.
+    """Chooses which pictures of a clip are read: spread over all, or over those with a face if the first try has none.
 
     Args:
         found: bool, one for each picture: a face was found in it.
-        places: how many are read at most.
+        places: the largest number of pictures that are read.
         rng: draws them; None takes the middles of equal parts.
     """
     picks = spread(len(found), places, rng)
@@ -253,6 +253,6 @@ def _picture(example: Example, index: int, size: int, crop: tuple[float, float, 
 
 
 def _transcript_key(text: str) -> int:
-    """An int32 that stands for the normalised transcript: two different ones share it with a chance of 2**-32."""
+    """An int32 hash of the normalised transcript; two different transcripts collide with probability 2**-32."""
     digest = hashlib.blake2s(normalise(text).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little", signed=True)

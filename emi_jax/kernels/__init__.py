@@ -1,1 +1,1 @@
-"""Operations with a tuned form for some platform, one file each: the plain reference first, the tuned form below."""
+"""Operations with a tuned form for some platform, one per file: the plain reference first, then the tuned form."""

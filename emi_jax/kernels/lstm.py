@@ -1,4 +1,4 @@
-"""The recurrence of a bidirectional LSTM: a plain scan, and on the CPU a scan with its own gradient."""
+"""The recurrence of a bidirectional LSTM, with its gates i, f, g, o: a plain scan, and a faster form for the CPU."""
 
 from functools import partial
 from typing import Any
@@ -62,7 +62,7 @@ def tuned(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DT
 def _recurrence(dtype: DTypeLike, forward: Array, backward: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
     """As `bidirectional_recurrence`, of halved inputs.
 
-    The backward pass takes everything that does not depend on the next step out of the scan, above all the gradient of
+    The backward pass moves everything that does not depend on the next step out of the scan, above all the gradient of
     the kernel, which is one product over all steps.
     """
     return _recurrence_forward(dtype, forward, backward, kernel, mask)[0]

@@ -1,7 +1,7 @@
 """The metrics of a whole split, in NumPy float64 on the host.
 
 Every function takes predictions [n, K], labels [n, K] and a mask, bool [n, K], of the known labels (by default those
-that are not NaN), and gives one number for each label, NaN where it has none.
+that are not NaN), and returns one number for each label, NaN where it is undefined.
 """
 
 from collections.abc import Callable

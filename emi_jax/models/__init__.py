@@ -1,1 +1,1 @@
-"""Flax modules: encoders, towers, contrastive pairs, the fusion. They know nothing of files, configs or devices."""
+"""Flax modules: encoders, towers, contrastive pairs, the fusion. They do not depend on files, configs or devices."""

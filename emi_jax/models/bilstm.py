@@ -1,4 +1,7 @@
-"""The gated bidirectional LSTM of the audio branch: local dynamics of the voice."""
+"""The gated bidirectional LSTM of the audio branch, for the local dynamics of the voice.
+
+The gate here mixes the output of the LSTM with its input. The gates inside the LSTM are in `emi_jax/kernels/lstm.py`.
+"""
 
 from typing import Any
 
@@ -40,7 +43,7 @@ class GatedBiLSTM(nn.Module):
             mask,
             self.param("input_kernel", lecun, (2, width, 4 * self.hidden)),
             self.param("recurrent_kernel", _orthogonal_gates, (2, self.hidden, 4 * self.hidden)),
-            self.param("bias", _remembering, (2, 4 * self.hidden)),
+            self.param("bias", _forget_bias_one, (2, 4 * self.hidden)),
             self.dtype,
         )
         h = nn.Dropout(self.dropout, deterministic=deterministic)(h)
@@ -87,8 +90,8 @@ def _orthogonal_gates(key: Array, shape: tuple[int, int, int], dtype: Any = jnp.
     return jnp.moveaxis(make(keys), 1, 2).reshape(shape)
 
 
-def _remembering(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
-    """Zero, but 1 for the forget gate, so that gradients flow from the start (Jozefowicz et al. 2015)."""
+def _forget_bias_one(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+    """1 for the forget gate, so that gradients flow from the start (Jozefowicz et al. 2015), and 0 for the others."""
     del key
     directions, columns = shape
     return jnp.broadcast_to(jnp.repeat(jnp.array([0, 1, 0, 0], dtype), columns // 4)[None, :], (directions, columns))

@@ -17,8 +17,7 @@ from emi_jax.models.quality import unweighted, valid_steps
 class Concatenation(nn.Module):
     """Pools the encoders' features without a projection; an absent modality is a vector of zeros.
 
-    Written from the paper's description. Its depth and width are not published: one hidden layer, as wide as the config
-    says.
+    Written from the paper's description. Its depth and width are not published; here it has one hidden layer.
 
     Attributes:
         num_labels: K.

@@ -13,11 +13,12 @@ from emi_jax.models.dense import Dense
 from emi_jax.models.towers import Encoded, Towers
 
 MAX_LOGIT_SCALE = 100.0
+"""The logit scale, the inverse temperature, is clamped here (Radford et al. 2021, 2.5)."""
 INITIAL_LOGIT_SCALE = 1 / 0.07
 
 
 class ContrastivePair(nn.Module):
-    """Two projections to a common width and a learned temperature.
+    """Two projections to a common width and a learned temperature, clamped at 1 / `MAX_LOGIT_SCALE`.
 
     Attributes:
         modality: paired with text.
@@ -38,7 +39,7 @@ class ContrastivePair(nn.Module):
             text: float `[B, D]`.
 
         Returns:
-            Both as unit vectors, float32 `[B, P]`, and the logit scale, float32 `[]`, at most 100.
+            Both as unit vectors, float32 `[B, P]`, and the logit scale, float32 `[]`, at most `MAX_LOGIT_SCALE`.
         """
 
         def project(x: jax.Array, name: str) -> jax.Array:
@@ -47,7 +48,7 @@ class ContrastivePair(nn.Module):
             return x * jax.lax.rsqrt(jnp.square(x).sum(axis=-1, keepdims=True) + 1e-12)
 
         log_scale = self.param("logit_scale", nn.initializers.constant(math.log(INITIAL_LOGIT_SCALE)), ())
-        # The gradient passes through the clamp; otherwise a scale beyond it could never return.
+        # The gradient passes through the clamp; otherwise a scale above the limit could never decrease again.
         clamped = jnp.minimum(log_scale, math.log(MAX_LOGIT_SCALE))
         scale = jnp.exp(log_scale + jax.lax.stop_gradient(clamped - log_scale))
         return project(left, self.modality), project(text, TEXT), scale

@@ -18,9 +18,9 @@ class Memory(nn.Module):
     """Joins the weighted features along time, after one learned token that is always valid.
 
     The token gives a clip with no modality at all a defined answer, a learned prior. Positions are sinusoids (Vaswani
-    et al. 2017, 3.5), which hold for any length, where a table would end at the longest clip trained on; their learned
-    factor starts small, so that they mark the features and do not drown them. Modality and position are added after
-    the weighting: of a step of weight 0 only the place remains.
+    et al. 2017, 3.5), which work for any length, whereas a learned table would end at the longest training clip. Their
+    learned factor starts small, so that they do not dominate the features. Modality and position are added after the
+    weighting: a step of weight 0 contributes nothing but its modality and position.
     """
 
     @nn.compact
@@ -38,7 +38,7 @@ class Memory(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention to a memory and an MLP, each pre-norm with a residual; self-attention before them as an option.
+    """Attention to a memory and an MLP, each pre-norm with a residual; optionally, self-attention before them.
 
     Attributes:
         layer: sizes, dropout and dtype.
@@ -67,7 +67,7 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """A pre-norm Transformer decoder: K learned queries read the memory.
 
-    The memory is used as it comes. A layer norm on it would divide the quality weights out again.
+    The memory is not normalised: a layer norm would divide the quality weights out again.
 
     Attributes:
         num_labels: K, one query for each label.
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
 class Pooled(nn.Module):
     """Replaces the decoder where it is switched off: the masked means of all modalities, concatenated, and an MLP.
 
-    For a clip with no modality at all the biases decide, as the decoder's learned token does there.
+    A clip with no modality at all is predicted from the biases alone, whereas the decoder has its learned token.
 
     Attributes:
         num_labels: K.

@@ -1,4 +1,4 @@
-"""Stage 2's heads by name, behind one interface: the fusion of the paper and those of its peers."""
+"""The heads of stage 2 by name, behind one interface: the fusion of the paper and those of other challenge entries."""
 
 import dataclasses
 import difflib

@@ -1,4 +1,4 @@
-"""The Quality-Aware Module: how much each modality, and each of its steps, is to be trusted."""
+"""The Quality-Aware Module: the weight of each modality (0 for an absent one) and the reliability of each step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,11 +21,11 @@ _LOG_ZERO = -1e9
 
 
 class Weighted(NamedTuple):
-    """Weighted features, and the weights that reports draw.
+    """Weighted features, and the weights that are shown in reports.
 
     Attributes:
         features: {m: float32 [B, t_m, d]}, the weighted features, 0 on masked steps.
-        log_weights: {m: float32 [B, t_m]}, log of the factor that weights each step; 0 where there is none.
+        log_weights: {m: float32 [B, t_m]}, log of the factor that weights each step; 0 where no factor applies.
         weights: {m: w, float32 [B]}, 0 for an absent modality; their sum is 1, or 0 when nothing is present.
         reliability: {m: r, float32 [B, t_m]} in [0, 1], 0 on masked steps.
         reliability_logits: {m: float32 [B, t_m]}, r = sigmoid(logits); empty without the QAM.
@@ -44,7 +44,7 @@ class QualityAware(nn.Module):
     """Weights the modalities of a clip and the steps of each (the paper names the module; the formulas are ours).
 
     r_{m,t} = sigmoid(MLP(y_{m,t})); q_m = MLP([mean y, standard deviation of y, mean r]) over valid steps; w = softmax
-    of q over the modalities present; passed on is M w_m r_{m,t} LayerNorm(y_{m,t}), M the number present. The quality
+    of q over the modalities present; the result is M w_m r_{m,t} LayerNorm(y_{m,t}), M the number present. The quality
     MLP starts at q = 0, so training starts from equal weights.
 
     Attributes:
@@ -64,7 +64,7 @@ class QualityAware(nn.Module):
             masks: {m: bool [B, t_m]}; all False where the modality is absent.
             present: {m: bool [B]}.
         """
-        logits, reliability, trust, quality = {}, {}, [], []
+        logits, reliability, log_trust, quality = {}, {}, [], []
         for name, y in features.items():
             mask = masks[name]
             y = jnp.where(mask[..., None], y, 0)
@@ -73,17 +73,18 @@ class QualityAware(nn.Module):
             mean = masked_mean(y, mask)
             deviation = y - mean[:, None, :]
             spread = jnp.sqrt(masked_mean(jnp.square(deviation), mask) + _VARIANCE_EPSILON)
-            trust.append(_log_mean(jax.nn.log_sigmoid(logits[name]), mask))
+            log_trust.append(_log_mean(jax.nn.log_sigmoid(logits[name]), mask))
             summary = jnp.concatenate([mean, spread, masked_mean(reliability[name][..., None], mask)], axis=-1)
             quality.append(self._mlp(f"{name}_quality", summary, nn.initializers.zeros_init()))
 
-        here = jnp.stack([present[name] for name in features], axis=-1)
-        log_weights = _log_softmax(jnp.stack(quality, axis=-1), here)
-        log_shares = _log_softmax(log_weights + jnp.stack(trust, axis=-1), here)
+        is_present = jnp.stack([present[name] for name in features], axis=-1)
+        log_weights = _log_softmax(jnp.stack(quality, axis=-1), is_present)
+        log_shares = _log_softmax(log_weights + jnp.stack(log_trust, axis=-1), is_present)
+        # An absent modality has weight 0.
         weights, share = (
-            dict(zip(features, jnp.where(here, jnp.exp(x), 0).T, strict=True)) for x in (log_weights, log_shares)
+            dict(zip(features, jnp.where(is_present, jnp.exp(x), 0).T, strict=True)) for x in (log_weights, log_shares)
         )
-        log_factors = log_weights + jnp.log(_count(here))
+        log_factors = log_weights + jnp.log(_count(is_present))
 
         passed, log_steps = {}, {}
         for m, (name, y) in enumerate(features.items()):
@@ -122,13 +123,13 @@ class EqualWeights(nn.Module):
 
 
 def equal_weights(present: dict[str, Array]) -> dict[str, Array]:
-    """1 / M for each of the M modalities present, {m: bool [B]} -> {m: float32 [B]}; 0 for the others."""
+    """1 / M for each of the M modalities present, 0 for the absent ones: {m: bool [B]} -> {m: float32 [B]}."""
     count = jnp.maximum(sum(x.astype(jnp.float32) for x in present.values()), 1)
     return {name: x / count for name, x in present.items()}
 
 
 def valid_steps(names: Sequence[str], masks: Mapping[str, Array], present: Array) -> dict[str, Array]:
-    """The steps that a head may read, {m: bool [B, t_m]}: those of `masks` where `present` bool [B, 3] says so."""
+    """The steps that a head may read, {m: bool [B, t_m]}: those of `masks`, in present modalities."""
     return {name: masks[name] & present[:, MODALITIES.index(name), None] for name in names}
 
 

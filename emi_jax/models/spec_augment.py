@@ -1,4 +1,4 @@
-"""Spans masked at random while a speech encoder trains (SpecAugment, Park et al. 2019, as wav2vec 2.0 uses it)."""
+"""Random masking of spans while a speech encoder trains (SpecAugment, Park et al. 2019, as wav2vec 2.0 uses it)."""
 
 import jax
 import jax.numpy as jnp

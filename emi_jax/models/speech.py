@@ -42,7 +42,7 @@ class PositionalConvolution(nn.Module):
 class Speech(nn.Module):
     """wav2vec 2.0 and HuBERT as `transformers.Wav2Vec2Model` and `transformers.HubertModel`.
 
-    Unlike there, padding never changes a valid step: the group norm of the front end is masked.
+    Unlike in transformers, padding never changes a valid step: the group norm of the front end is masked.
 
     Attributes:
         config: sizes.

@@ -1,4 +1,4 @@
-"""The temporal convolutional network of the vision branch: the slow course of the face."""
+"""The temporal convolutional network of the vision branch, for the slow dynamics of the face."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from emi_jax.models.transformer import gelu
 
 
 class TCN(nn.Module):
-    """Residual blocks of dilated convolutions (Bai et al. 2018, with LayerNorm and GELU for weight norm and ReLU).
+    """Residual blocks of dilated convolutions (Bai et al. 2018, but LayerNorm and GELU, not weight norm and ReLU).
 
     A block is x + f(f(x)), f = convolution, LayerNorm over the channels of each step, GELU, dropout. Masked steps are
     set to zero before each convolution, like the padding beyond both ends. One block of dilation r and width w sees

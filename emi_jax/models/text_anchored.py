@@ -24,7 +24,7 @@ class TextAnchored(nn.Module):
     """Two cross-attentions, from the tokens to the frames and to the voice, then an MLP on all three pooled.
 
     One learned token stands for a modality that is absent from a clip or not used in the run. Written from the paper's
-    description; what it leaves open (norms, positions, widths) follows our decoder.
+    description; details it leaves open (norms, positions, widths) follow our decoder.
 
     Attributes:
         num_labels: K.

@@ -31,7 +31,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What the layers of a transformer are made of.
+    """The hyperparameters of a transformer layer.
 
     Attributes:
         num_heads: attention heads; must divide the width D.
@@ -149,7 +149,7 @@ class Transformer(nn.Module):
     """A stack of layers.
 
     Attributes:
-        layer: what each layer is made of.
+        layer: the hyperparameters of each layer.
         num_layers: how many.
         layerdrop: probability that a layer is skipped in training (Fan et al. 2020), one draw for the whole batch.
         remat: recompute each layer's activations in the backward pass instead of storing them.

@@ -99,7 +99,7 @@ class PatchEmbedding(nn.Module):
         B, *shape = pixels.shape
         if tuple(shape) != (H, W, 3):
             raise ValueError(
-                f"pixels have the shape {tuple(shape)}, the encoder's image_size wants {(H, W, 3)}: resize the frames "
+                f"pixels have the shape {tuple(shape)}, the encoder expects {(H, W, 3)}: resize the frames "
                 "or load the encoder with image_size set to theirs"
             )
         rows, columns = H // h, W // w

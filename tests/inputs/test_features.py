@@ -165,7 +165,7 @@ def test_an_empty_file_is_written_anew(tmp_path):
 def test_facts_that_are_cut_off_are_written_anew_only_where_no_features_depend_on_them(tmp_path, caplog):
     (tmp_path / "features.json").write_text('{"finger')
     cache = FeatureCache(tmp_path, {"audio": "abc"})
-    assert "features.json is cut off and will be written anew" in caplog.text
+    assert "features.json is cut off and will be rewritten" in caplog.text
     cache.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
     FeatureCache(tmp_path, {"audio": "abc"})
     (tmp_path / "features.json").write_text("")

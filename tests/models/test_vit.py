@@ -105,7 +105,7 @@ def test_dropout_works_in_training_only(pixels):
 
 def test_images_of_another_size_are_refused(pixels):
     encoder = build_encoder({**VIT, "image_size": 24})
-    with pytest.raises(ValueError, match=r"\(16, 16, 3\), the encoder's image_size wants \(24, 24, 3\)"):
+    with pytest.raises(ValueError, match=r"\(16, 16, 3\), the encoder expects \(24, 24, 3\)"):
         random_params(encoder, pixels)
 
 
