@@ -63,14 +63,14 @@ SPLIT = flags.DEFINE_string(
     "split", None, "split to score or predict (default: test, and valid for scores where test has no labels)"
 )
 INPUT = flags.DEFINE_string(
-    "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, in place of a split"
+    "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, instead of a split"
 )
 OUTPUT = flags.DEFINE_string(
-    "output", None, "to evaluate or predict: folder of the results (default: WORKDIR; with --input WORKDIR/predicted)"
+    "output", None, "to evaluate or predict: folder for the results (default: WORKDIR; with --input WORKDIR/predicted)"
 )
-PAGES = flags.DEFINE_bool("pages", False, "with --input: also an HTML page for each clip")
-RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: search its subfolders, too")
-TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds to read one clip; 0: no limit")
+PAGES = flags.DEFINE_bool("pages", False, "with --input: also write an HTML page for each clip")
+RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: also search its subfolders")
+TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds per clip; 0 for no limit")
 DETECTOR = flags.DEFINE_string(
     "detector", None, "with --input: the run's own face detector, where it is MODULE:FUNCTION, to allow its import"
 )
@@ -78,7 +78,7 @@ ASR = flags.DEFINE_string(
     "asr", None, "with --input: the run's own speech recogniser, where it is MODULE:FUNCTION, to allow its import"
 )
 DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "join a run of several processes that the environment does not announce"
+    "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
 FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
@@ -95,12 +95,12 @@ log = logging.getLogger("emi_jax")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs one command; an error that a user can mend is one line."""
+    """Runs one command; an error that a user can fix is reported in one line."""
     try:
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
         if CONFIG.value is None:
-            raise UserError("no config: say which, with --config=configs/stage1.py or stage2.py; --help lists all")
+            raise UserError("no config given: choose one, as in --config=configs/stage1.py; --help lists all")
         if not isinstance(CONFIG.value, ConfigDict):  # a missing file fails when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
@@ -173,10 +173,10 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
-    """The split that is scored or predicted.
+    """Chooses the split that is scored or predicted.
 
     Raises:
-        UserError: --split names one that cannot be scored, or predictions of stage 1 are wanted.
+        UserError: --split names one that cannot be scored, or predictions of stage 1 are requested.
     """
     given, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
     if MODE.value == "predict" and config.stage == "alignment":
@@ -195,7 +195,7 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
 
 
 def predict_clips(config: ConfigDict, path: Path) -> None:
-    """Predicts new clips into a folder: a table, a JSON file for each clip, and a page for each on request."""
+    """Writes the predictions of new clips to a folder: a table, and for each clip a JSON file and optionally a page."""
     if MODE.value != "predict":
         raise UserError(f"--input={path} is for --mode=predict")
     if SPLIT.value:
@@ -253,7 +253,7 @@ def log_files(written: Sequence[Path]) -> None:
 
 
 def open_data(config: ConfigDict) -> Dataset:
-    """The dataset of a config. Only the demo's own synthetic one is made when it is missing."""
+    """The dataset of a config. If it is missing, only the demo's own synthetic one is created."""
     how = command_line.preparation_command(config)
     if not config.data.dir:
         raise UserError(f"no dataset: name its folder with --config.data.dir=DIR; make it with: {how}")
@@ -272,12 +272,12 @@ def open_data(config: ConfigDict) -> Dataset:
 
 
 def overrides() -> set[str]:
-    """The fields of the config that the command line sets."""
+    """Returns the config fields that the command line sets."""
     return set() if CONFIG.value is None else set(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
-    """Reads the command line. --help is answered; an unknown field or a wrong type is one line."""
+    """Reads the command line. Answers --help; reports an unknown field or a wrong type in one line."""
     config = command_line.config_name(arguments)
     try:
         if HELP & set(arguments):

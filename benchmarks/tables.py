@@ -1,4 +1,4 @@
-"""Writes measured tables into docs/performance.md and docs/results.md, between the marks that name them.
+"""Writes measured tables into docs/performance.md and docs/results.md, between the comments that name them.
 
 The figures of the studies go to docs/figures, that of the comparison to docs/performance.png.
 
@@ -56,10 +56,10 @@ def main() -> None:
 
 
 def fill(text: str, name: str, table: str) -> str:
-    """Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+    """Replaces the text between `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises:
-        ValueError: the text has no such marks.
+        ValueError: the text has no such comments.
     """
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):

@@ -1,1 +1,1 @@
-"""Run configs: a file a stage, presets by name after a colon."""
+"""Run configs: one file for each stage or study, with named presets after a colon."""

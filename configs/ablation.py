@@ -15,7 +15,7 @@ Cell = tuple[str, str, Changes]
 
 ONLY = "model.modalities"
 PAPER: Changes = (("loss.correlation", 0.0), ("loss.quality", 0.0), ("train.corrupt", 0.0))
-# The encoders as stage 1 found them: initialised, or with the weights that it was given.
+# The encoders before stage 1: newly initialised, or with pretrained weights.
 UNALIGNED: Changes = (
     ("features.dir", "{config.features.dir}-unaligned"),
     *((f"model.{name}.pretrained", f"{{config.init_from}}/initial/{name}") for name in ("vision", "audio", "text")),
@@ -48,7 +48,7 @@ CELLS: tuple[Cell, ...] = (
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
-    """The config of the grid; presets as for stage 2."""
+    """Returns the config of the grid; presets as for stage 2."""
     return study("ablation", CELLS, preset)
 
 

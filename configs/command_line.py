@@ -1,4 +1,4 @@
-"""What the command line knows of configs: help on presets and fields, the nearest name, and fields without effect."""
+"""Command-line help on presets and fields, suggestions for misspelt names, and checks for fields without effect."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ COLUMN, LONGEST = 46, 80
 
 
 def help_text(intro: str, options: Iterable[flags.Flag], config: str) -> str:
-    """What --help prints: the options, then the presets of all configs, or the fields of one that is named.
+    """Returns what --help prints: the options, then the presets of all configs or, if one is named, its fields.
 
     Args:
         intro: the first lines.
@@ -98,7 +98,7 @@ def load(name: str) -> ConfigDict:
 
 
 def nearest_field(name: str, wrong: str) -> str:
-    """The field of a config whose name is most like a wrong one."""
+    """The field of a config whose name is most similar to a wrong one."""
     fields = [leaf for leaf, _ in _leaves("", load(name).to_dict())]
     ends = {leaf.rpartition(".")[2]: leaf for leaf in fields}
     if near := difflib.get_close_matches(wrong, fields, 1, 0.85):
@@ -108,7 +108,7 @@ def nearest_field(name: str, wrong: str) -> str:
 
 
 def unknown_field(config: str, arguments: Sequence[str], error: Exception) -> str:
-    """The message about an error of ml_collections, which found no field of a name that the command line sets."""
+    """The message for the error that ml_collections raises for an unknown field on the command line."""
     innermost: object = error
     while isinstance(innermost, Exception):  # a KeyError around an AttributeError around a message
         innermost = innermost.args[0]
@@ -153,7 +153,7 @@ def stage_1_command(config: ConfigDict) -> str:
 
 
 def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
-    """Holds fields that were set on the command line against those that count.
+    """Refuses fields that are set on the command line but have no effect.
 
     Raises:
         UserError: a field belongs to a head that is not in use, or to the scratch section of a loaded encoder.

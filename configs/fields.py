@@ -1,7 +1,8 @@
-"""Fields of a config: each has its default value, its meaning, and what it binds, in one place.
+"""Fields of a config: the default value, the meaning, and whether the field may change after training has started.
 
-A run is resumed and evaluated under the fields that it was trained with. What a field binds says which of them may
-differ; the config carries the answer along (`bindings`), so that a run's folder needs nothing else.
+A run is resumed and evaluated with the config that it was trained with, except for fields that do not affect the
+result. `Binds` says which fields these are. A config stores this in its section `bindings`, and
+`emi_jax/runs/workdir.py` checks it.
 """
 
 import dataclasses
@@ -13,21 +14,21 @@ from ml_collections import ConfigDict, config_dict
 
 
 class Binds(enum.Enum):
-    """What a field of a run is held against."""
+    """When a field must equal the value that a run was started with."""
 
-    NOTHING = "may change when a run is resumed: it does not touch the result"
+    NOTHING = "may change when a run is resumed: does not affect the result"
     TRAINING = "decides the result: must be the same when a run is resumed"
     MODEL = "decides how clips are read and modelled: must be the same when a run is resumed, evaluated or predicts"
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One field, or a whole section that other definitions name.
+    """One field, or a section whose fields are defined elsewhere.
 
     Attributes:
-        value: the default; a dict makes a section of fields that share the meaning.
+        value: the default; a dict makes a section of fields with a common meaning.
         meaning: one line, without its value.
-        binds: what it binds.
+        binds: whether it may change after training has started.
     """
 
     value: Any
@@ -46,10 +47,10 @@ Section = Mapping[str, "Field | Section"]
 
 
 def build(section: Section) -> ConfigDict:
-    """The config of a section's default values, with the `bindings` of its fields.
+    """Builds a config from a section's default values, with the `bindings` of its fields.
 
-    `bindings.free` and `bindings.model` name the fields, or sections, of `Binds.NOTHING` and `Binds.MODEL`; all other
-    fields are of `Binds.TRAINING`.
+    `bindings.free` lists the fields or sections with `Binds.NOTHING`, `bindings.model` those with `Binds.MODEL`; all
+    other fields have `Binds.TRAINING`.
     """
     config = ConfigDict(_values(section))
     names = {kind: tuple(sorted(path for path, field in flatten(section) if field.binds is kind)) for kind in Binds}

@@ -13,7 +13,7 @@ def expand_paths(config: ConfigDict, workdir: str | None) -> None:
 
     Args:
         config: of a run.
-        workdir: takes the place of the config's own; None leaves that.
+        workdir: replaces the config's own; None keeps that.
 
     Raises:
         UserError: a folder is a URL, or in a home folder that does not exist.
@@ -34,7 +34,7 @@ def local_path(path: str, name: str) -> str:
         UserError: it is a URL, or there is no such home folder.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-        raise UserError(f"{name}={path}: folders are local; copy or mount it, and give its path")
+        raise UserError(f"{name}={path}: expected a local folder; copy or mount it, and give its path")
     if (expanded := os.path.expanduser(path)).startswith("~"):
         raise UserError(f"{name}={path}: there is no such home folder; write ./{path} for a folder of that name")
     return expanded

@@ -1,4 +1,4 @@
-"""What the configs of both stages share: presets by name, where runs lie, and the paper's scale."""
+"""Shared by the configs of both stages: presets by name, the folders of runs, and the paper's scale."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,7 +24,7 @@ def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> Conf
     if chosen[0] not in SCALES:
         chosen = [SCALES[0], *chosen]
     if late := [name for name in chosen[1:] if name in SCALES]:
-        raise UserError(f"preset {late[0]!r} sets the scale of a run, so that only the first can be one; got {names!r}")
+        raise UserError(f"preset {late[0]!r} sets the scale of a run and must come first; got {names!r}")
     for name in chosen:
         presets[name](config)
     if more := chosen[1:]:
@@ -34,7 +34,7 @@ def apply(config: ConfigDict, names: str, presets: Mapping[str, Preset]) -> Conf
 
 
 def place(config: ConfigDict, name: str) -> None:
-    """Puts the run into `root/NAME`, whatever `root` will be."""
+    """Sets the workdir to `root/NAME`, also if `root` is changed later."""
     config.workdir = under_root(config, name)
 
 
@@ -44,7 +44,7 @@ def under_root(config: ConfigDict, name: str) -> FieldReference:
 
 
 def paper_scale(config: ConfigDict) -> None:
-    """What both stages of `vidmimic2` share: the encoders and the sizes of the field, and its schedule.
+    """Settings of both stages of `vidmimic2`: the encoders, sizes and schedule that are usual in the literature.
 
     `model.*.scratch` holds the architectures of the same weights, for a run with `pretrained=` (empty).
     """

@@ -1,4 +1,4 @@
-"""Robustness of the models with and without the QAM; trains those of the ablation grid's cells that are missing.
+"""Robustness of the models with and without the QAM; trains the cells of the ablation grid that are missing.
 
 python run.py --config=configs/robustness.py
 """
@@ -11,7 +11,7 @@ COMPARED = ("no-corruption", "no-qam", "no-supervision", "full", "attention")
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
-    """The config of the study; presets as for stage 2."""
+    """Returns the config of the study; presets as for stage 2."""
     cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
     return ablation.study("robustness", cells, preset)
 

@@ -50,7 +50,7 @@ def _encoder(modality: str, scratch: dict[str, Any]) -> Section:
         "pretrained": Field("", f"{modality} encoder's weights: a Hugging Face folder or ID[@REVISION]", MODEL),
         "config": Field(
             overrides(modality),
-            "overrides a field of the encoder's config.json; of a loaded encoder only dropouts and masking",
+            "override of a field of the encoder's config.json; for a loaded encoder only dropout and masking",
             MODEL,
         ),
         "scratch": Field(scratch, "config.json of an encoder that starts from scratch", MODEL),
@@ -121,24 +121,24 @@ COMPUTE: Section = {
 TRAIN: dict[str, Field] = {
     "seed": Field(0, "seed of everything random in a run"),
     "batch_size": Field(32, "clips in a global batch"),
-    "accumulation": Field(1, "chunks that each device computes its share of a batch in: less memory, same gradients"),
+    "accumulation": Field(1, "chunks into which each device splits its share of a batch: less memory, same gradients"),
     "epochs": Field(30, "passes over the training split"),
     "learning_rate": Field(1e-3, "highest learning rate, after the warm-up"),
     "final_rate": Field(1e-5, "learning rate at the end of the cosine schedule"),
     "warmup_epochs": Field(1.0, "epochs of linear warm-up"),
     "weight_decay": Field(0.05, "decoupled weight decay of AdamW"),
-    "clip_norm": Field(1.0, "largest global norm of the gradients; 0 clips nothing"),
+    "clip_norm": Field(1.0, "largest global norm of the gradients; 0 for no clipping"),
     "frozen": Field((), "regular expressions of parameter paths that are not trained", MODEL),
     "rate_factors": Field(((".*", 1.0),), "(regular expression, factor): the first match scales the learning rate"),
-    "ema": Field(0.0, "decay of the moving average of the parameters that is evaluated; 0 averages nothing", MODEL),
-    "corrupt": Field(0.0, "chance that a modality of a training clip is corrupted on purpose (stage 2)"),
+    "ema": Field(0.0, "decay of the moving average of the parameters that is evaluated; 0 for no average", MODEL),
+    "corrupt": Field(0.0, "probability that a modality of a training clip is deliberately corrupted (stage 2)"),
     "mapping": Field("pmap", "how a step is mapped over devices: pmap or shard_map"),
     "log_every": Field(10, "steps between two lines of the log", NOTHING),
     "evaluate_every": Field(5.0, "epochs between two evaluations"),
     "save_every": Field(5.0, "epochs between two checkpoints", NOTHING),
     "select": Field("best", "parameters that are evaluated: best on the validation split, last, or ema", NOTHING),
-    "keep": Field(2, "checkpoints that are kept besides the best one", NOTHING),
-    "profile": Field(0, "steps that a profiler's trace is written of, to WORKDIR/trace", NOTHING),
+    "keep": Field(2, "number of last checkpoints to keep, in addition to the best one", NOTHING),
+    "profile": Field(0, "number of steps to profile; the trace goes to WORKDIR/trace", NOTHING),
 }
 
 STAGE_1: Section = {
@@ -202,7 +202,7 @@ STAGE_2: Section = {
         **ENCODER_SECTIONS,
         **COMPUTE,
         "modalities": Field(MODALITIES, "modalities in use", MODEL),
-        "modality_dropout": Field(0.1, "chance that a present modality is hidden in training, never the last one"),
+        "modality_dropout": Field(0.1, "probability that a present modality is hidden in training, never the last one"),
         "head": HEADS,
     },
     "train": {
@@ -212,7 +212,7 @@ STAGE_2: Section = {
     },
     "features": {
         "dir": Field("", "folder of the cached features of frozen encoders; empty: clips are encoded in every step"),
-        "renditions": Field(2, "corrupted copies of each training clip in the feature cache, besides the clean one"),
+        "renditions": Field(2, "corrupted copies of each training clip in the feature cache"),
     },
     "loss": {
         "mse": Field(1.0, "weight of the mean squared error"),
@@ -224,7 +224,7 @@ STAGE_2: Section = {
 
 STUDY: Section = {
     **STAGE_2,
-    "study": Field("", "which study: ablation or robustness"),
+    "study": Field("", "name of the study: ablation or robustness"),
     "grid": {
         "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
         "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),

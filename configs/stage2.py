@@ -13,12 +13,12 @@ from configs import fields, presets, sections
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
-    """The config of stage 2 after the presets of that name: `demo` or `vidmimic2`, then any of the others."""
+    """Returns the config of stage 2 with these presets applied: `demo` or `vidmimic2`, then any of the others."""
     return presets.apply(start(sections.STAGE_2), preset, PRESETS)
 
 
 def start(section: fields.Section) -> ConfigDict:
-    """A config of stage 2 or of a study on it, before any preset."""
+    """Returns a config of stage 2 or of a study on it, before any preset."""
     config = fields.build(section)
     presets.place(config, "stage2")
     config.init_from = presets.under_root(config, "stage1")
@@ -34,11 +34,11 @@ def resize_heads(config: ConfigDict, **sizes: Any) -> None:
 
 
 def demo(config: ConfigDict) -> None:
-    """A small fusion on frozen demo encoders, minutes on two cores."""
+    """A small fusion on frozen demo encoders; takes minutes on two cores."""
     config.features.renditions = 1
     config.data.smallest_crop = 1.0  # as in stage 1
     resize_heads(config, width=96, num_heads=4, dropout=0.3)
-    config.loss.correlation = 1.0  # some labels are nearly constant in a batch: their squared errors say little
+    config.loss.correlation = 1.0  # some labels are nearly constant in a batch: squared errors are uninformative
     config.train.batch_size = 32
     config.train.epochs = 12
     config.train.evaluate_every = 1.0
@@ -50,7 +50,7 @@ def vidmimic2(config: ConfigDict) -> None:
 
 
 def finetune(config: ConfigDict) -> None:
-    """Trains the text tower too, at a tenth of the learning rate: the largest gain known in the field.
+    """Also trains the text tower, at a tenth of the learning rate: the largest gain reported in the literature.
 
     Features that change cannot be cached, so clips are encoded in every step.
     """
@@ -60,12 +60,12 @@ def finetune(config: ConfigDict) -> None:
 
 
 def concatenation(config: ConfigDict) -> None:
-    """The head of the 2025 winner in place of the fusion."""
+    """Uses the head of the 2025 winner instead of the fusion."""
     config.model.head.name = "concatenation"
 
 
 def text_anchored(config: ConfigDict) -> None:
-    """The head of the 2026 winner in place of the fusion."""
+    """Uses the head of the 2026 winner instead of the fusion."""
     config.model.head.name = "text_anchored"
 
 

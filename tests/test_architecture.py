@@ -130,7 +130,7 @@ def test_few_modules_lie_at_the_root(package):
     assert len(list((ROOT / package).glob("*.py"))) <= MOST_ROOT_MODULES
 
 
-def test_files_fit_a_head():
+def test_files_are_short():
     lengths = {
         path.relative_to(ROOT): len(path.read_text().splitlines())
         for folder in ("emi_jax", "data_prep", "configs", "benchmarks", "tests")

@@ -1,4 +1,4 @@
-"""Every field of the shipped configs has a meaning and says what it binds."""
+"""Every field of the shipped configs has a meaning and says whether it may change on resume."""
 
 import pytest
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ def test_every_field_is_defined_with_its_meaning(module, preset):
     assert all(field.meaning and "\n" not in field.meaning for field in defined.values())
 
 
-def test_a_config_carries_what_its_fields_bind():
+def test_a_config_lists_the_fields_that_may_change_on_resume():
     config = stage2.get_config()
     defined = dict(flatten(section_of(config)))
     for kind, names in ((Binds.NOTHING, config.bindings.free), (Binds.MODEL, config.bindings.model)):

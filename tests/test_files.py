@@ -28,7 +28,7 @@ def hold(folder, connection):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock of `tmp_path`, and the connection through which it is told to let go."""
+    """Another process that holds the lock of `tmp_path`, and the connection that makes it release the lock."""
     connection, its_end = SPAWN.Pipe()  # not an Event, whose `set` waits for ever for a waiter that was killed
     process = SPAWN.Process(target=hold, args=(tmp_path, its_end))
     process.start()

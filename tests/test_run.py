@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "no config: say which, with --config=configs/stage1.py"),
+        ((), "no config given: choose one, as in --config=configs/stage1.py"),
         (("--config=configs/stage3.py",), "configs/stage3.py"),
         (("--config=configs/stage1.py:hugest",), "unknown preset 'hugest'; there are demo"),
         (("--config=configs/stage1.py", "--config.train.bach_size=8"), "batch_size"),
@@ -104,7 +104,7 @@ def test_stage_1_predicts_no_intensities(parsed):
         run.chosen_split(stage1.get_config(), make_dataset())
 
 
-def test_only_the_demo_s_own_corpus_is_made(tmp_path, monkeypatch):
+def test_only_the_demos_own_corpus_is_created(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(run, "prepare", lambda **options: made.append(options))
     monkeypatch.chdir(tmp_path)
@@ -150,7 +150,7 @@ def test_help_names_modes_presets_and_fields(capsys):
         ("batch_size", "train.batch_size"),
     ],
 )
-def test_an_unknown_field_is_answered_with_the_nearest(field, near):
+def test_an_unknown_field_is_reported_with_the_nearest_name(field, near):
     name = field.rpartition(".")[2]
     message = unknown_field("configs/stage2.py", [f"--config.{field}=8"], KeyError(name))
     assert message.startswith(f"the config has no such field: {name!r} ({field}); did you mean --config.{near}?")
@@ -166,7 +166,7 @@ def test_home_folders_are_expanded_and_urls_refused(monkeypatch):
     expand_paths(config, "~/other")
     assert config.workdir == "/home/me/other"
     for path in ("gs://bucket/run", "s3://bucket", "https://host/x", "hdfs://x"):
-        with pytest.raises(UserError, match=f"config.workdir={path}: folders are local"):
+        with pytest.raises(UserError, match=f"config.workdir={path}: expected a local folder"):
             expand_paths(config, path)
     with pytest.raises(UserError, match="no such home folder"):
         local_path("~nobody-of-this-name/x", "--output")

@@ -1,4 +1,4 @@
-"""Random batches in the form in which the input pipeline gives them."""
+"""Random batches in the format of the input pipeline."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def sequences(rng: np.random.Generator, sizes: Sizes, length: int) -> tuple[np.n
 
 
 def embeddings(rng: np.random.Generator, batch: int, width: int) -> tuple[np.ndarray, ...]:
-    """Two sets of unit vectors [batch, width], transcripts of which a few are equal, and who is valid."""
+    """Two sets of unit vectors [batch, width], transcripts of which a few are equal, and which clips are valid."""
     left, right = (rng.standard_normal((batch, width), np.float32) for _ in range(2))
     left, right = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (left, right))
     return left, right, rng.integers(0, 4 * batch, batch).astype(np.int32), np.ones(batch, bool)

@@ -31,7 +31,7 @@ class Case:
     length: int = 0
 
     def resized(self, batch: int, num_frames: int, seconds: float) -> "Case":
-        """The same with another batch size, number of frames or seconds of audio; 0 keeps what it has."""
+        """The same case with another batch size, number of frames or seconds of audio; 0 keeps the case's own."""
         given = {"batch": batch, "num_frames": num_frames, "seconds": seconds}
         return dataclasses.replace(
             self, sizes=dataclasses.replace(self.sizes, **{name: value for name, value in given.items() if value})

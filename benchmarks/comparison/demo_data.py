@@ -28,7 +28,7 @@ def loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], dict[st
 
 
 def torch_loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], dict[str, Any]]:
-    """The same from `torch.utils.data.DataLoader` with worker processes, batches shuffled."""
+    """The same batches from `torch.utils.data.DataLoader` with worker processes, batches shuffled."""
     import torch
     from torch.utils.data import DataLoader
 

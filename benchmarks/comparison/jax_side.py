@@ -1,4 +1,4 @@
-"""The JAX side of each case, on the road that training takes: `make_step` mapped by `Mapping`, the state donated."""
+"""The JAX side of each case, run as in training: `make_step` mapped by `Mapping`, the state donated."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def prepare(case: Case, dtype: str, mapping: Kind = "pmap") -> Work:
 
 def _stage1(case: Case, dtype: Any, mapping: Kind) -> Work:
     encoders = ENCODERS[case.preset]
-    source, send = _clips(case), _when_asked
+    source, send = _clips(case), _send_lazily
     if case.kind == "fed":
         from benchmarks.comparison.demo_data import loader
         from emi_jax.inputs.loader import to_device
@@ -77,8 +77,8 @@ def _intensity(case: Case, dtype: Any) -> Intensity:
     return ours.intensity(ENCODERS[case.preset], case.sizes, example, dtype)
 
 
-def _when_asked(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[Any]:
-    """Sends a batch when the step asks for it."""
+def _send_lazily(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[Any]:
+    """Sends each batch when the step requests it."""
     return map(put, source)
 
 
@@ -88,7 +88,7 @@ def _training(
     clips: int,
     frozen: tuple[str, ...],
     kind: Kind,
-    send: Callable[[Iterator[Any], Callable[[Any], Any]], Iterator[Any]] = _when_asked,
+    send: Callable[[Iterator[Any], Callable[[Any], Any]], Iterator[Any]] = _send_lazily,
 ) -> Work:
     trained, held = parameters.split(ours.tree(ours.draw(stage)), frozen, "frozen")
     optimizer = adamw(

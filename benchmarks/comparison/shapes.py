@@ -8,7 +8,7 @@ from emi_jax.modalities import SAMPLE_RATE
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What a batch and the heads are made of.
+    """The sizes of a batch and of the heads.
 
     Attributes:
         batch: B.

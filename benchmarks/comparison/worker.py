@@ -1,4 +1,4 @@
-"""Measures one case on one side in this process and writes what it found as JSON: `benchmarks.compare` starts it.
+"""Measures one case on one side in this process and writes the results as JSON: `benchmarks.compare` starts it.
 
 python -m benchmarks.comparison.worker --side=jax --case=tcn --dtype=float32 --out=FILE
 """
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def hold_threads(threads: int) -> None:
-    """Gives this process that many cores; both libraries then start as many threads."""
+    """Restricts this process to that many cores; both libraries then start as many threads."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -100,7 +100,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def reset_peak() -> None:
-    """Starts the kernel's record of this process' largest memory anew, so that compilation is not in it."""
+    """Resets the kernel's record of this process's peak memory, so that compilation is not included."""
     with contextlib.suppress(OSError):  # not Linux, or not allowed: the record then holds compilation too
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -31,7 +31,7 @@ SIDES = ("tuned", "plain")
 
 
 def main() -> None:
-    """Times the rows, prints and keeps them."""
+    """Times the rows, prints and stores them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--forms", default=",".join(ROWS), help=f"of: {','.join(ROWS)}")
     parser.add_argument("--repeats", type=int, default=2, help="processes of each side")

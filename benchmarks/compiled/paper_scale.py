@@ -69,7 +69,7 @@ class Training:
 
 
 def make_training(stage: Alignment, mapping: Mapping) -> Training:
-    """Freezes and optimises as the preset does."""
+    """Builds a training with the preset's frozen parameters and optimiser."""
     params = jax.eval_shape(lambda rng: stage.init(rng, {}), jax.random.PRNGKey(0))
     trained, _ = parameters.split(params, FROZEN, "FROZEN")
     optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=RATE_FACTORS)
@@ -83,12 +83,12 @@ def make_training(stage: Alignment, mapping: Mapping) -> Training:
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What compiling the step took and what it will take.
+    """The cost of compiling the step, and the predicted cost of running it.
 
     Attributes:
         lowering: seconds of tracing and lowering.
         compiling: seconds of XLA.
-        peak_bytes: state, batch and all that lives in the step at its peak, from XLA's plan of the buffers.
+        peak_bytes: peak memory of state, batch and temporaries, from XLA's buffer plan.
         flops: of one step, counted by XLA in the program before its optimisations.
         step: the compiled step.
     """

@@ -2,9 +2,9 @@
 
 python -m benchmarks.compiled.startup [--scales=demo,paper]
 
-The command is `run.py` on stage 1 and a small synthetic dataset, ended when the first step's metrics are on disk: what
-it takes is imports, encoders, tracing, compiling and one step. `paper` is the preset `vidmimic2` from scratch with two
-clips a batch. The first start has an empty cache, the second one finds what the first has left.
+The command is `run.py` on stage 1 and a small synthetic dataset, ended when the first step's metrics are on disk: the
+time covers imports, encoders, tracing, compiling and one step. `paper` is the preset `vidmimic2` from scratch with two
+clips a batch. The first start has an empty cache, the second one uses the cache of the first.
 """
 
 import argparse
@@ -33,10 +33,10 @@ def seconds_to_first_step(scale: str, root: Path, workdir: Path, cache: Path | N
     fields = fields | {"data.dir": root / "data", "train.log_every": 1}
     command = [sys.executable, "run.py", f"--config={config}", f"--workdir={workdir}"]
     command += [f"--config.{field}={value}" for field, value in fields.items()]
-    told = {"JAX_COMPILATION_CACHE_DIR": str(cache)} if cache else {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(cache)} if cache else {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     began = time.perf_counter()
     with (root / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | told, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT)
         while not (workdir / "metrics.jsonl").exists() and process.poll() is None:
             time.sleep(0.02)
         took = time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 python -m benchmarks.compiled.study --json=compiled.json
 
-Each variant is compiled and run in a process of its own. Columns: seconds to trace and compile, milliseconds of a step,
+Each variant is compiled and run in a separate process. Columns: seconds to trace and compile, milliseconds of a step,
 processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
 results that share memory. Malloc is tuned as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
 """
@@ -51,7 +51,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Runs the variants and prints and keeps their rows."""
+    """Runs the variants, prints and stores their rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", default=",".join(VARIANTS), help=f"of: {','.join(VARIANTS)}")
     parser.add_argument("--threads", type=int, default=2)

@@ -1,1 +1,1 @@
-"""Scripts that prove a promise: nothing lost when killed, nothing broken by damaged files, parity, memory."""
+"""Scripts that verify guarantees: nothing is lost when killed, damaged files break nothing, parity, memory."""

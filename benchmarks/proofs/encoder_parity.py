@@ -1,10 +1,10 @@
-"""Encoders of base size against transformers' PyTorch classes, with random weights that PyTorch has drawn.
+"""Encoders of base size against transformers' PyTorch classes, with random weights drawn by PyTorch.
 
 python -m benchmarks.proofs.encoder_parity
 
 For each family a model of the default size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
 the same inputs in float32, with padding where PyTorch's model takes a mask. Prints the largest difference,
-as a part of the largest magnitude, over all hidden states and over the pooled vector.
+as a fraction of the largest magnitude, over all hidden states and over the pooled vector.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FAMILIES = {
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How far two encoders are apart, as a part of the largest magnitude.
+    """The difference between two encoders, as a fraction of the largest magnitude.
 
     Attributes:
         parameters: scalars in the encoder.
@@ -73,7 +73,7 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def compare(case: Case, folder: Path) -> Parity:
-    """Makes the case's model, keeps it in a folder and compares what both compute."""
+    """Makes the case's model, saves it in a folder and compares both sets of outputs."""
     model, arrays = make_model(case, noise=NOISE), make_inputs(case)
     model.save_pretrained(folder)
     theirs = run_torch(model, **arrays)

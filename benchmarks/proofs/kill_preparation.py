@@ -3,7 +3,7 @@
 python -m benchmarks.proofs.kill_preparation 10 [--clips=40] [--seed=0]
 
 The dataset must be equal in content to one whose preparation was never stopped, no worker may outlive its parent, and
-no half-written dataset may pass for whole in between.
+no half-written dataset may be accepted as complete in between.
 """
 
 import argparse

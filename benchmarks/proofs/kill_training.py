@@ -8,9 +8,9 @@ one that was never stopped, and its best checkpoint must have the same step and 
 middle of a save. With --signal=TERM half of the signals come during an evaluation; the run must also exit with 75 and
 resume after the very step that it has reported.
 
-With --pairs two runs are started at once, in one workdir: one must train as if it were alone, the other end with exit
-code 2 and the name of the first. Then two runs of stage 2 are started at once on one new feature cache: both must end
-with the parameters of a run that had a cache of its own.
+With --pairs two runs are started at once, in one workdir: one must train as if it were alone, the other must exit
+with code 2 and name the first. Then two runs of stage 2 are started at once on one new feature cache: both must end
+with the parameters of a run with a separate cache.
 """
 
 import argparse
@@ -55,7 +55,7 @@ STAGE_2 = BOTH_STAGES | {"model.modalities": "('vision', 'text')", "train.frozen
 
 
 class Training:
-    """The command of a run in a workdir of its own.
+    """The command of a run in a separate workdir.
 
     Attributes:
         workdir: of the run.

@@ -151,7 +151,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
         (kind, outcome) -> names of the broken clips, outcome one of OUTCOMES.
 
     Raises:
-        AssertionError: a good clip is not in the dataset as it is when read by itself.
+        AssertionError: a good clip is not in the dataset as it is when read alone.
     """
     from data_prep.build.dataset import open_dataset
     from data_prep.build.prepare import prepare

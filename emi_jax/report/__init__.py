@@ -1,1 +1,1 @@
-"""What people look at: tables, figures as SVG, and self-contained pages."""
+"""Output for people: tables, figures as SVG, and self-contained pages."""

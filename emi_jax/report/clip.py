@@ -27,7 +27,7 @@ def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float
 
     Args:
         path: of the page.
-        prediction: of the clip. Labels that it knows are shown next to the predictions.
+        prediction: of the clip. Known labels are shown next to the predictions.
         label_range: lowest and highest label in the users' units.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def _times(prediction: Prediction) -> np.ndarray:
 
 
 def _frames(prediction: Prediction) -> list[Mapping[str, Any]]:
-    """The face crops that the model was given, each with its time and reliability."""
+    """The face crops that the model read, each with its time and reliability."""
     if "frame_mask" not in prediction.arrays or not len(prediction.example["face_found"]):
         return []
     found = np.flatnonzero(prediction.arrays["frame_mask"])

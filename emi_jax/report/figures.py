@@ -20,7 +20,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def curves(records: Sequence[Scores], goal: str) -> Figure:
-    """The training loss, and the goal on the validation split, by step."""
+    """The training loss, and the goal metric on the validation split, by step."""
     with style():
         figure = new_figure(9, 3.2)
         left, right = figure.subplots(1, 2)
@@ -138,7 +138,7 @@ def similarities(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], most: int =
 
     Args:
         pairs: {modality: its embeddings [n, P], the words' [n, P]}, both L2-normalised.
-        most: number of clips that are drawn, the first ones.
+        most: number of clips that are drawn, from the start of the split.
     """
     with style():
         figure = new_figure(4.2 * len(pairs), 3.8)

@@ -1,4 +1,4 @@
-"""The page that leads to the pages of predicted clips."""
+"""The index page of predicted clips, which links to their pages."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -22,7 +22,7 @@ _TEMPLATES = jinja2.Environment(
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """An image as a page embeds it: as data, never as markup, so that a foreign SVG file cannot run anything.
+    """An image to be embedded in a page as data, never as markup, so that an untrusted SVG file cannot run scripts.
 
     Attributes:
         alt: what it shows, in words.

@@ -1,4 +1,4 @@
-"""report.html: the results that a run's folder holds, on one page."""
+"""Writes report.html, one page with all results in a run's folder."""
 
 import importlib.metadata
 import json
@@ -39,7 +39,7 @@ def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> P
         folder: of the run.
         config: of the run. In stage 2 the page also shows the figures of stage 1 (`init_from`) and of the studies under
             `root`, if there are any.
-        dataset: that the run read.
+        dataset: the dataset of the run.
     """
     related = [drawing for source in _related(config) for drawing in _drawings(Path(source), f" ({Path(source).name})")]
     return page.write(

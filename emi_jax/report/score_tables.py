@@ -69,7 +69,7 @@ def directions(scores: Mapping[str, float]) -> list[str]:
 
 
 def chance(scores: Mapping[str, float], direction: str, metric: str) -> float:
-    """What ranking at random scores in a direction, with the same hits."""
+    """The score of a random ranking in a direction, with the same hits."""
     one, other = direction.split("_to_")
     pair = f"{one}_{other}" if f"chance_{one}_{other}/{metric}" in scores else f"{other}_{one}"
     return scores[f"chance_{pair}/{metric}"]
@@ -81,7 +81,7 @@ def text_of(score_tables: list[Table]) -> str:
 
 
 def meaning(results: Results, split: str) -> list[str]:
-    """What the scores of a split stand for: which clips, whether they chose the checkpoint, what the intervals are.
+    """Explains the scores of a split: which clips, whether they were used to choose the checkpoint, which intervals.
 
     Args:
         results: the content of a run's `metrics_SPLIT.json`.

@@ -13,7 +13,7 @@ def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Mean Pearson of each variant and its difference to the full model, with their intervals.
 
     Args:
-        rows: {title: `pearson`, `interval`, `difference`, `difference_interval`}, from the top down.
+        rows: {title: `pearson`, `interval`, `difference`, `difference_interval`}, from top to bottom.
     """
     places = range(len(rows))
     with style():
@@ -59,7 +59,7 @@ def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], 
                     axes.fill_between(places, list(map(min, values)), list(map(max, values)), color=color, alpha=0.15)
                 axes.grid(True)
             column[0].set_title(name)
-            if len(severities) == 2:  # there or not: the unit says it all
+            if len(severities) == 2:  # either present or hidden: the unit is enough
                 column[-1].set_xticks(places, ["clean", defect["unit"]])
                 column[-1].margins(x=0.2)
             else:

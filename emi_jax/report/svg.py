@@ -37,7 +37,7 @@ _FOLLOW = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:
 
 
 def style() -> Any:
-    """The context in which every figure is made and saved."""
+    """The matplotlib style context in which every figure must be made and saved."""
     return mpl.rc_context(_STYLE)
 
 

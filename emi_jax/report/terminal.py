@@ -1,4 +1,4 @@
-"""Text from elsewhere (file names, labels, error messages) made safe to print on a terminal."""
+"""Makes untrusted text (file names, labels, error messages) safe to print on a terminal."""
 
 import unicodedata
 
@@ -10,8 +10,8 @@ _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))
 def printable(text: str) -> str:
     r"""Replaces control characters, lone surrogates, line breaks and bidirectional overrides by their escapes.
 
-    What is left prints on one line and cannot move the cursor, change colours or reorder the line. Letters of all
-    scripts, spaces of all widths and joiners stay: `printable("a\x1b[2J喜") == r"a\x1b[2J喜"`.
+    The result prints on one line and cannot move the cursor, change colours or reorder the line. Letters of all
+    scripts, spaces of all widths and joiners are kept: `printable("a\x1b[2J喜") == r"a\x1b[2J喜"`.
     """
     return "".join(
         sign.encode("unicode_escape").decode()

@@ -1,1 +1,1 @@
-"""A config, a dataset and a folder made into something that trains, scores and predicts."""
+"""A run: built from a config, a dataset and a folder; trained, scored and used for prediction."""

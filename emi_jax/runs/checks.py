@@ -1,4 +1,4 @@
-"""What a config must fulfil before anything is read, encoded or written: one line for each thing that is wrong."""
+"""Checks of a config before anything is read, encoded or written; each fault is reported in one line."""
 
 from collections.abc import Sequence
 
@@ -24,20 +24,18 @@ DTYPES = ("float32", "bfloat16")
 
 
 def check_fields(config: ConfigDict) -> None:
-    """Checks fields that depend on each other: none of them may be without effect.
+    """Checks fields that depend on each other.
 
     Raises:
-        UserError: one is, or it cannot be used.
+        UserError: a field has no effect, or its value cannot be used.
     """
     if config.model.dtype not in DTYPES:
         raise UserError(
-            f"config.model.dtype={config.model.dtype!r}: choose one of {', '.join(DTYPES)}; gradients in float16 would "
-            "need loss scaling, which there is not"
+            f"config.model.dtype={config.model.dtype!r}: choose one of {', '.join(DTYPES)}; float16 "
+            "would need loss scaling, which is not implemented"
         )
     if config.train.clip_norm < 0:
-        raise UserError(
-            f"config.train.clip_norm={config.train.clip_norm:g}: take 0 for no clipping, or a positive norm"
-        )
+        raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
     check_selection(config.train)
     if config.stage == "alignment":
         _check_pairs(config)
@@ -88,30 +86,30 @@ def check_selection(train: ConfigDict) -> None:
 
 
 def check_shares(batch_size: int, devices: int, chunks: int) -> None:
-    """Holds the batch against the devices and chunks that share it.
+    """Checks that devices and chunks can share a batch evenly.
 
     Raises:
         UserError: they cannot share it evenly.
     """
     if batch_size % devices:
         raise UserError(
-            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; take a multiple of {devices}"
+            f"config.train.batch_size={batch_size} cannot be shared by {devices} devices; use a multiple of {devices}"
         )
     share = batch_size // devices
     if chunks < 1 or share % chunks:
         divisors = ", ".join(str(number) for number in range(1, share + 1) if share % number == 0)
         raise UserError(
             f"config.train.accumulation={chunks} does not divide the {share} clips of a device "
-            f"(batch_size={batch_size} on {devices} devices); take one of {divisors}"
+            f"(batch_size={batch_size} on {devices} devices); use one of {divisors}"
         )
 
 
 def interval(train: ConfigDict, name: str, steps: int) -> int:
-    """How many steps lie between two events of a run: `train.<name>` times `steps`, and one at least.
+    """Number of steps between two events of a run: `train.<name>` times `steps`, at least one.
 
     Args:
         train: the section `train`.
-        name: of a field that counts in units of `steps`.
+        name: the field, which counts in units of `steps`.
         steps: one unit; those of an epoch for a field in epochs.
 
     Raises:
@@ -123,7 +121,7 @@ def interval(train: ConfigDict, name: str, steps: int) -> int:
 
 
 def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None:
-    """Holds the clips of a dataset against what a stage is trained on.
+    """Checks that a dataset has the splits, modalities and labels that a stage is trained on.
 
     Raises:
         UserError: there is no training or validation split; no clip has one of the modalities, or labels where the

@@ -1,4 +1,4 @@
-"""Trained parameters of a run, evaluated on a split. No optimiser is built."""
+"""Evaluates the trained parameters of a run on a split, without building an optimiser."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ SELECTED = "the clips of {split} chose the checkpoint: these scores are too high
 
 
 def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
-    """All parameters of a trained run, those that `config.train.select` names, on the devices.
+    """All parameters of a trained run, as selected by `config.train.select`, on the devices.
 
     Args:
         experiment: the run.
@@ -62,7 +62,7 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
 
 
 def selected_on(experiment: Experiment, split: str) -> bool:
-    """Whether a split chose the parameters that are evaluated: its scores are then too high."""
+    """Whether the evaluated parameters were selected on this split, so that its scores are too high."""
     return split == "valid" and experiment.config.train.select == BEST
 
 

@@ -1,4 +1,4 @@
-"""What is read of a split: its clips, or features of frozen encoders, which are extracted where they are missing."""
+"""Opens the inputs of a split: its clips, or cached features of frozen encoders, which are extracted if missing."""
 
 import collections
 import contextlib
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
-    """What is read of a split, and how: clips, or cached features where the config names a folder for them.
+    """Opens a split: its clips, or cached features if the config names a folder for them.
 
     Args:
         experiment: the run.
@@ -57,7 +57,7 @@ def renditions(experiment: Experiment, split: str) -> list[str]:
 
 
 def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transform] | None = None) -> FeatureCache:
-    """Writes the frozen encoders' features of a split where they are missing.
+    """Writes the frozen encoders' features of a split, if they are missing.
 
     Args:
         experiment: the run.
@@ -65,12 +65,12 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
         transforms: of the renditions, by name; those of `renditions` by default.
 
     Raises:
-        UserError: the stage has no features to keep, or trains the encoders that would give them.
+        UserError: the stage uses no feature cache, or trains the encoders that would fill it.
     """
     stage, config = experiment.stage, experiment.config
     folder = config.get("features", {}).get("dir")
     if not isinstance(stage, Intensity) or not folder:
-        raise UserError("features are kept in stage 2, in a folder named with --config.features.dir=FOLDER")
+        raise UserError("features are cached only in stage 2, in a folder named with --config.features.dir=FOLDER")
     if stage.trained_towers:
         raise UserError(
             f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
@@ -117,7 +117,7 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict) -> str:
 
 
 def _encoder(experiment: Experiment, split: str) -> Evaluator:
-    """Gives features in place of predictions."""
+    """Returns features instead of predictions."""
 
     def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
         steps = cast(Intensity, experiment.stage).encode(towers, batch)

@@ -1,4 +1,4 @@
-"""What a config describes, checked and built: how clips are read, and the stage that is trained."""
+"""Builds what a config describes: how clips are read, and the stage that is trained."""
 
 import logging
 import re
@@ -44,12 +44,12 @@ def build_transform(
     """From an example to arrays, without augmentation.
 
     Raises:
-        UserError: `data.smallest_crop` is no part of a side.
+        UserError: `data.smallest_crop` is not in (0, 1].
     """
     data = config.data
     if not 0 < data.smallest_crop <= 1:
         raise UserError(
-            f"config.data.smallest_crop={data.smallest_crop} is no part of a picture's side; take one in (0, 1]"
+            f"config.data.smallest_crop={data.smallest_crop} is not a fraction of a side; use a value in (0, 1]"
         )
     shape = InputShape(
         num_labels=num_labels,
@@ -94,7 +94,7 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
 
 def _tokens(wanted: int, limit: int) -> int:
     if 0 < limit < wanted:
-        log.info("tokens: %d of the %d that were asked for, more the text encoder does not take", limit, wanted)
+        log.info("tokens: %d instead of the %d requested, which is the limit of the text encoder", limit, wanted)
         return limit
     return wanted
 

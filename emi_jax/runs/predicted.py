@@ -1,8 +1,8 @@
 """The folder of predictions of new clips, which grows clip by clip and is resumed after a stop.
 
 Each clip has a JSON file, and a page on request, written as soon as it is predicted. `predictions.csv` and
-`left_out.csv` gain a line at a time. A clip whose JSON file was made by the same model from the same files is not
-predicted again.
+`left_out.csv` gain a line at a time. A clip is skipped if its JSON file was made by the same model from the
+same files.
 """
 
 import collections
@@ -68,13 +68,13 @@ class PredictionFolder:
         (path / LEFT_OUT).unlink(missing_ok=True)
 
     def resume(self, made_from: Mapping[str, str]) -> set[str]:
-        """Takes over the clips that were predicted before.
+        """Finds the clips that were predicted before and need not be predicted again.
 
         Args:
             made_from: by the id of each clip to predict, a hash of the model and of the clip's files.
 
         Returns:
-            The ids of those whose files are complete and were made from the same.
+            The ids of the clips whose results are complete and were made from the same model and files.
         """
         self._made_from, self._files = made_from, file_names(made_from)
         for clip, key in made_from.items():
@@ -99,7 +99,7 @@ class PredictionFolder:
             csv.writer(file).writerow(self._row(prediction.id))
 
     def leave_out(self, clip: str, reason: str) -> None:
-        """Notes a clip that cannot be read, and why."""
+        """Records a clip that cannot be read, and why."""
         path = self.path / LEFT_OUT
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -111,7 +111,7 @@ class PredictionFolder:
             self._reasons.append(printable(reason))
 
     def finish(self) -> str:
-        """Sorts the table by clip and, if clips have pages, writes a page that leads to them.
+        """Sorts the table by clip and, if clips have pages, writes an index page that links to them.
 
         Returns:
             A summary for the terminal: some rows, remarks, and what was left out.

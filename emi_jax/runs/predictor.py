@@ -1,4 +1,4 @@
-"""Intensities of new clips from a trained run: what a user of the model calls.
+"""Predicts the intensities of new clips with a trained run: the Python interface to the model.
 
 predictor = Predictor.load("runs/demo/stage2")
 for prediction in predictor.predict(examples):
@@ -38,7 +38,7 @@ class Predictor:
         label_range: lowest and highest label in the users' units.
         clip_options: how clips should be read for it, for `data_prep.clips.stored.stored_options`.
         fingerprint: a hash of the model: of its parameters, encoders' configs and labels.
-        compile_seconds: spent on compiling so far; a batch of another length than those before adds to them.
+        compile_seconds: spent on compiling so far; each new length of batch adds to them.
     """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
@@ -102,7 +102,7 @@ class Predictor:
         return cls(experiment, chosen_params(experiment), batch_size)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """Predicts clips as they come, a batch at a time.
+        """Predicts clips in the order given, a batch at a time.
 
         Args:
             examples: as `data_prep.clips.clip.read_clip` gives them, or from a dataset; labels may be missing.
@@ -152,11 +152,11 @@ class Predictor:
         )
 
     def _remarks(self, example: Example) -> tuple[str, ...]:
-        """Those of the clip's files, and what the model does not take of them."""
+        """The remarks on the clip's files, and on what the model does not read of them."""
         remarks = [tuple(map(str, remark)) for remark in example.get("remarks", ())]
         seconds, limit = len(example["audio"]) / SAMPLE_RATE, self._transform.shape.num_samples / SAMPLE_RATE
         if AUDIO in self._transform.shape.modalities and seconds > limit:
-            remarks.append(("the model hears the beginning alone", f"{limit:g} of {seconds:.1f} s"))
+            remarks.append(("the model hears only the beginning", f"{limit:g} of {seconds:.1f} s"))
         return tuple(f"{kind} ({detail})" if detail else kind for kind, detail in remarks)
 
     def _tokens(self, arrays: Arrays) -> list[str]:

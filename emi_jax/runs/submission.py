@@ -1,4 +1,4 @@
-"""The CSV of a submission: one row a clip, one column a label, in the users' own units."""
+"""The CSV of a submission: one row per clip, one column per label, in the users' own units."""
 
 import csv
 from collections.abc import Iterable, Sequence

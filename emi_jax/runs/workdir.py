@@ -1,4 +1,7 @@
-"""The folder of a run: its config, its dataset, its metrics as JSON lines and TensorBoard events."""
+"""The folder of a run: its config, its dataset, its metrics as JSON lines and TensorBoard events.
+
+`write_config` decides whether a changed config may resume a run, by the `bindings` of `configs/fields.py`.
+"""
 
 import contextlib
 import json
@@ -30,7 +33,7 @@ class Workdir:
     """
 
     def __init__(self, path: str | Path, writes: bool = True, output: str | Path | None = None):
-        """Opens the folder; nothing is written yet, so that a trained run may lie where nothing can be written.
+        """Opens the folder without writing to it, so that a trained run may be on a read-only disk.
 
         Args:
             path: of the folder, which need not exist.
@@ -61,17 +64,17 @@ class Workdir:
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Keeps the run's config, or checks that it is the one with which the run was begun.
+        """Stores the run's config, or checks that it equals the one with which the run was started.
 
         Raises:
-            UserError: fields differ from those of the run that is in the folder.
+            UserError: fields that may not change (`configs/fields.py`) differ from those of the run in the folder.
         """
         free = (*config["bindings"]["free"], "bindings")
         self._compare(config, lambda field: not within(field, free), "Use another --workdir")
         self.write_json("config.json", config)
 
     def check_use(self, config: Mapping[str, Any]) -> None:
-        """Checks that a config with which a trained run is used reads and models clips as the run's own does.
+        """Checks that a config for using a trained run reads and models clips as the run's own config does.
 
         Raises:
             UserError: fields differ from those of the run that is in the folder.
@@ -83,7 +86,7 @@ class Workdir:
         )
 
     def write_dataset(self, dataset: Dataset) -> None:
-        """Keeps what the run needs to know of its dataset, or checks that it is the one with which the run was begun.
+        """Stores the metadata of the run's dataset, or checks that they equal those with which the run was started.
 
         Raises:
             UserError: the folder holds a run on another dataset.
@@ -126,7 +129,7 @@ class Workdir:
             raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")
 
     def make_output(self) -> None:
-        """Makes the output folder; one that cannot be written is reported now, before anything is computed for it.
+        """Makes the output folder; reports one that cannot be written now, before anything is computed.
 
         Raises:
             UserError: it cannot be made or written.
@@ -161,7 +164,7 @@ class Workdir:
         self._events.flush()
 
     def metrics(self) -> list[dict[str, float]]:
-        """All recorded metrics, by step; of a step that was repeated (a run killed and resumed) the last record.
+        """All recorded metrics, by step; for a step that was repeated after a restart, only the last record.
 
         Lines that are cut off are skipped with a warning.
         """

@@ -1,4 +1,4 @@
-"""The command line: options are checked before any work, errors are one line, exit codes mean one thing each."""
+"""The command line: options are checked before any work, errors are one line, each exit code has one meaning."""
 
 import errno
 import re
@@ -164,7 +164,7 @@ def test_checking_writes_nothing(built, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_repeated_call_says_so_and_a_lost_report_is_made_anew(clips, tmp_path, monkeypatch, capsys):
+def test_a_repeated_call_reports_so_and_a_lost_report_is_rewritten(clips, tmp_path, monkeypatch, capsys):
     arguments = ["--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}", "--processes=1"]
     assert run(monkeypatch, *arguments) == 0
     assert "already prepared" not in capsys.readouterr().out

@@ -142,7 +142,7 @@ def test_a_home_folder_is_expanded(hub, tmp_path, monkeypatch):
     assert find_folder("~/vit") == tmp_path / "vit"
 
 
-def test_a_tokenizer_with_code_of_its_own_is_refused_and_not_executed(tmp_path):
+def test_a_tokenizer_with_custom_code_is_refused_and_not_executed(tmp_path):
     train_wordpiece(["so funny"], 40).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     config |= {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}

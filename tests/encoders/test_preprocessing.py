@@ -39,7 +39,7 @@ from emi_jax.errors import UserError
         ),
     ],
 )
-def test_the_facts_of_preprocessing(role, files, expected, tmp_path):
+def test_preprocessing_is_read_from_the_folder(role, files, expected, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
     assert load_preprocessing(tmp_path, role) == expected
@@ -49,10 +49,10 @@ def test_the_facts_of_preprocessing(role, files, expected, tmp_path):
     ("role", "content", "message"),
     [
         ("vision", {"image_mean": [0.5, 0.5, 0.5]}, "lacks image_std"),
-        ("audio", {"sampling_rate": 8000}, "wants audio at 8000 Hz"),
+        ("audio", {"sampling_rate": 8000}, "needs audio at 8000 Hz"),
     ],
 )
-def test_facts_that_do_not_fit_are_refused(role, content, message, tmp_path):
+def test_unusable_preprocessing_is_refused(role, content, message, tmp_path):
     with pytest.raises(UserError, match=r"preprocessor_config\.json: no such file"):
         load_preprocessing(tmp_path, role)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))

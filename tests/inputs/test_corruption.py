@@ -1,4 +1,4 @@
-"""What is corrupted is known: outside the masks nothing has changed, inside it has."""
+"""Corrupted steps are known exactly: clean steps are unchanged, all others have changed."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_only_words_are_masked(seed):
     assert clean[~words].all()
 
 
-def test_silence_takes_no_part():
+def test_silence_does_not_count_as_audible():
     audio = np.zeros(16000, np.int16)
     audio[4800:9600] = (8000 * np.sin(np.arange(4800) / 9)).astype(np.int16)
     mask = np.arange(16000) < 12000

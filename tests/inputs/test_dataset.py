@@ -1,4 +1,4 @@
-"""A dataset on disk: what is read of it, and what in a dataset of somebody else's making is refused."""
+"""A dataset on disk: what is read, and what is refused in an untrusted dataset."""
 
 import dataclasses
 import functools

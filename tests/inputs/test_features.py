@@ -140,7 +140,7 @@ def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
 
 
 def test_two_writers_of_one_rendition_leave_a_complete_file(tmp_path):
-    """Where locks do not work: each writes under a name of its own, and one of them is the file in the end."""
+    """Where locks do not work, each writer uses a unique temporary name, and one of the files remains in the end."""
     cache, rng = FeatureCache(tmp_path, {"audio": "abc"}), np.random.default_rng(0)
     clips = [make_clip(rng, index, 0) for index in range(3)]
 
@@ -156,13 +156,13 @@ def test_two_writers_of_one_rendition_leave_a_complete_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features.json", "train-clean.array_record"]
 
 
-def test_an_empty_file_is_written_anew(tmp_path):
+def test_an_empty_file_is_rewritten(tmp_path):
     cache = FeatureCache(tmp_path, {"audio": "abc"})
     (tmp_path / "train-clean.array_record").touch()
     assert not cache.has("train", CLEAN)
 
 
-def test_facts_that_are_cut_off_are_written_anew_only_where_no_features_depend_on_them(tmp_path, caplog):
+def test_metadata_that_are_cut_off_are_rewritten_only_if_no_features_depend_on_them(tmp_path, caplog):
     (tmp_path / "features.json").write_text('{"finger')
     cache = FeatureCache(tmp_path, {"audio": "abc"})
     assert "features.json is cut off and will be rewritten" in caplog.text

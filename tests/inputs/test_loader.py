@@ -1,4 +1,4 @@
-"""Batches: fixed shapes, exact resumption, shares of processes, and what a clip's arrays say."""
+"""Batches: fixed shapes, exact resumption, shares of processes, and the arrays of a clip."""
 
 import dataclasses
 import queue
@@ -54,7 +54,7 @@ def test_shapes_and_dtypes_are_those_of_every_batch(transform):
             assert (batch[name].shape, batch[name].dtype) == (shape, dtype), name
 
 
-def test_going_on_from_a_step_repeats_and_skips_nothing(transform):
+def test_resuming_at_a_step_repeats_and_skips_nothing(transform):
     examples, plan = make_examples(7), Epochs(7, 4, seed=5)
     whole = take(examples, transform, plan, 6, seed=1)
     rest = take(examples, transform, plan, 3, seed=1, first_step=3)
@@ -211,7 +211,7 @@ def test_the_next_batch_is_sent_in_a_thread_and_order_and_number_are_kept():
     assert threading.current_thread() not in threads
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_in_its_place():
+def test_an_error_in_the_thread_is_raised_at_its_batch():
     def broken():
         yield {"x": 0}
         raise UserError("clip 7 is gone")

@@ -47,7 +47,7 @@ def test_clips_apart_give_scipys_percentile_interval(split):
         assert found[k, 0] < scipy.stats.pearsonr(pred[:, k], labels[:, k]).statistic < found[k, 1]
 
 
-def test_the_mean_has_an_interval_of_its_own(split):
+def test_the_mean_over_labels_has_its_own_interval(split):
     pred, labels, mask = split
     found = bootstrap.intervals(pred, labels, mask)["pearson"]
     assert found.shape == (3, 2)
@@ -66,7 +66,7 @@ def test_clips_that_are_alike_in_groups_widen_the_interval():
     assert np.ptp(together) > 2 * np.ptp(alone)
 
 
-def test_constant_columns_are_told_apart(split):
+def test_constant_predictions_and_constant_labels_are_distinguished(split):
     pred, labels, mask = (x.copy() for x in split)
     pred[:, 0], labels[:, 1] = 0.3, 0.1
     found = bootstrap.intervals(pred, labels, mask)

@@ -1,4 +1,4 @@
-"""Retrieval against brute force, one query at a time."""
+"""Retrieval compared with brute force, one query at a time."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The whole head: what it promises about padding, absence, weights and switches."""
+"""The complete head: guarantees about padding, absence, weights and switches."""
 
 import functools
 from typing import Any
@@ -235,7 +235,7 @@ def test_build_head_names_an_unknown_head_or_field():
         ({"attention_bias": True, "quality": False}, "attention_bias = True needs quality"),
     ],
 )
-def test_impossible_switches_are_errors(fields, message):
+def test_contradicting_switches_are_errors(fields, message):
     with pytest.raises(ValueError, match=message):
         head_of(**fields).init(jax.random.key(0), *clips())
 

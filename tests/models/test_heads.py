@@ -1,4 +1,4 @@
-"""The heads beside the fusion keep its promises about padding, absence and what they tell."""
+"""The other heads give the same guarantees as the fusion about padding, absence and outputs."""
 
 import jax
 import jax.numpy as jnp

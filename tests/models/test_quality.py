@@ -86,7 +86,7 @@ def test_weights_and_features_equal_the_formulas(clips):
                 np.testing.assert_allclose(ours.log_weights[m][clip][mask], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_absent_modalities_weigh_exactly_nothing(clips):
+def test_absent_modalities_have_weight_exactly_zero(clips):
     module = QualityAware(8)
     weights = columns(apply(module, random_variables(module, clips), *clips).weights)
     np.testing.assert_array_equal(weights[~PRESENT], 0)
@@ -101,7 +101,7 @@ def test_initial_weights_are_equal(clips):
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
-def test_gradients_are_finite_and_none_reaches_what_is_masked(clips, scale):
+def test_gradients_are_finite_and_zero_at_masked_steps(clips, scale):
     """Also for saturated reliabilities, constant features and clips with nothing in them."""
     features, masks, present = clips
     features = features | {"audio": np.ones_like(features["audio"])}

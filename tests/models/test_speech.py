@@ -1,4 +1,4 @@
-"""The speech encoders against PyTorch, and their promise that padding changes nothing."""
+"""The speech encoders against PyTorch, and the guarantee that padding changes nothing."""
 
 import chex
 import jax

@@ -1,4 +1,4 @@
-"""The image encoders against PyTorch, and what they promise of their own."""
+"""The image encoders against PyTorch, and guarantees beyond PyTorch's."""
 
 import jax
 import jax.numpy as jnp

@@ -41,7 +41,7 @@ def test_fields_without_effect_or_meaning_are_refused(tiny, fields, message, tmp
         ({"train.rate_factors": (("txt", 0.1), (".*", 1.0))}, "train.rate_factors: pattern 'txt' matches no parameter"),
     ],
 )
-def test_patterns_that_match_nothing_do_not_take_the_folder(fields, message, tmp_path):
+def test_patterns_that_match_nothing_leave_the_folder_untouched(fields, message, tmp_path):
     config = tiny_stage2()
     config.update_from_flattened_dict(fields)
     with pytest.raises(UserError, match=message):
@@ -60,7 +60,7 @@ def test_a_missing_validation_split_is_reported_before_anything_is_encoded(tmp_p
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, "default (float32)"), ("highest", "highest")])
-def test_the_log_says_how_products_are_taken(precision, expected, tmp_path, caplog):
+def test_the_log_reports_the_precision_of_products(precision, expected, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     with jax.default_matmul_precision(precision):
         Experiment.open(tiny_stage1(), make_dataset(), tmp_path)

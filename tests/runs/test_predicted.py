@@ -1,4 +1,4 @@
-"""The folder of predictions grows clip by clip, is resumed, and is never named by what it holds."""
+"""The folder of predictions grows clip by clip, is resumed, and has file names that are safe for any clip id."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def test_every_clip_is_on_disk_as_soon_as_it_is_added(tmp_path):
     assert [row[0] for row in rows(folder.path)] == ["Filename", "a", "b"]
 
 
-def test_a_second_start_takes_over_what_was_made_from_the_same(tmp_path):
+def test_a_second_start_keeps_predictions_of_the_same_model_and_files(tmp_path):
     first = opened(tmp_path)
     first.resume({"a": "model file", "b": "model file", "c": "model file"})
     for clip in "abc":
@@ -55,7 +55,7 @@ def test_a_second_start_takes_over_what_was_made_from_the_same(tmp_path):
     assert second.done == 1
 
 
-def test_a_page_that_is_missing_makes_a_clip_undone(tmp_path):
+def test_a_clip_whose_page_is_missing_is_predicted_again(tmp_path):
     opened(tmp_path).resume({"a": "1"})
     first = opened(tmp_path)
     first.resume({"a": "1"})

@@ -54,7 +54,7 @@ def test_predictions_are_those_of_evaluation(trained):
 
 
 def test_a_trained_run_is_used_without_a_change_to_its_folder(trained, tmp_path):
-    """So that it may lie where nothing can be written."""
+    """So that it may be on a read-only disk."""
     experiment, folder = trained
 
     def state():
@@ -71,7 +71,7 @@ def test_a_trained_run_is_used_without_a_change_to_its_folder(trained, tmp_path)
     assert state() == before
 
 
-def test_a_short_clip_gets_the_same_alone_as_beside_a_long_one(trained):
+def test_a_short_clip_gets_the_same_prediction_alone_and_in_a_batch_with_a_long_one(trained):
     _, folder = trained
     predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
     rng = np.random.default_rng(0)
@@ -79,10 +79,10 @@ def test_a_short_clip_gets_the_same_alone_as_beside_a_long_one(trained):
     long = make_example(rng, "long", frames=3, samples=8000, words=6)
     (alone,) = predictor.predict([short])
     compiled = predictor.compile_seconds
-    beside, _ = predictor.predict([short, long])
+    together, _ = predictor.predict([short, long])
     assert predictor.compile_seconds > compiled > 0
     for name in ("intensities", "weights"):
-        one, other = (list(getattr(prediction, name).values()) for prediction in (alone, beside))
+        one, other = (list(getattr(prediction, name).values()) for prediction in (alone, together))
         np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
 
 
@@ -131,7 +131,7 @@ def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(train
     assert set(facts["weights"]) == {"vision", "audio", "text"}
     assert facts["weights"]["vision"] == 0.0  # a ramp of grey has no face
     assert any("no face found" in remark for remark in facts["remarks"])
-    assert any("the model hears the beginning alone (0.5 of 1.0 s)" in remark for remark in facts["remarks"])
+    assert any("the model hears only the beginning (0.5 of 1.0 s)" in remark for remark in facts["remarks"])
     before = (folder / "predicted" / "a.json").stat().st_mtime_ns
     again = on_one_device([*command, f"--input={listed}"], ROOT)
     assert "3 clips, 2 of them predicted before" in again.stdout
@@ -173,7 +173,7 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
         Predictor.load(tmp_path)
 
 
-def test_a_run_that_has_begun_needs_the_result_of_stage_1_no_more(trained):
+def test_a_run_that_has_started_no_longer_needs_the_result_of_stage_1(trained):
     experiment, folder = trained
     config = experiment.config.copy_and_resolve_references()
     config.init_from = "nowhere"

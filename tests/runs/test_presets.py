@@ -1,4 +1,4 @@
-"""The presets: what they ask for at full size, and that shrunk they train from pretrained folders."""
+"""The presets: their settings at full size; shrunk, they train from pretrained folders."""
 
 import logging
 
@@ -75,7 +75,7 @@ def test_one_field_moves_the_runs_that_belong_together(preset):
 
 
 @pytest.mark.parametrize("stage", [stage1, stage2])
-def test_paper_scale_is_that_of_the_field(stage):
+def test_paper_scale_has_the_parameter_counts_of_the_published_encoders(stage):
     """Parameters as transformers counts them in ViTModel (ViT-B/16), Wav2Vec2Model (base) and BertModel (base)."""
     config = stage.get_config("vidmimic2")
     assert (config.data.num_frames, config.data.seconds, config.data.num_tokens) == (16, 12.0, 128)

@@ -1,4 +1,4 @@
-"""Evaluation of a run: its numbers are SciPy's on its own predictions CSV; its folder holds figures and a page."""
+"""Evaluation of a run: its scores equal SciPy's on its predictions CSV; its folder holds figures and a page."""
 
 import csv
 import json
@@ -123,7 +123,7 @@ def test_clips_are_counted_by_the_modalities_in_use(modalities, expected):
     assert {title: row["clips"] for title, row in told["availability"].items()} == expected
 
 
-def test_few_subjects_are_named_and_intervals_over_clips_are_given_as_well():
+def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
     outputs = split_outputs()
     few = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 7}" for k in range(20)], {})
     enough = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 8}" for k in range(20)], {})

@@ -1,4 +1,4 @@
-"""Both stages with next to nothing in front of their losses, since what a test of the engine waits for is compiling."""
+"""Both stages with tiny models under their losses, to keep the tests of the engine from compiling for long."""
 
 from collections.abc import Collection, Mapping
 

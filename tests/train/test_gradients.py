@@ -100,5 +100,5 @@ def test_chunks_are_replayed_with_the_dropout_that_they_were_cached_with(stage):
 def test_an_accumulation_that_does_not_divide_the_batch_of_a_device_is_an_error(tmp_path):
     config = tiny_stage1()
     config.train.accumulation = 3
-    with pytest.raises(UserError, match=r"accumulation=3 does not divide the 4 clips of a device.*take one of 1, 2, 4"):
+    with pytest.raises(UserError, match=r"accumulation=3 does not divide the 4 clips of a device.*use one of 1, 2, 4"):
         run(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:2]))

@@ -1,4 +1,4 @@
-"""Nothing but the step between two log lines: fetches and compilations are counted, the clock's parts are all of it."""
+"""Between two log lines only the step runs: fetches and compilations are counted, the clock's parts add up."""
 
 import json
 import time
@@ -57,9 +57,7 @@ def run(tmp_path, mapping, log_every):
         shows=False,
     )
     source = to_device(iter([make_batch(number) for number in range(STEPS)]), mapping.put)
-    with jax.transfer_guard(
-        "disallow"
-    ):  # a GPU refuses what is not asked for by name; a CPU refuses nothing on the way back
+    with jax.transfer_guard("disallow"):  # a GPU refuses implicit transfers; a CPU allows all transfers to the host
         fit(step, state, source, rng, [log], clock, first_step=0, steps=STEPS)
     return step
 
@@ -115,7 +113,7 @@ def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(
     assert b"step_num" in trace.read_bytes()
 
 
-def test_the_clock_shares_out_all_the_time():
+def test_the_clock_accounts_for_all_the_time():
     began = time.perf_counter()
     clock = Clock()
     with clock.measure(DATA):

@@ -1,4 +1,4 @@
-"""A training that is stopped ends as one that was not; `benchmarks.proofs.kill_training` does it more often."""
+"""A run that is stopped and resumed ends like an uninterrupted one; see also `benchmarks.proofs.kill_training`."""
 
 import signal
 

@@ -41,7 +41,7 @@ def test_split_and_merge_are_inverse():
         split(PARAMS, [".*"], "config.train.frozen")
 
 
-def test_fingerprints_tell_bits_and_names_apart():
+def test_fingerprints_depend_on_bits_and_names():
     assert fingerprint(PARAMS) == fingerprint(jax.tree.map(np.array, PARAMS))
     assert fingerprint({"a": np.float32(0.0)}) != fingerprint({"a": np.float32(-0.0)})
     assert fingerprint({"a": np.zeros(2)}) != fingerprint({"b": np.zeros(2)})

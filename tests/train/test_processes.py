@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def start():
-    """Starts the two processes of a run; what is left of them ends with the test."""
+    """Starts the two processes of a run; those still running end with the test."""
     started = []
 
     def start(workdir, killed_at=None):
@@ -65,7 +65,7 @@ def ends(pair):
     return [process.returncode for process in pair], said
 
 
-def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_go_on(start, tmp_path):
+def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_resume(start, tmp_path):
     config = worker.config()
     alone = Experiment.open(config, worker.dataset(), tmp_path / "alone", jax.devices()[:4])
     train(alone)

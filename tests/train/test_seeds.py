@@ -1,4 +1,4 @@
-"""Several seeds in one compiled step are the runs that each would be alone, and are stopped and resumed as one."""
+"""Several seeds in one compiled step equal separate runs of each seed, and are stopped and resumed together."""
 
 import signal
 
@@ -115,7 +115,7 @@ def test_the_best_parameters_are_each_seeds_own_also_after_a_restart(tmp_path):
     assert checkpoints.best_goals == (0.3, 0.6)
 
 
-def test_seeds_may_train_towers_of_their_own(config, tmp_path):
+def test_each_seed_may_train_its_own_towers(config, tmp_path):
     config.features.update(dir="", renditions=0)
     config.train.frozen = ("^towers/vision",)
     config.train.epochs = 1

@@ -53,7 +53,7 @@ def test_a_cache_of_another_owner_is_not_used(tmp_path, monkeypatch, capsys):
     assert f"{tmp_path} belongs to user {owner}; name a folder of your own" in capsys.readouterr().out
 
 
-def test_a_bucket_is_left_to_jax(tmp_path, monkeypatch):
+def test_a_cache_in_a_bucket_is_left_to_jax(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://bucket/cache")
     jax.config.update("jax_compilation_cache_dir", "gs://bucket/cache")  # as JAX reads it when it is imported

@@ -1,4 +1,4 @@
-"""Each use of a run's seed draws random numbers of its own."""
+"""Each use of a run's seed draws from a separate random stream."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Whole runs of the shipped configs, shrunk, on clips made for tests."""
+"""Complete runs of the shipped configs, shrunk, on clips made for tests."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def test_a_run_has_the_same_losses_on_one_device_by_pmap_and_on_eight_by_shard_m
     assert np.ptp(runs[1]) > 0
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(tmp_path):
+def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
     config, dataset = tiny_stage2(), make_dataset(train=13)
     whole = train(config, dataset, tmp_path / "whole")
 
@@ -83,7 +83,7 @@ def test_a_best_checkpoint_that_a_kill_cut_off_is_evaluated_again(tmp_path):
     assert fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path)))) == expected
 
 
-def test_a_run_that_goes_on_does_not_hold_its_first_state(tmp_path, monkeypatch):
+def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
     config, dataset, held = tiny_stage1(), make_dataset(), []
     train(config, dataset, tmp_path)
     begin = training._begin
@@ -115,7 +115,7 @@ def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
     assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
 
 
-def test_stage_2_starts_from_what_stage_1_has_left(tmp_path):
+def test_stage_2_starts_from_the_encoders_of_stage_1(tmp_path):
     dataset = make_dataset()
     first = train(tiny_stage1(), dataset, tmp_path / "stage1")
     export(first, chosen_params(first))
@@ -143,13 +143,13 @@ def test_a_missing_stage_1_result_names_its_folder(tmp_path):
         (tiny_stage2, "valid", "labels", "no clip of valid has labels"),
     ],
 )
-def test_what_no_clip_has_is_told_before_training(tiny, split, what, message, tmp_path):
+def test_a_modality_that_no_clip_has_is_reported_before_training(tiny, split, what, message, tmp_path):
     dataset = dataclasses.replace(make_dataset(), available={split: {what: 0}})
     with pytest.raises(UserError, match=message):
         train(tiny(), dataset, tmp_path)
 
 
-def test_scores_are_those_of_test_unless_it_has_nothing_to_be_scored_by():
+def test_scores_are_those_of_test_unless_it_has_no_labels():
     dataset = make_dataset()
     assert dataset.to_score("labels") == "test"
     unlabelled = dataclasses.replace(dataset, available={"test": {"text": 7, "labels": 0}})
@@ -235,7 +235,7 @@ def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
     assert list((tmp_path / "events").iterdir())
 
 
-def test_both_roads_give_one_checkpoint_the_same_scores(tmp_path):
+def test_clips_and_cached_features_give_one_checkpoint_the_same_scores(tmp_path):
     """Cached features are float16."""
     config, dataset = tiny_stage2(), make_dataset()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
@@ -263,7 +263,7 @@ def _other_corruption(config):
 
 
 @pytest.mark.parametrize("change", [_other_weights, _other_preprocessing, _other_corruption])
-def test_features_made_otherwise_are_refused(change, tmp_path, monkeypatch):
+def test_features_made_with_other_settings_are_refused(change, tmp_path, monkeypatch):
     monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
     config, dataset = tiny_stage2(), make_dataset()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
@@ -273,7 +273,7 @@ def test_features_made_otherwise_are_refused(change, tmp_path, monkeypatch):
         extract(Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]), "test")
 
 
-def test_features_of_trained_encoders_are_not_kept(tmp_path):
+def test_features_of_trained_encoders_are_not_cached(tmp_path):
     config = tiny_stage2()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
     config.train.frozen = ("^towers/vision", "^towers/audio")

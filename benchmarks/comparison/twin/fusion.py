@@ -54,7 +54,7 @@ class PackedLSTM(nn.Module):
 
 
 class PaddedLSTM(nn.Module):
-    """Two `nn.LSTM` on padded sequences: the fast form on the CPU, where packing keeps PyTorch off oneDNN's kernel.
+    """Two `nn.LSTM` on padded sequences: the fast form on the CPU, where packing rules out oneDNN's kernel.
 
     The backward one reads each clip reversed within its length, so that it starts at the last valid step.
     """
@@ -96,7 +96,7 @@ class GatedBiLSTM(nn.Module):
 
 
 class QualityAware(nn.Module):
-    """Weights the modalities of a clip, and the steps of each, by how much they are to be trusted."""
+    """Weights the modalities of a clip, and the steps of each, by their estimated reliability."""
 
     def __init__(self, width: int):
         super().__init__()

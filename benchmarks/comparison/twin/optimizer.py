@@ -31,7 +31,7 @@ def adamw(
     """Fused AdamW in two groups.
 
     Args:
-        module: those of its parameters that want a gradient are trained.
+        module: its parameters with `requires_grad` are trained.
         weight_decay: of the first group.
         decays: whether a parameter is of the first group.
     """

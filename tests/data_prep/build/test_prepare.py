@@ -121,7 +121,7 @@ def test_broken_and_missing_clips_are_reported_and_the_rest_is_kept(folder, tmp_
     assert check_dataset(out) == []
 
 
-def test_changed_files_are_prepared_anew(folder, tmp_path):
+def test_changed_files_are_prepared_again(folder, tmp_path):
     out = tmp_path / "out"
     options = {"source": folder, "label_range": (0.0, 100.0), "options": OPTIONS, "progress": False}
     first = prepare("folder", out, **options)

@@ -1,4 +1,4 @@
-"""Finished clips wait in files: whole ones are kept, damaged ones are read again."""
+"""Staged clips: complete files are kept, clips with damaged files are read again."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ def test_replaced_face_images_are_another_clip(tmp_path):
     assert signature(ClipSource("00001", faces=copy, split="train"), OPTIONS) == signature(source, OPTIONS)
 
 
-def test_the_fingerprint_knows_content_and_not_order(source, tmp_path):
+def test_the_fingerprint_depends_on_content_and_not_on_order(source, tmp_path):
     example = dict(read_clip(source, OPTIONS).example)
     other = {**example, "transcript": "so sad"}
     clips = [("train", "a", content_digest(example)), ("test", "b", content_digest(other))]

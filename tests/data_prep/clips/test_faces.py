@@ -4,7 +4,7 @@ import pytest
 from data_prep.clips.faces import Box, crop, track
 
 
-def test_follows_the_largest_face_and_not_the_one_beside_it():
+def test_follows_the_largest_face_and_not_a_smaller_one_next_to_it():
     large = [Box(10 + n, 20, 50) for n in range(6)]
     small = [Box(120, 20, 30) for _ in range(6)]
     boxes, found = track([[b, a] for a, b in zip(large, small, strict=True)])

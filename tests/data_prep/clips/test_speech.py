@@ -50,7 +50,7 @@ def test_a_clip_is_transcribed_once(sound, tmp_path):
     assert len(CALLS) == len(list((tmp_path / "asr").iterdir())) == 2
 
 
-def test_a_damaged_cache_file_is_written_again(sound, tmp_path):
+def test_a_damaged_cache_file_is_rewritten(sound, tmp_path):
     CALLS.clear()
     for content in (None, b"", b"[1]", b'{"text": "cut'):
         for path in (tmp_path / "asr").glob("*"):

@@ -90,7 +90,7 @@ def test_ids_are_unique_and_printable(names, ids):
     assert clip_ids(names) == dict(zip(names, ids, strict=True))
 
 
-def test_ids_that_cannot_be_told_apart_are_an_error():
+def test_ids_that_cannot_be_distinguished_are_an_error():
     with pytest.raises(CorpusError, match="another file has the same name in another form"):
         clip_ids(["Andr\u00e9.mp4", "Andre\u0301.mp4"])
 

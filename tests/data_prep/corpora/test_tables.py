@@ -99,7 +99,7 @@ def test_faults_of_a_label_have_a_hint(tmp_path, cell, hint):
 
 
 @pytest.mark.parametrize(("cell", "value"), [("1.0000001", 1.0), ("-0.0000001", 0.0), ("+.5", 0.5), ("5e-1", 0.5)])
-def test_rounding_beyond_the_range_is_taken_back(tmp_path, cell, value):
+def test_rounding_beyond_the_range_is_clipped(tmp_path, cell, value):
     table = read_table(_write(tmp_path, f"Filename,Joy\na,{cell}\n"), ["Joy"])
     assert table.rows[0].number("Joy", 0, 1) == value
 

@@ -44,7 +44,7 @@ def test_same_seed_same_files(plans, tmp_path):
         assert (tmp_path / f"{plan.id}.mp4").read_bytes() == (tmp_path / "again" / f"{plan.id}.mp4").read_bytes()
 
 
-def test_goes_on_where_it_was_stopped_and_leaves_finished_clips(tmp_path):
+def test_writing_resumes_after_a_stop_and_keeps_finished_clips(tmp_path):
     write_synthetic(tmp_path / "c", {"train": 2}, seed=1)
     clips = sorted((tmp_path / "c" / "raw").iterdir())
     kept, content = clips[0].stat().st_mtime_ns, clips[1].read_bytes()
