@@ -1,6 +1,7 @@
 """The grid: every cell runs, what is there is kept, and the comparison is Student's and paired."""
 
 import json
+import signal
 
 import jax
 import numpy as np
@@ -12,6 +13,8 @@ from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
 from emi_jax.studies import ablation
+from emi_jax.train.hooks import Log
+from emi_jax.train.signals import StoppedError
 from tests.configs import shrink, tiny_stage1
 from tests.fakes import make_dataset
 
@@ -39,7 +42,9 @@ def stage1(tmp_path_factory):
     return folder
 
 
-def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
+def test_cells_run_once_resume_where_they_were_stopped_and_are_compared_with_the_full_model(
+    stage1, tmp_path, monkeypatch
+):
     dataset = make_dataset(train=16, test=12)
     config = tiny_grid(stage1, "full", "no-alignment", "text", "text-anchored")
     written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
@@ -61,6 +66,21 @@ def test_cells_run_once_and_are_compared_with_the_full_model(stage1, tmp_path):
     lines = (tmp_path / "ablation.md").read_text().splitlines()
     assert len(lines) == 6
     assert f"{apart['pearson']:.3f}" in lines[4]
+
+    cell = next(cell for cell in ablation.cells(config) if cell.name == "text")
+    with monkeypatch.context() as patch:
+        flush = Log.flush
+
+        def interrupted(log):
+            patch.setattr(Log, "flush", flush)
+            signal.raise_signal(signal.SIGTERM)
+            flush(log)
+
+        patch.setattr(Log, "flush", interrupted)
+        with pytest.raises(StoppedError, match=r"after step \d, which is saved"):
+            ablation.run_cell(cell, dataset, tmp_path / "stopped", (0, 1), "test", jax.devices()[:1])
+    resumed = ablation.run_cell(cell, dataset, tmp_path / "stopped", (0, 1), "test", jax.devices()[:1])
+    assert resumed["scores"] == told["text"]["scores"]
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     config.train.corrupt = 0.6
