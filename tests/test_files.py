@@ -125,3 +125,8 @@ def test_json_that_is_cut_off_is_named(tmp_path):
     path.write_text("[1]")
     with pytest.raises(UserError, match=r"facts.json holds list, expected a JSON object"):
         read_json(path)
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a.npz'"), whole_file(tmp_path / "a.npz"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
