@@ -11,7 +11,7 @@ from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import transcribe
 from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
 from data_prep.errors import ClipError, CorpusError
-from data_prep.media.claims import cut_off_remarks
+from data_prep.media.claims import cut_off_remarks, shown_until
 from data_prep.media.container import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.media.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, UNREADABLE, WARNED, Remark
 from data_prep.media.sound import read_sound
@@ -125,7 +125,7 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
             if path == pictures:
                 remarks += timeline.track_remarks["video"]
                 vision = read_video_faces(path, timeline, options, remarks)
-                ends["video"] = float(timeline.seconds[-1]) if len(timeline.seconds) else 0.0
+                ends["video"] = shown_until(timeline.seconds)
             if path == sound:
                 remarks += timeline.track_remarks["audio"]
                 audio, ends["audio"] = read_sound(path, timeline, options.max_seconds, remarks)

@@ -58,6 +58,8 @@ def haar() -> Detector:
     def find(picture: np.ndarray, at_least: float = 0.0, /) -> list[Box]:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         scale = min(1.0, DETECTION_SIDE / max(grey.shape))
+        if scale * min(grey.shape) < 1:
+            return []  # a strip without room for a face, which cannot be made smaller
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         least = max(24, round(SMALLEST * min(grey.shape)), round(at_least * scale))

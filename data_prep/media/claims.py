@@ -62,13 +62,18 @@ def claimed_ends(container: InputContainer, tracks: Tracks) -> dict[str, float]:
     return ends
 
 
+def shown_until(seconds: np.ndarray) -> float:
+    """When the last of pictures at ascending times [N] in seconds ends, if it is shown for as long as others."""
+    return float(seconds[-1] + np.median(np.diff(seconds))) if len(seconds) > 1 else float(seconds.sum())
+
+
 def cut_off_remarks(name: str, claimed: dict[str, float], ends: dict[str, float]) -> Iterator[Remark]:
     """Compares claimed ends with those of what was read: `ends` has video and audio where they were looked at.
 
     Args:
         name: of the file.
         claimed: as `claimed_ends` gives it, no later than what is read at most.
-        ends: seconds of the last picture and of the last sample.
+        ends: seconds at which the last picture and the last sample end.
     """
     found = {**ends, "file": max(ends.values(), default=0.0)}
     for kind, what in (("video", "last picture"), ("audio", "last sound"), ("file", "last picture or sound")):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,4 +83,6 @@ def ffmpeg_warnings() -> Iterator[list[str]]:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.EINVAL:  # of a format outside FORMATS
+        return "an image, a playlist or another format that is not read"
     return getattr(error, "strerror", None) or str(error)

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.media.remarks import CANCELLING, MIXED, NOT_FINITE, SILENT, TOO_LOUD, Remark
+from data_prep.media.remarks import CANCELLING, MIXED, NOT_FINITE, SHIFTED, SILENT, TOO_LOUD, Remark
 
 AUDIBLE = 16 / 32768
-"""Peak of full scale, -66 dBFS, below which sound counts as silence."""
+"""Peak of full scale, -66 dBFS, below which sound counts as silence, apart from a constant offset."""
+OFFSET = 0.01
+"""Share of full scale above which a constant offset of the sound is removed."""
+OFFSET_SHARE = 0.1
+"""Share of the sound's own level that an offset must exceed, since the mean of a short sound is never quite 0."""
 FAINT = 1e-4
 """Share of the loudest channel's power, -40 dB, below which a channel counts as silent."""
 CANCELLED = 0.1
@@ -68,13 +72,17 @@ def mix(pieces: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np.nda
 
 def as_int16(samples: np.ndarray) -> tuple[np.ndarray, list[Remark]]:
     """Brings float32 [samples] to int16, scaled down where it exceeds full scale; empty where nothing is audible."""
+    if not len(samples):
+        return np.zeros(0, np.int16), []
     remarks = []
+    offset = np.clip(samples, -1, 1).mean(dtype=np.float64).astype(np.float32)  # a single huge sample is no offset
+    if np.abs(samples - offset).max() < AUDIBLE:
+        return np.zeros(0, np.int16), [Remark(SILENT, f"peak below {AUDIBLE * 32768:.0f} of 32768")]
+    if abs(offset) > max(OFFSET, OFFSET_SHARE * float(np.sqrt(np.square(samples, dtype=np.float64).mean()))):
+        samples = samples - offset
+        remarks.append(Remark(SHIFTED, f"by {offset:.3g} of full scale"))
     size = np.abs(samples)
-    peak = float(size.max(initial=0.0))
-    if peak < AUDIBLE:
-        return np.zeros(0, np.int16), [Remark(SILENT, f"peak below {AUDIBLE * 32768:.0f} of 32768")] if len(
-            size
-        ) else []
+    peak = float(size.max())
     if peak > 1:
         typical = float(np.percentile(size, 99.9))
         scale = peak if peak < SPIKE * typical else max(1.0, typical)

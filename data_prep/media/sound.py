@@ -10,7 +10,7 @@ import soxr
 
 from data_prep.media.container import SAMPLE_RATE, Damage, decode, open_media
 from data_prep.media.levels import as_float, as_int16, finite, mix, not_finite
-from data_prep.media.remarks import CHANGED, DAMAGED_SOUND, GAP, Remark
+from data_prep.media.remarks import CHANGED, DAMAGED_SOUND, GAP, NO_RATE, Remark
 from data_prep.media.timeline import BEYOND, Timeline, long_remark, track_packets
 
 LATE = 0.015
@@ -64,6 +64,7 @@ class _Findings:
     damage: Damage = dataclasses.field(default_factory=Damage)
     gaps: float = 0.0
     bad_samples: int = 0
+    odd_rate: int = 0
     too_long: Remark | None = None
 
 
@@ -90,6 +91,8 @@ def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list
     if len(formats) > 1:
         each = " and ".join(f"{rate} Hz with {len(names)} channels" for rate, names in formats)
         remarks.append(Remark(CHANGED, f"{path.name}: sound of {each}"))
+    if findings.odd_rate:
+        remarks.append(Remark(NO_RATE, f"{path.name}: {findings.odd_rate} Hz"))
     if findings.damage.packets:
         remarks.append(Remark(DAMAGED_SOUND, f"{path.name}: {findings.damage.packets} packets"))
     if findings.gaps >= REPORTED_GAP:
@@ -104,7 +107,7 @@ def _runs(
 ) -> Iterator[_Run]:
     run: _Run | None = None
     beyond = 0
-    for frame in _frames(container, timeline.joined, findings.damage):
+    for frame in _frames(container, timeline.joined, findings):
         expected = run.end if run is not None else 0.0
         at = expected if frame.time is None else frame.time - timeline.start
         if max(at, expected) >= max_seconds:
@@ -135,9 +138,13 @@ def _runs(
         yield run
 
 
-def _frames(container: av.container.InputContainer, joined: bool, damage: Damage) -> Iterator[av.AudioFrame]:
+def _frames(container: av.container.InputContainer, joined: bool, findings: _Findings) -> Iterator[av.AudioFrame]:
     for packet in track_packets(container, "audio", joined):
-        yield from (frame for frame in decode(packet, damage) if frame.sample_rate in RATES and frame.samples)
+        for frame in decode(packet, findings.damage):
+            if frame.sample_rate not in RATES:
+                findings.odd_rate = frame.sample_rate
+            elif frame.samples:
+                yield frame
 
 
 def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:

@@ -190,3 +190,12 @@ def test_real_clips(name, share):
     assert example["face_found"].mean() == share
     assert np.all(np.diff(example["times"]) > 0)
     assert {remark.kind for remark in remarks} <= {NO_TEXT, NO_AUDIO, NO_FACE, LONG, SILENT}
+
+
+def test_a_strip_without_room_for_a_face_holds_none(tmp_path):
+    assert load_detector("haar")(np.zeros((2, 2000, 3), np.uint8)) == []
+    image = tmp_path / "clip.mp4"
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "a.png").rename(image)
+    with pytest.raises(ClipError, match=r"not a readable media file .an image, a playlist or another format"):
+        read_clip(ClipSource("a", image), ClipOptions())

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
-from data_prep.media.claims import cut_off_remarks
+from data_prep.media.claims import cut_off_remarks, shown_until
 from data_prep.media.remarks import CUT_OFF, LONG
 from tests.data_prep.conftest import tone, write_video
 from tests.data_prep.media.clapper import write_clapper
@@ -105,3 +106,9 @@ def test_long_sound_is_remarked_on(tmp_path):
     path = write_video(tmp_path / "a.wav", None, sound=tone(2.0), codecs=("", "pcm_s16le"))
     short = ClipOptions(max_seconds=1.0)
     assert remarks_of(path, short)[LONG] == "a.wav: 2.0 s, read to 1 s"
+
+
+def test_a_last_picture_is_shown_for_as_long_as_the_others():
+    assert shown_until(np.array([0.0, 1.0, 2.0, 3.0])) == 4.0
+    assert shown_until(np.array([0.5])) == 0.5
+    assert shown_until(np.zeros(0)) == 0.0

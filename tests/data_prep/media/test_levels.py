@@ -104,3 +104,13 @@ def test_what_is_inaudible_is_empty():
     assert kinds(remarks) == [SILENT]
     assert len(as_int16(VOICE * 17 / 32_768)[0]) == 16_000
     assert not as_int16(np.zeros(0, np.float32))[1]
+
+
+def test_a_constant_offset_is_removed_and_alone_is_silence():
+    tone = 0.1 * np.sin(np.arange(16_000) / 5).astype(np.float32)
+    audio, remarks = as_int16(tone + np.float32(0.25))
+    np.testing.assert_allclose(audio, np.rint(32768 * (tone - tone.mean())), atol=2)
+    assert [remark.kind for remark in remarks] == ["constant offset of the sound; removed"]
+    audio, remarks = as_int16(np.full(16_000, 0.25, np.float32))
+    assert len(audio) == 0
+    assert [remark.kind for remark in remarks] == ["no audible sample; sound counts as absent"]

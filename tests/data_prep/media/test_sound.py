@@ -1,4 +1,5 @@
 import dataclasses
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
+from data_prep.errors import ClipError
 from data_prep.media.remarks import (
     CHANGED,
     DAMAGED_SOUND,
@@ -235,3 +237,10 @@ def test_floats_beyond_full_scale_are_not_clipped(tmp_path):
 @pytest.mark.parametrize("path", sorted(MEDIA.glob("*.wav")), ids=lambda path: path.name)
 def test_real_speech(path):
     assert len(sound_of(path)) == pytest.approx((path.stat().st_size - 44) / 2, rel=0.02)
+
+
+def test_a_sample_rate_that_cannot_be_right_is_reported(tmp_path):
+    data = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 236, b"WAVE", b"fmt ", 16, 1, 1, 1, 2, 2, 16, b"data", 200)
+    (tmp_path / "a.wav").write_bytes(data + bytes(range(200)))
+    with pytest.raises(ClipError, match=r"sample rate that cannot be right; .*\(a.wav: 1 Hz\)"):
+        read_clip(ClipSource("a", tmp_path / "a.wav"), ClipOptions())
