@@ -1,5 +1,6 @@
 """Any folder of clips with one table: `Filename`, any numeric label columns, optional Split, Subject, Transcript."""
 
+import collections
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,8 +59,11 @@ def read_folder(
     splits = table_splits(table)
     words = find_words(source, transcripts, TRANSCRIPT in table.columns)
     clips = []
+    own_names = collections.Counter(file.name for file in files if file)
     for row, file, split in zip(table.rows, files, splits, strict=True):
-        spoken = words.find(*([file.name] if file else []), row.name) if words else None
+        below = [file.relative_to(source).as_posix()] if file else []
+        below += [file.name] if file and own_names[file.name] == 1 else []
+        spoken = words.find(*below, row.name) if words else None
         clips.append(
             ClipSource(
                 id=ids[row.name],

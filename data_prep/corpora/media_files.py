@@ -34,10 +34,13 @@ class MediaFolder:
     def notes(self, used: Collection[Path] = ()) -> Iterator[str]:
         """What is not taken, except the files that serve another purpose."""
         if others := [path.name for path in self.others if path not in used]:
-            yield f"{len(others)} files in {self.path} are not read, they have no ending of media: {some(others)}"
-        if self.folders:
-            names = some(path.name for path in self.folders)
-            yield f"{len(self.folders)} subfolders of {self.path} are not searched (--recursive does): {names}"
+            why = "hidden or without an ending of media"
+            yield f"{len(others)} files in {self.path} are not read, {why}: {some(others)}"
+        links = [path.name for path in self.folders if path.is_symlink()]
+        if subfolders := [path.name for path in self.folders if not path.is_symlink()]:
+            yield f"{len(subfolders)} subfolders of {self.path} are not searched (--recursive does): {some(subfolders)}"
+        if links:
+            yield f"{len(links)} links to folders in {self.path} are not followed: {some(links)}"
 
 
 def list_media(folder: Path, recursive: bool = False) -> MediaFolder:

@@ -42,9 +42,14 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def visible(text: str) -> str:
+    """Without format characters: zero-width spaces, marks of direction, byte order marks inside a text."""
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+
+
 def _loose(name: str) -> str:
-    """Without case, with every kind of space as one plain space."""
-    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFKC", nfc(name)).casefold().split()))
+    """Without case and invisible characters, with every kind of space as one plain space."""
+    return unicodedata.normalize("NFC", " ".join(visible(unicodedata.normalize("NFKC", nfc(name))).casefold().split()))
 
 
 def _unpadded(name: str) -> str:
@@ -56,10 +61,20 @@ def _unpadded(name: str) -> str:
 
 
 _FORMS: tuple[Callable[[str], str], ...] = (str, nfc, _loose, _unpadded)
-_PARTS: Mapping[str, Callable[[str], str]] = {"whole": str, "stem": without_media_ending}
+_PARTS: Mapping[str, Callable[[str], str]] = {
+    "whole": str,
+    "stem": without_media_ending,
+    "file": lambda name: name.rpartition("/")[2],
+    "file stem": lambda name: without_media_ending(name.rpartition("/")[2]),
+}
+_OF_PATHS = ("file", "file stem")
+"""Parts that differ from the others in paths only. The name looked up is compared with them as it is."""
 _STEPS = [
     (mine, theirs, form)
-    for mine, theirs in (("whole", "whole"), ("whole", "stem"), ("stem", "stem"))
+    for mine, theirs in (
+        *(("whole", "whole"), ("whole", "stem"), ("stem", "whole"), ("stem", "stem")),
+        *(("whole", "file"), ("whole", "file stem"), ("stem", "file stem")),
+    )
     for form in _FORMS
 ]
 
@@ -67,10 +82,10 @@ _STEPS = [
 class NameIndex(Generic[Thing]):
     """Things by name, found by names that people write.
 
-    The steps, each of which decides when it matches: the whole name, then the name without a media ending; each of them
-    as it is, then in composed Unicode form, then without regard to case and kinds of space, then as a number without
-    leading zeros. Of a video and a sound file that match equally, the sound file is meant where the name has the
-    ending of a sound file, else the video.
+    The steps, each of which decides when it matches: the whole name, then the name without a media ending, then the
+    same with the last part of paths; each of them as it is, then in composed Unicode form, then without regard to
+    case, kinds of space and invisible characters, then as a number without leading zeros. Of a video and a sound file
+    that match equally, the sound file is meant where the name has the ending of a sound file, else the video.
 
     Args:
         things: what can be found, by name; names of files have their endings.
@@ -97,7 +112,7 @@ class NameIndex(Generic[Thing]):
             AmbiguousNameError: several match.
         """
         for mine, theirs, form in _STEPS:
-            found = self._tables[theirs, form].get(form(_PARTS[mine](name)), [])
+            found = self._tables.get((theirs, form), {}).get(form(_PARTS[mine](name)), [])
             if len(found) > 1:
                 found = _preferred(name, found)
             if len(found) > 1:
@@ -108,16 +123,16 @@ class NameIndex(Generic[Thing]):
 
     def nearest(self, name: str) -> list[str]:
         """The names most like one that matches nothing."""
-        by_stem = {_loose(without_media_ending(own)): own for own in self._things}
-        return [
-            by_stem[stem] for stem in difflib.get_close_matches(_loose(without_media_ending(name)), by_stem, NEAREST)
-        ]
+        by_stem = {_loose(_PARTS[part](own)): own for part in ("file stem", "stem") for own in self._things}
+        close = difflib.get_close_matches(_loose(without_media_ending(name)), by_stem, NEAREST)
+        return list(dict.fromkeys(by_stem[stem] for stem in close))
 
     @functools.cached_property
     def _tables(self) -> dict[tuple[str, Callable[[str], str]], dict[str, list[str]]]:
         tables: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
+        has_paths = any("/" in name for name in self._things)
         for part, cut in _PARTS.items():
-            for form in _FORMS:
+            for form in _FORMS if has_paths or part not in _OF_PATHS else ():
                 table = tables.setdefault((part, form), {})
                 for name in self._things:
                     table.setdefault(form(cut(name)), []).append(name)

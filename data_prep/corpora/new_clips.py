@@ -53,8 +53,8 @@ def find_clips(path: Path, recursive: bool = False) -> NewClips:
                 f"{path}: found no media file, expected one that ends as FFmpeg's formats do (.mp4, .mov, .wav, ...)"
                 + "".join(f"; {note}" for note in folder.notes())
             )
-        clips, used = _sources({name: (found[1], None) for name, found in files.items() if found})
-        return NewClips(clips, tuple(folder.notes(used)))
+        clips, used, unmatched = _sources({name: (found[1], None) for name, found in files.items() if found})
+        return NewClips(clips, (*folder.notes(used), *unmatched))
     if path.suffix.lower() in TABLE_ENDINGS:
         return _clips_of_table(path, recursive)
     if not path.exists() and not path.is_symlink():
@@ -87,8 +87,8 @@ def _clips_of_table(path: Path, recursive: bool) -> NewClips:
     return NewClips(_sources(files)[0], (*table.notes, *lost_names(lost, folder)))
 
 
-def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path]]:
-    """Clips by id, from files by name with the words of a table; and the files with words that lie next to them."""
+def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path], list[str]]:
+    """Clips by id, from files by name with the words of a table; files with words next to them; notes on the others."""
     ids = clip_ids(files)
     words = {parent: find_words(parent, None, False) for parent in {file.parent for file, _ in files.values()}}
     clips = []
@@ -101,7 +101,8 @@ def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSo
             )
         )
     used = {file for place in words.values() if place for file in place.files()}
-    return tuple(sorted(clips, key=lambda clip: clip.id)), used
+    unmatched = [note for place in words.values() if place for note in place.unmatched()]
+    return tuple(sorted(clips, key=lambda clip: clip.id)), used, unmatched
 
 
 def read_clips(

@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from data_prep.corpora.numbers import scaled_number
+from data_prep.corpora.names import visible
+from data_prep.corpora.numbers import UNKNOWN, scaled_number
 from data_prep.corpora.text import read_text
 from data_prep.errors import CorpusError
 from emi_jax.report.terminal import printable
@@ -86,7 +87,7 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
     """
     text, encoding = read_text(path)
     notes = [f"{path.name}: not UTF-8, read as {encoding}"] if encoding else []
-    first, skipped = re.match(r"sep=([,;\t])\r?\n", text), 0  # Excel's own way to name the separator
+    first, skipped = re.match(r"(?i)\"?sep=([,;\t])\"?\r?\n", text), 0  # Excel's own way to name the separator
     if first:
         text, skipped = text[first.end() :], 1
     separator = first[1] if first else _separator(text)
@@ -101,24 +102,38 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
         if len(cells) != len(columns):
             raise CorpusError(f"{path}, line {line}: found {len(cells)} cells, expected {len(columns)}")
         named = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if column}
+        named[FILENAME] = named[FILENAME].removeprefix("./")
         row = Row(path, line, named, separator != ",")
         _check_name(row, folders)
+        if "\0" in named.get(TRANSCRIPT, ""):
+            raise row.fault(TRANSCRIPT, "text without zero characters")
         if row.name in rows:
             raise row.fault(FILENAME, f"a name that is not used yet (line {rows[row.name].line} has it)")
         rows[row.name] = row
+    notes += _placeholders(path, list(rows.values()))
     return Table(path, tuple(filter(None, columns)), tuple(rows.values()), tuple(notes))
 
 
+def _placeholders(path: Path, rows: Sequence[Row]) -> Iterator[str]:
+    """Notes on cells of text that look like unknown values: they may as well be names and words."""
+    for column in (SUBJECT, TRANSCRIPT):
+        cells = [cell for row in rows if (cell := row.cells.get(column, "")).casefold() in UNKNOWN]
+        if cells:
+            found = ", ".join(map(repr, sorted(set(cells))))
+            yield f"{path.name}: {len(cells)} cells of {column} are read as text: {found}; empty ones are unknown"
+
+
 def plain(header: str) -> str:
-    """A header without regard to case, spaces, underscores and hyphens."""
-    return re.sub(r"[\s_-]+", "", header.casefold())
+    """A header without regard to case, spaces, underscores, hyphens and invisible characters."""
+    return re.sub(r"[\s_-]+", "", visible(header).casefold())
 
 
 def _separator(text: str) -> str:
     """The separator that gives the header the most columns, preferably with a Filename among them."""
 
     def columns(separator: str) -> tuple[bool, int]:
-        header = next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator), [])
+        lines = io.StringIO(text.lstrip("\r\n"), newline="")
+        header = next(csv.reader(lines, delimiter=separator, skipinitialspace=True), [])
         return any(meaning(cell) == FILENAME for cell in header), len(header)
 
     csv.field_size_limit(LONGEST_CELL)
@@ -169,7 +184,7 @@ def _columns(path: Path, header: Sequence[str], required: Sequence[str], notes: 
 
 def _read_lines(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each line that is not blank. Only line feeds and carriage returns end lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     while True:
         try:
             cells = next(reader, None)
@@ -188,6 +203,7 @@ def _check_name(row: Row, folders: bool) -> None:
     name, path = row.name, PurePosixPath(row.name)
     is_path = "\\" in name or ("/" in name and (not folders or path.is_absolute() or ".." in path.parts))
     if not name or name.startswith(".") or is_path or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise row.fault(FILENAME, "the plain name of a clip, without folders" + (" above its own" if folders else ""))
+        path_below = "its path below the folder of the clips, with / between folders"
+        raise row.fault(FILENAME, "the plain name of a clip, " + (f"or {path_below}" if folders else "without folders"))
     if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
         raise row.fault(FILENAME, f"a name of at most {LONGEST_NAME} bytes")

@@ -7,7 +7,7 @@ from data_prep.corpora.media_files import some
 from data_prep.corpora.names import AmbiguousNameError, NameIndex
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, meaning, read_table
 from data_prep.corpora.text import Text, read_text
-from data_prep.corpora.words_files import WORDS_ENDINGS, parse_json, read_words, words_of_json
+from data_prep.corpora.words_files import WORDS_ENDINGS, is_text, parse_json, read_words, words_of_json
 from data_prep.errors import CorpusError
 from emi_jax.report.terminal import printable
 
@@ -73,7 +73,7 @@ def read_transcripts(path: Path) -> Transcripts:
             raise CorpusError(f"{path}: found no transcript, expected files named NAME{', NAME'.join(WORDS_ENDINGS)}")
         return Transcripts(path, words)
     if path.suffix.lower() != ".json":
-        table = read_table(path, [TRANSCRIPT])
+        table = read_table(path, [TRANSCRIPT], folders=True)
         return Transcripts(path, {row.name: row.cells[TRANSCRIPT] for row in table.rows}, table.notes)
     text, encoding = read_text(path)
     return Transcripts(path, _by_name(path, text), [f"{path.name}: read as {encoding}"] if encoding else [])
@@ -111,7 +111,7 @@ def _by_name(path: Path, text: str) -> dict[str, str | Path]:
     words: dict[str, str | Path] = {}
     for name, found in table.items():
         spoken = words_of_json(found)
-        if spoken is None or any("\ud800" <= letter <= "\udfff" for letter in spoken):  # half a letter
+        if spoken is None or not is_text(spoken):
             raise CorpusError(f"{path}, entry {name!r}: found {printable(repr(found)[:80])}, expected text")
         words[name] = spoken
     return words

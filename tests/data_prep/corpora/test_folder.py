@@ -160,7 +160,7 @@ def test_names_without_a_file_and_files_without_a_name_are_noted(tmp_path):
     assert "1 media files in" in notes
     assert "not in labels.csv: anna_1.mp4" in notes
     assert "1 files in" in notes
-    assert "no ending of media: notes.pdf" in notes
+    assert "without an ending of media: notes.pdf" in notes
     assert "are not searched (--recursive does): sub" in notes
 
 
@@ -250,3 +250,20 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.corpora.media_files.os.listdir", refuse)
     with pytest.raises(CorpusError, match=r"cannot be listed \(Permission denied\)"):
         read_folder(tmp_path)
+
+
+def test_plain_names_and_words_of_clips_in_subfolders(tmp_path):
+    files(tmp_path, "s1/a.mp4", "s2/b.wav", "s1/c.mp4", "s2/c.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    rows = ["a", 0.1], ["b.wav", 0.2], ["s1/c", 0.3], ["s2/c", 0.4]
+    write_table(tmp_path / "labels.csv", ["Filename", "Joy"], *rows)
+    words = write_table(tmp_path / "w.csv", ["Filename", "Transcript"], ["s1/a", "A"], ["s1/c", "one"], ["s2/c", "two"])
+    corpus = read_folder(tmp_path, recursive=True, transcripts=words)
+    found = [(clip.id, clip.video.relative_to(tmp_path).as_posix(), clip.transcript) for clip in corpus.clips]
+    assert found == [
+        ("a", "s1/a.mp4", "A"),
+        ("b", "s2/b.wav", None),
+        ("s1_c", "s1/c.mp4", "one"),
+        ("s2_c", "s2/c.mp4", "two"),
+    ]
+    assert "1 links to folders in" in notes_of(corpus)

@@ -120,3 +120,25 @@ def test_the_endings_of_ffmpegs_common_formats_are_taken():
         for ending in av.ContainerFormat(name).extensions:
             if ending not in ("avif", "heic", "heif", "ism", "mks"):  # pictures, lists and subtitles
                 assert media_ending(f"x.{ending}") in MEDIA_ENDINGS, (name, ending)
+
+
+@pytest.mark.parametrize(
+    ("name", "disk", "right"),
+    [
+        ("a", ["s1/a.mp4", "s2/b.mp4"], "s1/a.mp4"),  # the last part of a path
+        ("A.MP4", ["s1/a.mp4"], "s1/a.mp4"),
+        ("a.mp4", ["s1/a.mp4", "a.mp4"], "a.mp4"),
+        ("s2/a", ["s1/a.mp4"], None),
+        ("a.mp4", ["a", "a.wav"], "a"),  # files with words, without their own ending
+        ("\u202aa\u202c.mp4", ["a.mp4"], "a.mp4"),  # as Windows copies paths
+        ("\ufeffa\u200b", ["a.mp4"], "a.mp4"),
+    ],
+)
+def test_paths_and_invisible_characters(name, disk, right):
+    assert find(name, *disk) == right
+
+
+def test_a_name_in_two_folders_lists_both():
+    with pytest.raises(AmbiguousNameError) as caught:
+        find("a", "s1/a.mp4", "s2/a.mp4")
+    assert caught.value.candidates == ("s1/a.mp4", "s2/a.mp4")

@@ -22,7 +22,7 @@ def folder(tmp_path):
 def test_a_folder_is_every_media_file_in_it(folder):
     clips, notes = find_clips(folder)
     assert [(source.id, source.transcript) for source in clips] == [("a", "what a day"), ("b", None)]
-    assert notes == (f"1 files in {folder} are not read, they have no ending of media: notes.pdf",)
+    assert notes == (f"1 files in {folder} are not read, hidden or without an ending of media: notes.pdf",)
 
 
 def test_a_file_is_itself(folder):

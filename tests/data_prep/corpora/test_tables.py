@@ -72,7 +72,7 @@ def test_damaged_and_missing_tables_are_named(tmp_path):
         read_table(tmp_path, [])
     with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
         archive.writestr("sheet.xml", "")
-    with pytest.raises(CorpusError, match=r"labels.xlsx: found a spreadsheet .*; save it as CSV"):
+    with pytest.raises(CorpusError, match=r"labels.xlsx: found a spreadsheet, .*; save it as CSV"):
         read_table(tmp_path / "labels.xlsx", [])
 
 
@@ -168,3 +168,37 @@ def test_good_tables_in_all_their_forms(tmp_path):
     assert table.rows[0].number("Joy", -100, 100) == 0.625
     assert math.isnan(table.rows[1].number("Joy", 0, 100))
     assert table.rows[1].line == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Filename, Joy, Transcript\na, 0.5, "hi, you"\n',
+        '"sep=;"\r\nFilename;Joy;Transcript\r\na;0,5;hi, you\r\n',
+        '\u200bFilename,Joy,Transcript\n./a,0.5,"hi, you"\n',
+    ],
+)
+def test_spaces_after_separators_and_invisible_characters(tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    (row,) = read_table(tmp_path / "labels.csv", ["Joy"]).rows
+    assert (row.name, row.number("Joy", 0, 1), row.cells["Transcript"]) == ("a", 0.5, "hi, you")
+
+
+def test_a_table_in_utf16_with_words_of_another_script(tmp_path):
+    text = "Filename,Joy,Transcript\na,0.5,\u4f60\u597d\u4e16\u754c" + "\u4e16\u754c" * 200 + "\n"
+    (tmp_path / "labels.csv").write_bytes(text.encode("utf-16-le"))
+    (row,) = read_table(tmp_path / "labels.csv", ["Joy"]).rows
+    assert row.cells["Transcript"].startswith("\u4f60\u597d\u4e16\u754c")
+
+
+def test_cells_that_look_like_unknown_text_are_noted(tmp_path):
+    (tmp_path / "labels.csv").write_text("Filename,Joy,Subject,Transcript\na,1,NA,nan\nb,1,s,hi\n")
+    notes = "\n".join(read_table(tmp_path / "labels.csv", ["Joy"]).notes)
+    assert "1 cells of Subject are read as text: 'NA'" in notes
+    assert "1 cells of Transcript are read as text: 'nan'" in notes
+
+
+def test_a_zero_character_in_words_is_a_fault(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"Filename,Joy,Transcript\na,1,he\0llo\n")
+    with pytest.raises(CorpusError, match=r"line 2, column 'Transcript': .*expected text without zero characters"):
+        read_table(tmp_path / "labels.csv", ["Joy"])

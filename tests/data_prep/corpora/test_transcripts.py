@@ -164,3 +164,46 @@ def test_a_folder_without_words_is_an_error(tmp_path):
     (tmp_path / "a.pdf").touch()
     with pytest.raises(CorpusError, match=r"found no transcript, expected files named NAME\.txt"):
         read_transcripts(tmp_path)
+
+
+CUES = "1\n00:00:00,000 --> 00:00:01,000\n{}\n2\n00:00:01,000 --> 00:00:02,000\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "right"),
+    [
+        ("a.srt", CUES.format("- 5 < 6 and 7 > 3", "so"), "- 5 < 6 and 7 > 3 so"),
+        ("a.srt", CUES.format("one\n\nafter a blank line\n", "two"), "one after a blank line two"),
+        ("a.srt", CUES.format("no", "no"), "no no"),
+        ("a.srt", "1\n0:0:0.0 --> 0:0:1.0\nHi\n2\n00:00:01 --> 00:00:02\nyou\n", "Hi you"),
+        (
+            "a.vtt",  # captions that roll
+            "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n\n00:01.000 --> 00:01.010\nhello\n\n"
+            "00:01.010 --> 00:02.000\nhello\nwor<00:00:01.500><c>ld</c>\n\n00:02.000 --> 00:03.000\nworld\nagain\n",
+            "hello world again",
+        ),
+        ("a.txt", "[00:00.000 --> 00:01.000]  Hello there\n", "Hello there"),
+        ("a.txt", "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440 \u0438 \u0442\u044b".encode("utf-16-le"),
+         "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440 \u0438 \u0442\u044b"),
+        ("a.json", '{"result": {"language": "en"}, "transcription": [{"text": " Hi"}, {"text": " you"}]}', "Hi you"),
+    ],
+)  # fmt: skip
+def test_words_of_odd_files(tmp_path, file, text, right):
+    (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert words(read_transcripts(tmp_path), "a.mp4") == right
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "message"),
+    [
+        ("a.srt", b"just words\n", "a.srt: found no times, expected subtitles"),
+        ("a.txt", bytes(100), "a.txt: found 100 control characters, expected text"),
+        ("a.txt", b"he\0llo, this is a damaged file", "a.txt: found a zero character"),
+        ("a.json", b'{"text": "he\\u0000llo"}', "a.json: found a zero character"),
+        ("a.txt", b"%PDF-1.4\n", "a.txt: found a spreadsheet, document or archive"),
+    ],
+)
+def test_files_that_hold_no_words_are_named(tmp_path, file, data, message):
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(CorpusError, match=message):
+        read_transcripts(tmp_path).find("a.mp4")
