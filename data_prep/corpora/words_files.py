@@ -100,7 +100,7 @@ def subtitle_words(text: str, blank_ends: bool) -> str:
     lines = text.splitlines()
     cues: list[list[str]] = []
     is_cue = False
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in zip(lines, [*lines, ""][1:], strict=True):
         is_number = line.strip().isdecimal() and TIMING.match(following)
         if TIMING.match(line):
             is_cue = True

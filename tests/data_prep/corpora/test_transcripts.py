@@ -174,6 +174,7 @@ CUES = "1\n00:00:00,000 --> 00:00:01,000\n{}\n2\n00:00:01,000 --> 00:00:02,000\n
     [
         ("a.srt", CUES.format("- 5 < 6 and 7 > 3", "so"), "- 5 < 6 and 7 > 3 so"),
         ("a.srt", CUES.format("one\n\nafter a blank line\n", "two"), "one after a blank line two"),
+        ("a.srt", "", ""),
         ("a.srt", CUES.format("no", "no"), "no no"),
         ("a.srt", "1\n0:0:0.0 --> 0:0:1.0\nHi\n2\n00:00:01 --> 00:00:02\nyou\n", "Hi you"),
         (
