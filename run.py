@@ -194,6 +194,7 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
     return split
 
 
+@stopped_by_signals()
 def predict_clips(config: ConfigDict, path: Path) -> None:
     """Writes the predictions of new clips to a folder: a table, and for each clip a JSON file and optionally a page."""
     if MODE.value != "predict":
@@ -216,25 +217,25 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     predictor = Predictor.load(workdir)
     options = stored_options(predictor.clip_options, DETECTOR.value or "", ASR.value or "")
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
-    folder = PredictionFolder(output, predictor.label_names, predictor.label_range, PAGES.value)
-    done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
-    log.info("%d clips, %d of them predicted before", len(clips), len(done))
-    log.info("model loaded in %.1f s", time.perf_counter() - began)
+    with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
+        done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
+        log.info("%d clips, %d of them predicted before", len(clips), len(done))
+        log.info("model loaded in %.1f s", time.perf_counter() - began)
 
-    began, seconds = time.perf_counter(), 0.0
-    waiting = [clip for clip in clips if clip.id not in done]
-    with stopped_by_signals(), tqdm.tqdm(total=len(clips), initial=len(done), unit="clip", disable=None) as bar:
+        began, seconds = time.perf_counter(), 0.0
+        waiting = [clip for clip in clips if clip.id not in done]
+        with tqdm.tqdm(total=len(clips), initial=len(done), unit="clip", disable=None) as bar:
 
-        def leave_out(clip: ClipSource, error: ClipError) -> None:
-            folder.leave_out(clip.id, str(error))
-            bar.update()
+            def leave_out(clip: ClipSource, error: ClipError) -> None:
+                folder.leave_out(clip.id, str(error))
+                bar.update()
 
-        for prediction in predictor.predict(read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)):
-            folder.add(prediction)
-            seconds += duration(prediction.example)
-            bar.update()
-    took = time.perf_counter() - began - predictor.compile_seconds
-    log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)
+            for prediction in predictor.predict(read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)):
+                folder.add(prediction)
+                seconds += duration(prediction.example)
+                bar.update()
+        took = time.perf_counter() - began - predictor.compile_seconds
+        log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)
     if not folder.done:
         raise UserError(f"none of the {len(clips)} clips in {path} can be read")
     if seconds:

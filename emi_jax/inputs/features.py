@@ -69,7 +69,11 @@ class FeatureCache:
         return path.exists() and path.stat().st_size > 0
 
     def write(self, split: str, rendition: str, clips: Iterable[Arrays]) -> None:
-        """Writes a rendition of a split, complete or not at all."""
+        """Writes a rendition of a split, complete or not at all.
+
+        Raises:
+            UserError: the folder also holds features that this run does not use, or cannot be written.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if further := self._stored().keys() - self._fingerprints.keys():
             raise UserError(
@@ -82,13 +86,28 @@ class FeatureCache:
             writer = ArrayRecordWriter(str(partial), "group_size:1")
             try:
                 for clip in clips:
-                    writer.write(save({name: np.array(array, order="C") for name, array in clip.items()}))
+                    record = save({name: np.array(array, order="C") for name, array in clip.items()})
+                    with self._reported():
+                        writer.write(record)
             finally:
-                writer.close()
+                with self._reported():  # the last records are written now
+                    writer.close()
 
     def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
         """The clips of a split in the renditions named, the first of them the one that counts as clean."""
         return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in renditions])
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Reports in one line what the writer could not write; its own error is a plain RuntimeError."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise UserError(
+                f"features could not be written to {self.folder}: {str(error).partition(chr(10))[0]}. Those that are "
+                "complete stay: fix the cause and rerun the same command, or name another folder with "
+                "--config.features.dir"
+            ) from error
 
     def _check_fingerprints(self) -> None:
         if not (found := self._stored()):

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emi_jax.errors import UserError
-from emi_jax.files import read_json, whole_file, write_json
+from emi_jax.files import lock, read_json, whole_file, write_json
 from emi_jax.prediction import Prediction
 from emi_jax.report import tables
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.index import write_index
 from emi_jax.report.terminal import printable
 from emi_jax.runs.submission import format_row, header
-from emi_jax.train.signals import StoppedError
+from emi_jax.train.signals import StoppedError, stop_if_asked
 
 PREDICTIONS, LEFT_OUT, INDEX = "predictions.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
@@ -42,7 +42,7 @@ class PredictionFolder:
     """
 
     def __init__(self, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool):
-        """Makes the folder.
+        """Starts a table in the folder; `open` also makes the folder and keeps other writers out.
 
         Args:
             path: of the folder; other files in it are left alone.
@@ -51,7 +51,7 @@ class PredictionFolder:
             pages: whether each clip gets a page.
 
         Raises:
-            UserError: the folder cannot be made or written.
+            UserError: the folder cannot be written.
         """
         self.path, self.done, self.left_out = path, 0, 0
         self._names, self._range, self._pages = tuple(label_names), label_range, pages
@@ -60,12 +60,31 @@ class PredictionFolder:
         self._rows: dict[str, list[float]] = {}
         self._remarks: collections.Counter[str] = collections.Counter()
         self._reasons: list[str] = []
-        try:
-            path.mkdir(parents=True, exist_ok=True)
+        with _reported(path):
             self._write_table()
-        except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror}); name another with --output=DIR") from error
-        (path / LEFT_OUT).unlink(missing_ok=True)
+            (path / LEFT_OUT).unlink(missing_ok=True)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool
+    ) -> Iterator["PredictionFolder"]:
+        """Makes the folder, and keeps other predictions out of it until the block or the process ends.
+
+        Args:
+            path: as in `__init__`, as are the others.
+            label_names: K names.
+            label_range: lowest and highest label in the users' units.
+            pages: whether each clip gets a page.
+
+        Raises:
+            UserError: the folder cannot be made or written, or another program writes predictions to it.
+        """
+        with contextlib.ExitStack() as held:
+            with _reported(path):
+                path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock(path))
+            yield cls(path, label_names, label_range, pages)
 
     def resume(self, made_from: Mapping[str, str]) -> set[str]:
         """Finds the clips that were predicted before and need not be predicted again.
@@ -175,6 +194,15 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+@contextlib.contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Reports in one line why a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); name another with --output=DIR") from error
+
+
 def _read_facts(path: Path) -> dict[str, Any] | None:
     """What a clip's JSON file holds; None where it is missing or incomplete."""
     try:
@@ -185,13 +213,18 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk."""
+    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk.
+
+    Raises:
+        StoppedError: one has come, in the context or before it.
+    """
 
     def stop(number: int, frame: object) -> NoReturn:
         raise StoppedError(f"stopped by {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        stop_if_asked()
         yield
     finally:
         for number, handler in before.items():

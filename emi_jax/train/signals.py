@@ -17,7 +17,7 @@ class StopSignal:
     Several processes get a signal each at its own moment, and must stop at the same place: they agree on one by JAX's
     preemption service, which listens to SIGTERM by itself. All of them look equally often.
 
-    A context within another takes over until it ends.
+    A context within another takes over until it ends, with the signal that the outer one has received.
     """
 
     _current: ClassVar["StopSignal | None"] = None
@@ -31,6 +31,8 @@ class StopSignal:
         heard = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
         self._before = {number: signal.signal(number, self._remember) for number in heard}
         self._outer, StopSignal._current = StopSignal._current, self
+        if self._outer and not self._name:
+            self._name = self._outer._name
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,5 +1,7 @@
 """The feature cache: written features are read, corrupted segments carry their flags, and writers do not collide."""
 
+import resource
+import signal
 import threading
 import time
 
@@ -171,3 +173,23 @@ def test_metadata_that_are_cut_off_are_rewritten_only_if_no_features_depend_on_t
     (tmp_path / "features.json").write_text("")
     with pytest.raises(UserError, match=r"features.json is cut off, so that it is unknown what .* were made from"):
         FeatureCache(tmp_path, {"audio": "abc"})
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path):
+    cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
+    rng = np.random.default_rng(0)
+    clips = [{"text/features": rng.standard_normal((64, 256)).astype(np.float16)} for _ in range(20)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # without the signal the write fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=f"^features could not be written to {tmp_path}: .*File too large.*rerun"):
+            cache.write("train", CLEAN, clips)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.json"]
+    cache.write("train", CLEAN, clips)
+    np.testing.assert_array_equal(
+        cache.read("train", [CLEAN])[19].rendition(0)["text/features"], clips[19]["text/features"]
+    )

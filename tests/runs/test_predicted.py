@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ from emi_jax.errors import UserError
 from emi_jax.prediction import Prediction
 from emi_jax.runs import predicted
 from emi_jax.runs.predicted import SHOWN, PredictionFolder, file_names, stopped_by_signals
-from emi_jax.train.signals import StoppedError
+from emi_jax.train.signals import StoppedError, StopSignal
 
 NAMES = ("Joy", "Fear")
 
@@ -31,7 +32,7 @@ def rows(path):
 
 
 def test_every_clip_is_on_disk_as_soon_as_it_is_added(tmp_path):
-    folder = opened(tmp_path / "new" / "folder")
+    folder = opened(tmp_path)
     folder.resume({"b": "1", "a": "1"})
     for number, clip in enumerate(("b", "a"), 1):
         folder.add(prediction(clip, joy=0.5))
@@ -93,7 +94,7 @@ def test_the_summary_is_short_and_counts_remarks(tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/out cannot be written \(Not a directory\); name another with --output"):
-        opened(tmp_path / "file" / "out")
+        PredictionFolder.open(tmp_path / "file" / "out", NAMES, (0.0, 1.0), False).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,27 @@ def test_a_signal_stops_at_once(number):
     with pytest.raises(StoppedError, match=number.name), stopped_by_signals():
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_came_while_the_model_was_loaded_stops_the_prediction():
+    with StopSignal():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(StoppedError, match="SIGTERM"), stopped_by_signals():
+            pytest.fail("the prediction began")
+
+
+def test_two_commands_do_not_write_to_one_folder(tmp_path):
+    with PredictionFolder.open(tmp_path / "new" / "folder", NAMES, (0.0, 1.0), False) as first:
+        first.resume({"a": "1"})
+        first.add(prediction("a"))
+        with (
+            pytest.raises(UserError, match=f"{tmp_path / 'new'} is in use by another program, process {os.getpid()}"),
+            PredictionFolder.open(tmp_path / "new" / "folder", NAMES, (0.0, 1.0), False),
+        ):
+            pass
+        assert [row[0] for row in rows(tmp_path / "new" / "folder")[1:]] == ["a"]
+    with PredictionFolder.open(tmp_path / "new" / "folder", NAMES, (0.0, 1.0), False) as second:
+        assert second.resume({"a": "1"}) == {"a"}
 
 
 def test_pages_of_clips_are_reached_from_an_index(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from emi_jax.runs.features import extract
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train.hooks import NonFiniteError
 from emi_jax.train.parameters import fingerprint, merge
-from emi_jax.train.signals import StoppedError
+from emi_jax.train.signals import StoppedError, StopSignal
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
@@ -71,6 +71,17 @@ def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
     parts = train(config, dataset, tmp_path / "parts")
     assert losses(parts) == losses(whole)
     assert fingerprint(jax.device_get(chosen_params(parts))) == fingerprint(jax.device_get(chosen_params(whole)))
+
+
+def test_a_signal_that_came_before_training_stops_it_before_the_first_step(tmp_path):
+    config, dataset = tiny_stage1(), make_dataset()
+    config.model.pairs, config.loss.audio = ("vision",), 0.0
+    with StopSignal():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(StoppedError, match="SIGTERM"):
+            train(config, dataset, tmp_path)
+    assert (tmp_path / "config.json").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_best_checkpoint_that_a_kill_cut_off_is_evaluated_again(tmp_path):
