@@ -83,8 +83,8 @@ DISTRIBUTED = flags.DEFINE_bool(
 FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that is full or read-only."""
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that is full or read-only, or of a file that belongs to others."""
 
 FAILED, STOPPED = 2, 75
 """Exit codes: an error that its message explains; stopped by a signal, with everything saved to resume."""
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> None:
     except UserError as error:
         sys.exit(fail(error))
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in REFUSED:
             raise
         sys.exit(fail(error))
     except StoppedError as stopped:
@@ -219,9 +219,8 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
     with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
         done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
-        log.info("%d clips, %d of them predicted before", len(clips), len(done))
-        log.info("model loaded in %.1f s", time.perf_counter() - began)
-
+        loaded = time.perf_counter() - began
+        log.info("model loaded in %.1f s; %d clips, %d of them predicted before", loaded, len(clips), len(done))
         began, seconds = time.perf_counter(), 0.0
         waiting = [clip for clip in clips if clip.id not in done]
         with tqdm.tqdm(total=len(clips), initial=len(done), unit="clip", disable=None) as bar:

@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be parsed: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, expected a JSON object")

@@ -122,6 +122,9 @@ def test_json_that_is_cut_off_is_named(tmp_path):
     path.write_text(path.read_text()[:-4])
     with pytest.raises(UserError, match=r"facts.json cannot be parsed: "):
         read_json(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"facts.json cannot be parsed: .*recursion"):
+        read_json(path)
     path.write_text("[1]")
     with pytest.raises(UserError, match=r"facts.json holds list, expected a JSON object"):
         read_json(path)

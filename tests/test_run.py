@@ -1,9 +1,13 @@
 """The command line: wrong input is one clear line, a non-zero exit and no traceback."""
 
 import dataclasses
+import errno
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from configs import stage1, stage2
 from configs.command_line import next_command, refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
 from emi_jax.errors import UserError
+from emi_jax.train.signals import StoppedError
 from tests.fakes import make_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +122,36 @@ def test_only_the_demos_own_corpus_is_created(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no dataset in data/demo"):  # nothing was made by the stand-in
         run.open_data(config)
     assert made == [{"corpus": "synthetic", "out": "data/demo"}]
+
+
+def test_a_signal_while_a_model_is_loaded_stops_the_prediction(parsed, tmp_path, monkeypatch):
+    def load(workdir):
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("the signal was not obeyed")
+
+    monkeypatch.setattr(run.Predictor, "load", load)
+    (tmp_path / "clip.mp4").touch()
+    config = stage2.get_config()
+    with (
+        flagsaver.flagsaver(mode="predict", output=str(tmp_path / "out")),
+        pytest.raises(StoppedError, match="stopped by SIGTERM"),
+    ):
+        run.predict_clips(config, tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_refuses_is_one_line(number, parsed, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "runs/mine/config.json")
+
+    monkeypatch.setattr(run, "CONFIG", types.SimpleNamespace(value=stage2.get_config()))
+    monkeypatch.setattr(run, "run", refuse)
+    monkeypatch.setattr(run, "start", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        run.main(["run.py"])
+    assert ended.value.code == run.FAILED
+    error = f"error: [Errno {number}] {os.strerror(number)}: 'runs/mine/config.json'"
+    assert capsys.readouterr().err.splitlines() == [error]
 
 
 def printed(capsys, *arguments):

@@ -101,6 +101,8 @@ def meaning(results: Results, split: str) -> list[str]:
         unit = results["resampled"]
         drawn = "clips are drawn one by one" if unit == "clips" else "all clips of a subject are drawn together"
         sentences.append(f"Intervals are 95% bootstrap intervals over {unit}: {drawn}.")
+        if results["subjects"] == 1:
+            sentences.append("All clips show one person: the intervals say nothing about other people.")
         if results["few_subjects"]:
             sentences.append(f"{unit} are too few for intervals that hold for other people: see those over clips too.")
         if results["mean"]["ceiling"] is not None:

@@ -23,7 +23,7 @@ from emi_jax.report.clip import write_clip_page
 from emi_jax.report.index import write_index
 from emi_jax.report.terminal import printable
 from emi_jax.runs.submission import format_row, header
-from emi_jax.train.signals import StoppedError, stop_if_asked
+from emi_jax.train.signals import StoppedError
 
 PREDICTIONS, LEFT_OUT, INDEX = "predictions.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
@@ -213,18 +213,13 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk.
-
-    Raises:
-        StoppedError: one has come, in the context or before it.
-    """
+    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk."""
 
     def stop(number: int, frame: object) -> NoReturn:
         raise StoppedError(f"stopped by {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        stop_if_asked()
         yield
     finally:
         for number, handler in before.items():

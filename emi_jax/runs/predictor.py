@@ -86,7 +86,7 @@ class Predictor:
         folder = Path(workdir).expanduser()
         try:
             config, facts = (read_json(folder / name) for name in ("config.json", "dataset.json"))
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
         if config.get("stage") == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")

@@ -77,10 +77,10 @@ def measure(
         modalities: those in use; clips are counted by which of them they have.
 
     Returns:
-        JSON-able: `clips`, `resampled`, `few_subjects`, `labels` {name: row}, `mean` row, `availability` {which
-        modalities: row}. A row holds `pearson`, `ccc`, `mse`, each with `_interval`, and `ceiling`; None where a number
-        is not defined. With `few_subjects` their intervals mean little, and a row also holds `_clip_interval`, over
-        clips.
+        JSON-able: `clips`, `subjects` (0 where unknown), `resampled`, `few_subjects`, `labels` {name: row}, `mean` row,
+        `availability` {which modalities: row}. A row holds `pearson`, `ccc`, `mse`, each with `_interval`, and
+        `ceiling`; None where a number is not defined. With `few_subjects` their intervals mean little, and a row also
+        holds `_clip_interval`, over clips.
     """
     arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
     count = len(set(subjects)) if all(subjects) else 0
@@ -99,6 +99,7 @@ def measure(
         availability[title] = {"clips": int(chosen.sum()), **mean_of_some}
     return {
         "clips": len(arrays[0]),
+        "subjects": count,
         "resampled": f"{count} subjects" if known else "clips",
         "few_subjects": few,
         "labels": dict(zip(names, rows, strict=True)),

@@ -95,6 +95,7 @@ def test_a_label_named_mean_keeps_its_own_row():
     row = {"pearson": 0.5, "pearson_interval": [0.4, 0.6], "ccc": 0.4, "mse": 0.1, "ceiling": None}
     results = {
         "clips": 9,
+        "subjects": 0,
         "resampled": "clips",
         "few_subjects": False,
         "labels": {"mean": row, "Joy": row | {"pearson": None, "pearson_interval": [None, None]}},

@@ -137,6 +137,14 @@ def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
     assert "over clips" in text.splitlines()[1]
 
 
+@pytest.mark.parametrize(("subject", "count"), [("anna", 1), ("", 0)])
+def test_clips_of_one_person_are_drawn_one_by_one_and_the_table_says_so(subject, count):
+    found = results.measure(split_outputs(), ("Joy", "Pain"), [subject] * 20, {})
+    assert (found["subjects"], found["resampled"]) == (count, "clips")
+    text = results._text(score_tables.intensity_tables(found, "test"), found, "test")
+    assert ("All clips show one person: the intervals say nothing about other people." in text) == bool(count)
+
+
 def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
     names = ("mean", "seconds", "a $x$_b")
     outputs = split_outputs(labels=3)
