@@ -15,6 +15,7 @@ import cv2
 from pebble import ProcessExpired, ProcessPool
 
 from data_prep.errors import ClipError
+from emi_jax.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +48,7 @@ def map_clips(
 
     Raises:
         ValueError: `processes` is not positive.
-        BrokenProcessPool: workers do not start.
+        UserError: workers do not start.
         Exception: whatever the function raises other than ClipError.
     """
     if processes < 1:
@@ -59,10 +60,13 @@ def map_clips(
                 for pair in _map_in_pool(function, waiting, processes, seconds):
                     failures = 0
                     yield pair
-            except BrokenProcessPool:
+            except BrokenProcessPool as error:
                 failures += 1
                 if failures == ATTEMPTS:
-                    raise
+                    raise UserError(
+                        f"the processes that read clips do not work here: {error}; rerun the same command when the "
+                        "machine has more memory and processor time to spare"
+                    ) from error
 
 
 def _map_in_pool(

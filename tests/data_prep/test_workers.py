@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from data_prep import workers
 from data_prep.errors import ClipError
 from data_prep.workers import map_clips
+from emi_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +36,13 @@ def test_an_item_that_kills_its_worker_costs_only_itself():
     assert str(results[3]) == "3: the process that read it died (SIGKILL)"
     assert str(results[6]) == "6: the process that read it died (SIGKILL)"
     assert str(results[5]) == "clip5: is broken"
+
+
+def test_workers_that_do_not_start_are_one_line(monkeypatch):
+    monkeypatch.setattr(workers, "START_LIMIT", 0.0)
+    expected = r"^the processes that read clips do not work here: no item was started within 0 s; rerun"
+    with pytest.raises(UserError, match=expected):
+        list(map_clips(_hang, [0], processes=1))
 
 
 def _hang(item: int) -> int:
