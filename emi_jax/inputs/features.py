@@ -94,8 +94,12 @@ class FeatureCache:
                     writer.close()
 
     def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
-        """The clips of a split in the renditions named, the first of them the one that counts as clean."""
-        return CachedClips([grain.sources.ArrayRecordDataSource(str(self._path(split, name))) for name in renditions])
+        """The clips of a split in the renditions named, the first of them the one that counts as clean.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        return CachedClips([_Records(self._path(split, name)) for name in renditions])
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -139,6 +143,32 @@ class FeatureCache:
 
     def _path(self, split: str, rendition: str) -> Path:
         return self.folder / f"{split}-{rendition}.array_record"
+
+
+class _Records:
+    """Random access to the records of a file; one that is damaged is named."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        with self._named():
+            self._source = grain.sources.ArrayRecordDataSource(str(path))
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> bytes:
+        with self._named():
+            return self._source[index]
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # the library has no other, and at times no message
+            reason = f" ({str(error).partition(';')[0]})" if str(error) else ""
+            raise UserError(
+                f"{self._path} is damaged{reason}: delete it, and the same command writes it anew"
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)

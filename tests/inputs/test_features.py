@@ -193,3 +193,27 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path):
     np.testing.assert_array_equal(
         cache.read("train", [CLEAN])[19].rendition(0)["text/features"], clips[19]["text/features"]
     )
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_a_damaged_file_of_features_is_named(written, tmp_path, damage):
+    file = tmp_path / "train-corrupted-0.array_record"
+    file.write_bytes(damage(file.read_bytes()))
+    cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
+    with pytest.raises(
+        UserError, match=r"train-corrupted-0.array_record is damaged.*: delete it, and the same command"
+    ):
+        [clip.rendition(1) for clip in cache.read("train", (CLEAN, corrupted(0)))]
+    file.unlink()
+    cache.write("train", corrupted(0), written[1][1])
+    clip = cache.read("train", (CLEAN, corrupted(0)))[4].rendition(1)
+    np.testing.assert_array_equal(clip["text/features"], written[1][1][4]["text/features"])
