@@ -203,8 +203,8 @@ def restore_params(folder: Path, like: Tree) -> Tree:
 
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
-    # Processes wait for each other at barriers named by the step: without the prefix, folders that save the same step at
-    # the same time would meet at one barrier, and the run would fail or hang.
+    # Processes wait for each other at barriers named by the step: without the prefix, folders that save the same step
+    # at the same time would meet at one barrier, and the run would fail or hang.
     processes = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, multiprocessing_options=processes)
     return ocp.CheckpointManager(folder, options=options)
