@@ -8,7 +8,7 @@ from data_prep.command import clip_options, parse, request_of, run_command
 from emi_jax.report.terminal import printable
 
 FAULTS = 1
-"""Exit code: --check found faults. Nothing else has it."""
+"""Exit code when --check found problems; no other outcome uses it."""
 
 
 def main() -> int:

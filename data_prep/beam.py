@@ -1,11 +1,11 @@
-"""Preparation on several machines: an Apache Beam pipeline in the place of this machine's processes.
+"""Preparation on several machines: an Apache Beam pipeline replaces this machine's worker processes.
 
     python -m data_prep.beam --corpus=vidmimic2 --source=DIR --out=DIR [options] -- --runner=FlinkRunner ...
 
-The options after `--` are Beam's. Every worker must see the source and the data folder under the same paths. Each clip
-goes through the per-clip function of `python -m data_prep` into the data folder's staging; its summary or error comes
-back as a line of text, and the dataset is then written by this process. Content, report and resumption are therefore
-the same, in whatever order the clips come.
+The options after `--` are Beam's. Every worker must see the source and the data folder under the same paths. Workers
+run the per-clip function of `python -m data_prep`, which writes each clip to the data folder's staging folder, and
+return its summary or error as a line of text. This process then writes the dataset. Content, report and resumption are
+therefore the same as on one machine, in whatever order the clips finish.
 """
 
 import functools
@@ -32,20 +32,20 @@ from data_prep.errors import ClipError
 from data_prep.workers import map_clips
 
 BATCH = 64
-"""Clips that a Beam worker passes to one subprocess: a clip that kills or hangs it costs at most these."""
+"""Clips that a Beam worker passes to one subprocess: a clip that crashes or hangs it affects at most these."""
 
 
 def run_pipeline(
     work: Work, clips: Sequence[ClipSource], folder: Path, arguments: Sequence[str], time_limit: float | None
 ) -> Iterator[tuple[ClipSource, Staged | Exception]]:
-    """Does the work on every clip in a Beam pipeline.
+    """Runs the per-clip function on every clip in a Beam pipeline.
 
     Args:
         work: the per-clip function.
         clips: the clips.
-        folder: for the lines of text; seen by all workers, and deleted here.
+        folder: where workers write their lines of text; visible to all workers, deleted by this function.
         arguments: Beam's options.
-        time_limit: seconds for one clip.
+        time_limit: seconds per clip; None for no limit.
     """
     shutil.rmtree(folder, ignore_errors=True)
     batches = [(start, list(clips[start : start + BATCH])) for start in range(0, len(clips), BATCH)]
@@ -68,7 +68,7 @@ def run_pipeline(
 def _read_batch(
     start: int, clips: Sequence[ClipSource], work: Callable[[ClipSource], Staged], time_limit: float | None
 ) -> Iterable[str]:
-    """A line of JSON for each clip: its number, and its summary or its error."""
+    """Yields one line of JSON per clip: its index, and its summary or its error."""
     numbers = {(clip.split, clip.id): start + k for k, clip in enumerate(clips)}
     for clip, outcome in map_clips(work, clips, 1, time_limit):
         record: dict[str, object] = {"clip": numbers[clip.split, clip.id]}
@@ -82,10 +82,10 @@ def _read_batch(
 
 
 def prepare_with_beam(arguments: Sequence[str]) -> Report:
-    """Prepares a corpus.
+    """Prepares a corpus with Beam.
 
     Args:
-        arguments: the options of `python -m data_prep`, `--` and those of Beam.
+        arguments: the options of `python -m data_prep`, then `--`, then those of Beam.
 
     Raises:
         CorpusError: as `data_prep.build.prepare.prepare`.

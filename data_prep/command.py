@@ -19,7 +19,7 @@ from emi_jax.errors import UserError
 from emi_jax.report.terminal import printable
 
 CANNOT_CONTINUE, INTERNAL_ERROR, STOPPED = 2, 70, 130
-"""Exit codes: an error that its message explains; a fault of the program, with a traceback; Ctrl-C."""
+"""Exit codes: an error that its message explains; a bug in the program, with a traceback; Ctrl-C."""
 
 DEFAULTS: dict[str, Any] = {
     "corpus": "synthetic",
@@ -52,22 +52,22 @@ CORPUS_OPTIONS = {
     "clips": ("synthetic",),
     "seed": ("synthetic",),
 }
-"""Options that mean something for some corpora only."""
+"""Options that apply to some corpora only."""
 
 CHECK_OPTIONS = ("check", "corpus", "source", *CORPUS_OPTIONS)
-"""Options that may stand next to --check."""
+"""Options that may be combined with --check."""
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Reports a wrong option in one line, without the usage."""
+    """Reports an invalid option in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
-        """Prints the error and ends the process."""
+        """Prints the error and exits."""
         self.exit(CANNOT_CONTINUE, f"error: {printable(message)}; --help explains all options\n")
 
 
 def run_command(work: Callable[[], int | None]) -> int:
-    """Does the work and returns its exit code; an error that a user can mend is one line."""
+    """Calls `work` and returns its exit code; prints an error that a user can fix as one line."""
     try:
         return work() or 0
     except (UserError, OSError) as error:
@@ -86,11 +86,11 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
     """Reads the command line.
 
     Args:
-        arguments: the options; those of the process by default.
-        without: options, as attribute names, that the command does not have.
+        arguments: the options; by default those of the process.
+        without: attribute names of options that the command does not support.
 
     Raises:
-        SystemExit: an option is wrong, or does nothing next to the others.
+        SystemExit: an option is invalid, or has no effect in combination with the others.
     """
     own = parser()
     given = vars(own.parse_args(arguments))
@@ -143,7 +143,7 @@ def clip_options(arguments: argparse.Namespace) -> ClipOptions:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options. Those that are not given are absent from the result, see `parse`."""
+    """The argument parser. Options that are not given are absent from its result, see `parse`."""
     parser = OneLineParser(
         "python -m data_prep",
         description="Turns a corpus of clips into the dataset `emi`, or checks such a dataset.",

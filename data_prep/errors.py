@@ -7,19 +7,19 @@ from emi_jax.report.terminal import printable
 
 
 class CorpusError(UserError):
-    """A corpus, table or dataset that cannot be used as it is; the message names file, row, found and expected."""
+    """A corpus, table or dataset is unusable; the message gives the file, the row, the found and the expected value."""
 
 
 class ClipError(Exception):
-    """One clip that cannot be read. Preparation records it in the report and continues with the others.
+    """A clip cannot be read. Preparation records it in the report and continues with the others.
 
     Args:
-        path: the file, or the clip's id where no single file is at fault.
+        path: the file, or the clip's id if the error is not due to a single file.
         why: what is wrong with it, in one line.
     """
 
     def __init__(self, path: str | Path, why: str):
-        super().__init__(str(path), why)  # both as args, so that the error survives the trip between processes
+        super().__init__(str(path), why)  # both as args, so that the error can be pickled
         self.path, self.why = printable(str(path)), printable(why)
 
     def __str__(self) -> str:

@@ -1,18 +1,18 @@
-"""What is no proper file."""
+"""Detects paths that cannot be read as regular files."""
 
 import stat
 from pathlib import Path
 
 POINTERS = (b"version https://git-lfs.github.com/spec/", b"/annex/objects/", b"../.git/annex/objects/")
-"""How the small text files begin that Git LFS and git-annex put in the place of large files."""
+"""First bytes of the pointer files that replace large files in Git LFS and git-annex."""
 LONGEST_POINTER = 1024
 
 
 def unusable(path: Path) -> str:
-    """Why a path cannot be read as a file, in a few words; "" for a file that can be opened.
+    """Says in a few words why a path cannot be read as a file; "" for a file that can be opened.
 
-    Links without a target, folders, pipes and the small text files that Git LFS and git-annex put in the place of
-    large files are what shared folders hold besides clips.
+    In addition to clips, shared folders may hold broken links, folders, pipes, and the pointer files that replace large
+    files in Git LFS and git-annex.
     """
     try:
         mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""Runs one function over many clips in worker processes. A clip that crashes or hangs its worker costs only itself."""
+"""Maps a function over clips in worker processes. A clip that crashes or hangs its worker affects no other clip."""
 
 import collections
 import contextlib
@@ -20,13 +20,13 @@ from emi_jax.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 TIME_LIMIT = 120.0
-"""Default limit in seconds for one clip."""
+"""Default time limit per clip, in seconds."""
 QUEUED = 2
-"""Items in flight per process: one that is worked on and one that waits, so that no worker idles."""
+"""Items in flight per process: one in work and one waiting, so that no worker idles."""
 START_LIMIT = 60.0
 """Seconds within which workers must start an item."""
 ATTEMPTS = 3
-"""Pools that may break in a row without a single result."""
+"""Number of pools that may break in a row without a single result."""
 PRIVATE = ("GLIBC_TUNABLES", "EMI_JAX_")
 """Prefixes of environment variables that configure the parent's own memory and that workers do not inherit."""
 
@@ -38,18 +38,18 @@ def map_clips(
 
     A ClipError takes the place of the result if the function raised it, if the item took longer than the time limit, or
     if its worker died (a crash of a decoder, lack of memory). Few items are in flight at any time, so memory does not
-    grow with their number. Workers end when this process ends, even if it is killed.
+    grow with the number of items. Workers end when this process ends, even if it is killed.
 
     Args:
         function: picklable function of one item.
         items: picklable items.
         processes: number of worker processes, at least 1.
-        seconds: time limit for one item; None sets no limit.
+        seconds: time limit per item; None for no limit.
 
     Raises:
         ValueError: `processes` is not positive.
         UserError: workers do not start.
-        Exception: whatever the function raises other than ClipError.
+        Exception: any exception other than ClipError that the function raises.
     """
     if processes < 1:
         raise ValueError(f"processes: found {processes}, expected at least 1")
@@ -72,11 +72,11 @@ def map_clips(
 def _map_in_pool(
     function: Callable[[Item], Result], waiting: "collections.deque[Item]", processes: int, seconds: float | None
 ) -> Iterator[tuple[Item, Result | ClipError]]:
-    """Takes items from `waiting`; those that have no result when the pool breaks are put back.
+    """Takes items from `waiting`; items without a result when the pool breaks are put back.
 
     Raises:
         BrokenProcessPool: workers died without an item, or an item was lost with its worker before it was reported as
-            started. Neither says anything about an item.
+            started. In both cases, the cause need not be an item.
     """
     # Spawned: forking a process that has threads (JAX, FFmpeg) can deadlock.
     pool = ProcessPool(processes, initializer=_start_worker, context=multiprocessing.get_context("spawn"))
@@ -99,7 +99,7 @@ def _map_in_pool(
 
 
 def count_cpus() -> int:
-    """The number of CPUs that this process may use, or those of the machine where the system does not say."""
+    """The number of CPUs available to this process, or those of the machine if the system cannot tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -128,7 +128,7 @@ def _cause(exit_code: int | None) -> str:
 
 @contextlib.contextmanager
 def _private_variables_hidden() -> Iterator[None]:
-    """Removes PRIVATE from the environment, from which a new worker can start at any time, and restores them."""
+    """Removes the PRIVATE variables from the environment, since a worker may start at any time, and restores them."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PRIVATE)}
     try:
         yield
@@ -142,7 +142,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed: it would wait forever for its next item."""
+    """Ends a worker whose parent was killed: otherwise it would wait forever for its next item."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

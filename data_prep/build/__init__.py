@@ -1,1 +1,1 @@
-"""Many clips: the dataset, its report and its checks."""
+"""From many clips to the dataset, its report and its checks."""

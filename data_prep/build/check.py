@@ -1,4 +1,4 @@
-"""Checks a prepared dataset: what training relies on, read back example by example."""
+"""Checks a prepared dataset: reads it back example by example and verifies what training relies on."""
 
 import collections
 import hashlib
@@ -21,24 +21,24 @@ from data_prep.media.container import SAMPLE_RATE
 
 TYPES = {"times": np.float32, "face_found": np.bool_, "audio": np.int16, "labels": np.float32}
 ROUNDING = 0.05
-"""Seconds by which the last picture or sample may lie beyond the clip option max_seconds."""
+"""Seconds by which the last picture or sample may exceed the clip option max_seconds."""
 
 FEW = 100
-"""So many clips may have one and the same label: a rare emotion is 0 in most."""
+"""Up to this many clips may share one label value: a rare emotion is 0 in most clips."""
 
 
 def check_dataset(out: Path, request: Request | None = None, progress: bool = True) -> list[str]:
-    """Reads the dataset in a data folder and writes nothing.
+    """Checks the dataset in a data folder, without writing anything.
 
     Args:
         out: the data folder.
-        request: the corpus that it was made from, to compare labels, subjects and words with its tables by name.
+        request: the corpus that it was made from, to compare labels, subjects and words with its tables, by clip name.
         progress: whether to show progress bars.
 
     Returns:
-        One line for each fault: a record that cannot be read, an example that is malformed, a name that is there
-        twice, a subject or a clip's content that is in two splits, a split without examples, a label that never
-        varies, a difference from the fingerprint, the report or the corpus. Empty when there are none.
+        One line for each problem: an unreadable record, a malformed example, a duplicate name, a subject or a clip's
+        content that occurs in two splits, a split without examples, a label that never varies, a difference from the
+        fingerprint, the report or the corpus. Empty when there is no problem.
 
     Raises:
         CorpusError: there is no dataset.
@@ -66,7 +66,7 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
                 if named is not None:
                     clip = named.pop((split, _id(example)), None)
                     faults += [f"{name}: {fault}" for fault in _join_faults(example, clip)]
-        except (RuntimeError, ValueError, KeyError, IndexError, OSError) as error:  # of ArrayRecord's and TFDS' readers
+        except (RuntimeError, ValueError, KeyError, IndexError, OSError) as error:  # what ArrayRecord and TFDS raise
             reason = " ".join(str(error).split())
             faults.append(f"split {split}: record {bar.n + 1} of {info.num_examples} cannot be read: {reason}")
         finally:
@@ -78,7 +78,7 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
 
 
 class _Seen:
-    """What the examples of a dataset have to do with each other."""
+    """Collects the examples read so far, to check properties that span several of them."""
 
     def __init__(self) -> None:
         self._subjects: dict[str, set[str]] = collections.defaultdict(set)
@@ -92,7 +92,7 @@ class _Seen:
         return len(self._digests)
 
     def add(self, split: str, name: str, example: Mapping[str, Any]) -> list[str]:
-        """Takes note of an example; returns what is wrong with it."""
+        """Records an example and returns what is wrong with it."""
         faults = [f"{name}: found more than once, expected once"] if name in self._names else []
         self._names.add(name)
         self._digests.append((split, _id(example), content_digest(example)))
@@ -116,7 +116,7 @@ class _Seen:
                 yield f"same content: found in {names}, expected in one split"
         for split, rows in self._labels.items():
             if len({row.shape for row in rows}) > 1:
-                continue  # each of them is a fault already
+                continue  # each of them is already reported
             for label, values in zip(label_names, np.array(rows).T, strict=False):
                 known = values[~np.isnan(values)]
                 if len(known) > FEW and len(set(known)) == 1:
@@ -154,7 +154,7 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
 
 
 def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterator[str]:
-    """Where an example differs from what the corpus' tables say of the clip of its name."""
+    """Yields the differences between an example and what the corpus' tables say about the clip with its name."""
     if clip is None:
         yield "found no such clip in the corpus, expected its name in this split"
         return
@@ -171,7 +171,7 @@ def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterato
 def _report_faults(
     out: Path, counts: Mapping[str, int], missing: Mapping[tuple[str, str], Any] | None
 ) -> Iterator[str]:
-    """Differences between the dataset, the report next to it and, where it was read, the corpus."""
+    """Yields the differences between the dataset, the report next to it and, if it was read, the corpus."""
     report = Report.load(out)
     if report is None:
         yield f"{out / REPORT}: found no readable report, expected the one of the preparation"
@@ -188,6 +188,6 @@ def _id(example: Mapping[str, Any]) -> str:
 
 
 def _content(example: Mapping[str, Any]) -> bytes:
-    """A hash of what is seen and heard; empty for a clip of words alone, which two clips may share."""
+    """A hash of the faces and sound; empty for a clip with words only, since two clips may share their words."""
     data = b"".join([*example["faces"], example["audio"].tobytes()])
     return hashlib.sha256(data).digest() if data else b""

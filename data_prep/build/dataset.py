@@ -5,8 +5,9 @@ One example:
     id          bytes                the clip's name
     faces       N times bytes        JPEG face crops, RGB, face_size x face_size pixels, undecoded
     times       float32 [N]          seconds since the clip's start
-    face_found  bool [N]             whether the crop counts; False: it is where the face was last seen, or the middle
-                                     of the picture. In a clip without any face, --no-face=centre makes all True.
+    face_found  bool [N]             whether the crop counts as a face; where False, it shows the last known position of
+                                     the face, or the middle of the picture. In a clip without any face,
+                                     --no-face=centre sets all to True.
     audio       int16 [M]            mono, 16 kHz; [0] when there is no track
     transcript  bytes                UTF-8; empty when there are no words
     labels      float32 [K]          in [0, 1]; NaN where unknown
@@ -28,13 +29,13 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import open_builder
 
 BUILDING, OLDER = ".building", ".older"
-"""Folders next to the dataset while it is written and replaced."""
+"""Temporary folders next to the dataset while it is written and replaced."""
 
 Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 
 
 class Emi(tfds.core.GeneratorBasedBuilder):
-    """Writes the examples it is given, as the dataset `emi`."""
+    """Writes the given examples as the dataset `emi`."""
 
     VERSION = tfds.core.Version("1.1.0")
     code_path = None  # TFDS would look next to this file for checksums of downloads; there are none
@@ -49,7 +50,7 @@ class Emi(tfds.core.GeneratorBasedBuilder):
         features = feature.FeaturesDict(
             {
                 "id": feature.Text(),
-                "faces": feature.Sequence(feature.Text()),  # bytes as they are; Image would decode them on reading
+                "faces": feature.Sequence(feature.Text()),  # undecoded bytes; Image would decode them on reading
                 "times": feature.Tensor(shape=(None,), dtype=np.float32, encoding="bytes"),
                 "face_found": feature.Tensor(shape=(None,), dtype=np.bool_, encoding="bytes"),
                 "audio": feature.Tensor(shape=(None,), dtype=np.int16, encoding="bytes"),
@@ -69,40 +70,40 @@ class Emi(tfds.core.GeneratorBasedBuilder):
 
 
 def dataset_path(out: Path) -> Path:
-    """Where the dataset lies below the folder given as --out."""
+    """The dataset's folder inside the folder given as --out."""
     return out / "emi" / str(Emi.VERSION)
 
 
 def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[str, Any]) -> Path:
-    """Writes the dataset next to its place and moves it there when it is whole; replaces an older one.
+    """Writes the dataset to a temporary folder, then moves it into place when complete, replacing any older one.
 
-    `clear_leftovers` must have been called.
+    Call `clear_leftovers` first.
 
     Args:
         out: the data folder.
         splits: for each split, a function that yields (key, example).
-        metadata: what `emi_jax` reads besides the examples, as JSON can hold it.
+        metadata: what `emi_jax` reads in addition to the examples; JSON-serialisable.
     """
     building, older = out / BUILDING, out / OLDER
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             Emi(splits, metadata, building).download_and_prepare()
-    except (RuntimeError, ValueError) as error:  # what ArrayRecord makes of the system's errors
+    except (RuntimeError, ValueError) as error:  # ArrayRecord wraps the system's errors in these
         if full := [text for text in ("No space left", "quota exceeded") if text.lower() in str(error).lower()]:
             raise OSError(f"{building}: {full[0]} on the disk") from error
         raise
     final = dataset_path(out)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
-        final.rename(older)  # in one go: a folder that is being deleted would pass for a dataset
+        final.rename(older)  # atomic: a partly deleted folder would look like a dataset
     dataset_path(building).rename(final)
     clear_leftovers(out)
     return final
 
 
 def clear_leftovers(out: Path) -> None:
-    """Deletes what a stopped `write_dataset` left, or a finished one replaced."""
+    """Deletes what an interrupted `write_dataset` left behind, and the old dataset that a finished one replaced."""
     for name in (BUILDING, OLDER):
         shutil.rmtree(out / name, ignore_errors=True)
 

@@ -1,7 +1,8 @@
-"""The one entry: a corpus on disk becomes the TFDS dataset `emi`, in parallel and in steps that can be stopped.
+"""The entry point: turns a corpus on disk into the TFDS dataset `emi`, in parallel, and can be interrupted.
 
-First each clip is read into a staging folder by worker processes, then all are written as ArrayRecord files in one
-go. A call that was stopped is repeated: finished clips are kept. A call whose dataset is complete does nothing.
+Worker processes first read each clip into a staging folder; then all clips are written as ArrayRecord files in one
+pass. To resume an interrupted call, repeat it: finished clips are kept. If the dataset is complete, the call does
+nothing.
 """
 
 import collections
@@ -32,7 +33,7 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 from emi_jax.files import lock
 
-DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # of the synthetic corpus, for small encoders
+DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # for the synthetic corpus and small encoders
 SAMPLES = 24  # clips on the report's contact sheet
 
 Work = Callable[[ClipSource], Staged]
@@ -40,7 +41,7 @@ Outcomes = Iterable[tuple[ClipSource, Staged | Exception]]
 
 
 def default_options(corpus: str) -> ClipOptions:
-    """How the clips of a corpus are read by default."""
+    """The default clip options of a corpus."""
     return DEMO_OPTIONS if corpus == "synthetic" else ClipOptions()
 
 
@@ -65,8 +66,8 @@ def prepare(
 
     Args:
         corpus: synthetic, vidmimic2 or folder.
-        out: the data folder; the dataset comes to lie in `out/emi/1.1.0`, with report.json and report.html in `out`.
-        source: folder of the raw corpus; the synthetic one is written there first, by default to `out/raw_corpus`.
+        out: the data folder; the dataset is written to `out/emi/1.1.0`, report.json and report.html to `out`.
+        source: folder of the raw corpus; the synthetic corpus is first written there, by default to `out/raw_corpus`.
         labels: the table of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
         label_columns: the columns of a `folder` corpus that are labels; by default all but the reserved ones.
@@ -74,16 +75,16 @@ def prepare(
         transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
         seed: random seed of the synthetic corpus' content.
-        options: how clips are read; None for the corpus' own.
+        options: how clips are read; None for the corpus' default.
         processes: worker processes; None for one per CPU.
         time_limit: seconds after which a clip is left out; None for no limit.
         progress: whether to show progress bars.
 
     Returns:
-        What was done, as saved in `out/report.json`.
+        The report, as saved in `out/report.json`.
 
     Raises:
-        CorpusError: the corpus cannot be used as it is, or another process is writing to `out`.
+        CorpusError: the corpus is unusable in its present form, or another process is writing to `out`.
     """
     options = options or default_options(corpus)
     folder, table, words = (Path(path).expanduser() if path else None for path in (source, labels, transcripts))
@@ -118,15 +119,15 @@ def build(
     processes: int = 1,
     bar: Any = None,
 ) -> Report:
-    """Prepares a corpus, whoever runs the work on each clip.
+    """Prepares a corpus with the given way of running the per-clip function.
 
     Args:
         request: the corpus.
         out: the data folder.
         options: how clips are read.
-        run: calls a function on every clip, anywhere and in any order, and yields (clip, result or error).
-        processes: that write the synthetic corpus.
-        bar: wraps clips or results as they come, given their number and a title, to show progress.
+        run: calls a function on every clip, in any process and any order, and yields (clip, result or error).
+        processes: number of processes that write the synthetic corpus.
+        bar: called with an iterable of clips or results, their number and a title; wraps it to show progress.
 
     Raises:
         CorpusError: as `prepare`.
@@ -148,7 +149,7 @@ def build(
         staging = out / "staging"
         clear_leftovers(out)
         if _finished_recipe(dataset_path(out)) == recipe and (report := Report.load(out)):
-            shutil.rmtree(staging, ignore_errors=True)  # a call was stopped after its last step but this
+            shutil.rmtree(staging, ignore_errors=True)  # an earlier call was interrupted just before this last step
             return dataclasses.replace(report, is_new=False)
         staging.mkdir(exist_ok=True)
         check_room(out, corpus.clips, options)
@@ -196,7 +197,7 @@ def build(
 def _sort(
     outcomes: Outcomes,
 ) -> tuple[list[tuple[ClipSource, Staged]], list[tuple[ClipSource, ClipError]]]:
-    """Clips that were read, and those that were not, in an order that does not depend on how they came."""
+    """The clips that were read and those that failed, in an order that does not depend on when they finished."""
     staged: list[tuple[ClipSource, Staged]] = []
     failed: list[tuple[ClipSource, ClipError]] = []
     for clip, outcome in outcomes:
@@ -212,7 +213,7 @@ def _sort(
 
 
 def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[str, int]]:
-    """How many clips of each split have what."""
+    """Per split, the number of clips that have vision, audio, text and labels."""
     counts: dict[str, collections.Counter[str]] = {}
     for clip, row in staged:
         has = {
@@ -226,14 +227,14 @@ def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[st
 
 
 def _recipe(corpus: Corpus, options: ClipOptions) -> str:
-    """A hash of all that the dataset is made from, known before any clip is read."""
+    """A hash of everything that the dataset is made from, known before any clip is read."""
     signatures = [signature(clip, options) for clip in corpus.clips]
     parts = [corpus.name, corpus.label_names, corpus.label_range, signatures]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _finished_recipe(dataset: Path) -> str | None:
-    """The recipe of the dataset in a folder; None where there is none, or no whole one."""
+    """The recipe of the dataset in a folder; None if there is no complete dataset."""
     try:
         return json.loads((dataset / "metadata.json").read_text()).get("recipe")
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""What preparation did, for people and for machines: report.json and a summary; `report_page` draws it."""
+"""The report of a preparation: report.json for programs and a printed summary; `report_page` renders it as a page."""
 
 import collections
 import dataclasses
@@ -19,7 +19,7 @@ from emi_jax.report.tables import Row, Table
 from emi_jax.report.terminal import printable
 
 FILE = "report.json"
-SHOWN = 5  # lines printed of each kind of problem; the file holds them all
+SHOWN = 5  # lines printed for each kind of problem; the file lists them all
 BINS = 20
 
 
@@ -28,22 +28,23 @@ class Report:
     """The outcome of a preparation.
 
     Attributes:
-        corpus: its name.
+        corpus: the corpus' name.
         dataset: the folder of the finished dataset.
         fingerprint: hash of the content.
         clips: clips read, per split.
         left_out: {id, split, path, why} of each clip that could not be read.
         faces_found: share of the kept pictures in which a face was found.
         missing: number of clips without vision, audio, text.
-        no_face: number of clips with pictures but no face in any, whether vision is absent or their middle is used.
-        label_range: lowest and highest label in the users' units, in which all below is given.
-        labels: per label its mean, standard deviation, share above the lowest value and how many clips know it.
+        no_face: number of clips with pictures but no face in any, whether their vision is absent or the pictures'
+            centre is used.
+        label_range: lowest and highest label in the users' units, which all values below use.
+        labels: per label its mean, standard deviation, share above the lowest value and number of clips with a value.
         histograms: per label the counts in BINS equal bins and their edges.
-        lengths: the same of the clips' lengths in seconds.
-        remarks: kind of oddity -> {id, split, detail} of each clip that was read with it.
+        lengths: the same for the clips' lengths in seconds.
+        remarks: kind of irregularity -> {id, split, detail} of each clip that was read despite it.
         notes: remarks on the corpus as a whole.
-        seconds: how long it took.
-        is_new: whether this call did it; False when the dataset was complete before. Not saved.
+        seconds: how long the preparation took.
+        is_new: whether this call wrote the dataset; False if it was already complete. Not saved.
     """
 
     corpus: str
@@ -70,14 +71,14 @@ class Report:
 
     @classmethod
     def load(cls, out: Path) -> "Report | None":
-        """Reads what `save` wrote; None where there is no such file, or no whole one."""
+        """Reads what `save` wrote; None if the file is missing or incomplete."""
         try:
             return cls(**json.loads((out / FILE).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def summary(self) -> str:
-        """A dozen lines to print."""
+        """A summary of about a dozen lines, for printing."""
         read = ", ".join(f"{count} {split}" for split, count in self.clips.items())
         lines = [
             *([] if self.is_new else ["already prepared from the same files with the same options: nothing to do"]),
@@ -94,7 +95,7 @@ class Report:
         return "\n".join(map(printable, lines))
 
     def label_table(self) -> Table:
-        """A row for each label."""
+        """A table with one row per label."""
         low, high = self.label_range
         rows: list[Row] = [
             [name, row["mean"], row["sd"], f"{row['above_lowest']:.0%}", int(row["known"])]
@@ -111,7 +112,7 @@ def make_report(
     fingerprint: str,
     seconds: float,
 ) -> Report:
-    """Sums up the clips that were read and those that were not."""
+    """Summarises the clips that were read and those that could not be read."""
     counts = collections.Counter(clip.split for clip, _ in staged)
     frames = sum(row.frames for _, row in staged)
     known = np.array([clip.labels for clip, _ in staged if clip.labels], np.float64).reshape(
@@ -148,7 +149,7 @@ def make_report(
 
 
 def _constant_labels(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]) -> Iterator[str]:
-    """Labels that cannot be scored: without two values there is no correlation."""
+    """Notes on labels that cannot be scored: a correlation needs at least two different values."""
     for split in SPLITS:
         rows = [clip.labels for clip, _ in staged if clip.split == split and clip.labels]
         columns = zip(corpus.label_names, np.array(rows).T, strict=False)

@@ -1,4 +1,4 @@
-"""report.html: the report for reading, with histograms, sample face crops, and every clip left out or remarked on."""
+"""report.html: the report as a page with histograms, sample face crops, and each clip that failed or has a remark."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,18 +14,18 @@ from emi_jax.report.page import Image
 from emi_jax.report.tables import Table
 
 FILE = "report.html"
-CROPS = 8  # shown of each sample clip
+CROPS = 8  # crops shown per sample clip
 CROP_SIDE = 96  # pixels
 TRANSCRIPT_SIGNS = 200
-LISTED = 2000  # clips of each kind that the page lists; report.json lists them all
-COLUMNS = 4  # histograms in a row
+LISTED = 2000  # most clips of each kind that the page lists; report.json lists them all
+COLUMNS = 4  # histograms per row
 
 
 def write_page(report: Report, samples: Iterable[Mapping[str, Any]], out: Path) -> None:
     """Writes report.html.
 
     Args:
-        report: of the preparation.
+        report: the report of the preparation.
         samples: examples whose face crops are shown.
         out: the data folder.
     """
@@ -74,7 +74,7 @@ def _facts(report: Report) -> list[tuple[str, object]]:
 
 
 def _listing(title: str, clips: Sequence[Mapping[str, str]], columns: Sequence[str]) -> dict[str, Any]:
-    """Clips as a table, the first ones of very many."""
+    """Clips as a table, at most the first LISTED ones."""
     rows = [[clip[column] for column in columns] for clip in clips[:LISTED]]
     return {
         "title": title,

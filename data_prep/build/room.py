@@ -1,4 +1,4 @@
-"""Whether the disk has room for a dataset, before hours of work are spent on it."""
+"""Estimates whether a dataset fits on the disk, before hours of work are spent on it."""
 
 import logging
 import shutil
@@ -13,25 +13,25 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.media.container import SAMPLE_RATE, open_media
 
 PROBED = 16
-"""Clips whose headers are read for an estimate."""
+"""Number of clips whose headers are read for an estimate."""
 
 BYTES_PER_PIXEL, RATE = 0.2, 25
-"""Of the JPEG crops, and pictures a second: what an estimate assumes."""
+"""Assumptions of an estimate: bytes per pixel of the JPEG crops, and pictures per second."""
 
 COPIES = 2
-"""Clips wait in staging while the dataset is written."""
+"""Copies of each clip on disk while the dataset is written: one in staging, one in the dataset."""
 
 log = logging.getLogger("data_prep")
 
 
 def check_room(out: Path, clips: Sequence[ClipSource], options: ClipOptions) -> None:
-    """Stops a preparation that cannot fit on the disk, and warns of one that probably does not.
+    """Refuses a preparation that certainly does not fit on the disk, and warns if it probably does not.
 
-    The sound alone must fit. How much the crops take depends on the faces that are found.
+    The sound alone must fit. The size of the crops depends on the faces that are found, so it only leads to a warning.
 
     Args:
-        out: the data folder, with what an earlier call staged.
-        clips: the clips; a few spread over them are probed.
+        out: the data folder, which may hold clips that an earlier call staged.
+        clips: the clips; an evenly spaced sample of them is probed.
         options: how they will be read.
 
     Raises:
@@ -48,7 +48,7 @@ def check_room(out: Path, clips: Sequence[ClipSource], options: ClipOptions) -> 
 
 
 def need_room(out: Path, size: float, what: str) -> None:
-    """Stops where fewer than so many bytes are free.
+    """Checks that at least `size` bytes are free.
 
     Raises:
         CorpusError: there is not enough room.
@@ -62,7 +62,7 @@ def need_room(out: Path, size: float, what: str) -> None:
 
 
 def _bytes(clip: ClipSource, options: ClipOptions) -> tuple[float, float]:
-    """What the sound and the crops of a clip take when its files' headers are right; 0 where they cannot be read."""
+    """Estimated bytes of a clip's sound and of its crops, according to its files' headers; 0 if they are unreadable."""
     sound, seconds, has_pictures = 0.0, 0.0, clip.faces is not None
     for path in filter(None, (clip.video, clip.audio)):
         try:

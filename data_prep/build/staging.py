@@ -1,4 +1,4 @@
-"""Finished clips wait here, one file each, until all are read: a stopped preparation resumes with what is missing."""
+"""Staging: stores each finished clip in a file until all are read, so that an interrupted preparation can resume."""
 
 import dataclasses
 import hashlib
@@ -19,22 +19,22 @@ from data_prep.media.remarks import Remark
 from emi_jax.files import whole_file
 
 DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
-"""What reading a damaged staged file raises."""
+"""The exceptions that reading a damaged staged file raises."""
 
-FORMAT = 4  # raise it when the same files give another example
+FORMAT = 4  # increment when the same files yield a different example
 
 
 @dataclasses.dataclass(frozen=True)
 class Staged:
-    """What the report needs to know of a finished clip.
+    """What the report needs to know about a finished clip.
 
     Attributes:
         digest: hash of the example's content.
-        frames: pictures kept, and `faces` of them that count as a face.
-        seconds: of sound.
+        frames: number of pictures kept; `faces` of them show a face.
+        seconds: length of the sound.
         length: seconds until the last picture or sample.
         words: whether there is a transcript.
-        remarks: what was odd about its files.
+        remarks: irregularities found in its files.
     """
 
     digest: str
@@ -46,25 +46,25 @@ class Staged:
     remarks: tuple[Remark, ...]
 
     def to_json(self) -> str:
-        """Text for `from_json`."""
+        """Serialises to text for `from_json`."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Staged":
-        """What `to_json` wrote."""
+        """Parses the text that `to_json` returned."""
         fields = json.loads(text)
         return cls(**{**fields, "remarks": tuple(Remark(*remark) for remark in fields["remarks"])})
 
 
 def signature(source: ClipSource, options: ClipOptions) -> str:
-    """A hash of all that an example is made from: files by name, size and time of change, table cells, options."""
+    """A hash of everything that an example depends on: its files' names, sizes and mtimes, table cells, options."""
     files = [_file_mark(path) for path in (source.video, source.audio, source.faces)]
     cells = [source.id, source.split, source.transcript, source.subject, [repr(label) for label in source.labels]]
     return _hash(json.dumps([FORMAT, files, cells, source.remarks, dataclasses.asdict(options)]).encode())
 
 
 def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache: Path | None = None) -> Staged:
-    """Reads a clip into the folder, unless a whole file of it is there already.
+    """Reads a clip into the folder, unless it is already staged there completely.
 
     Raises:
         ClipError: the clip cannot be read.
@@ -74,21 +74,21 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
     if path.exists():
         try:
             return _whole_summary(path, len(source.labels))
-        except DAMAGE:  # a power cut or a full disk left a piece
+        except DAMAGE:  # a power cut or a full disk left an incomplete file
             path.unlink(missing_ok=True)
     arrays, summary = _pack(read_clip(source, options, asr_cache))
-    with whole_file(path) as partial, partial.open("wb") as file:  # np.savez adds an ending to a name
+    with whole_file(path) as partial, partial.open("wb") as file:  # np.savez would append an extension to a path
         np.savez(file, allow_pickle=False, **arrays)
     return summary
 
 
 def staged_path(source: ClipSource, folder: Path, options: ClipOptions) -> Path:
-    """Where `stage_clip` puts a clip: another signature is another file."""
+    """The file in which `stage_clip` stores a clip; it depends on the signature."""
     return folder / f"{source.split}-{signature(source, options)[:32]}.npz"  # an id may be as long as a file name
 
 
 def load_staged(path: Path, labels: int) -> dict[str, Any]:
-    """The example in a staged file; an unlabelled clip gets `labels` times NaN.
+    """The example in a staged file; an unlabelled clip gets NaN for each of the `labels` labels.
 
     Raises:
         CorpusError: the file is damaged.
@@ -100,9 +100,9 @@ def load_staged(path: Path, labels: int) -> dict[str, Any]:
 
 
 def content_digest(example: Mapping[str, Any]) -> str:
-    """A hash of an example's content, equal before it is written to the dataset and after it is read from there.
+    """A hash of an example's content, the same before writing to the dataset and after reading it back.
 
-    Labels that are all unknown count as none: an unlabelled clip does not know how many there are.
+    Labels that are all NaN hash like no labels, because a staged unlabelled clip does not know the number of labels.
     """
     hasher = hashlib.sha256()
     for name in sorted(example):
@@ -118,15 +118,15 @@ def content_digest(example: Mapping[str, Any]) -> str:
 
 
 def fingerprint(label_names: Sequence[str], label_range: Sequence[float], clips: Sequence[tuple[str, str, str]]) -> str:
-    """A hash of a dataset's content: the labels' names and range, and (split, id, digest) of all clips in any order."""
+    """A hash of a dataset's content: the labels' names and range, and (split, id, digest) of all clips, unordered."""
     return _hash(json.dumps([list(label_names), list(label_range), sorted(clips)]).encode())
 
 
 def _whole_summary(path: Path, labels: int) -> Staged:
-    """The summary in a staged file whose content is as it was written.
+    """The summary in a staged file, after verifying that its content is intact.
 
     Raises:
-        ValueError: it is not; or any other of DAMAGE.
+        ValueError: the content has changed. A damaged file may raise any exception in DAMAGE.
     """
     with path.open("rb") as file, np.load(file) as arrays:  # np.load leaves a damaged file open
         summary = Staged.from_json(str(arrays["summary"]))
@@ -173,7 +173,7 @@ def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
 
 
 def _file_mark(path: Path | None) -> list | None:
-    """Name, size and time of change of a file; of a folder, those of the files in it."""
+    """Name, size and mtime of a file; for a folder, those of the files in it."""
     if path is None:
         return None
     try:

@@ -1,1 +1,1 @@
-"""One clip: from its files to one example."""
+"""From the files of one clip to one example."""

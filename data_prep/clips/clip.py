@@ -18,23 +18,23 @@ from data_prep.media.sound import read_sound
 from data_prep.media.timeline import Timeline, read_timeline
 
 MOST_WARNINGS = 3
-"""Warnings of FFmpeg that a remark repeats."""
+"""Most FFmpeg warnings that a remark quotes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipSource:
-    """The files of one clip, and what tables say about it.
+    """The files of one clip and its data from the corpus' tables.
 
     Attributes:
-        id: its name, unique in its split.
+        id: the clip's name, unique within its split.
         video: a file with pictures, sound or both.
-        audio: a file with the sound, in place of the video's own track.
-        faces: a folder of numbered face images, in place of faces found in the video.
-        transcript: the words; "" when there are known to be none, None when they are unknown.
+        audio: a sound file that replaces the video's own sound track.
+        faces: a folder of numbered face images that replaces face detection in the video.
+        transcript: the words; "" if nothing is said, None if the words are unknown.
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip.
         subject: the person in the clip; "" when unknown.
         split: train, valid or test.
-        remarks: what was odd about how the clip and its words were found.
+        remarks: irregularities in how the clip and its words were found.
     """
 
     id: str
@@ -49,7 +49,7 @@ class ClipSource:
 
 
 class Clip(NamedTuple):
-    """An example, as `data_prep.build.dataset` documents it, and remarks on what was unusual about its files."""
+    """An example, as documented in `data_prep.build.dataset`, and remarks on irregularities in its files."""
 
     example: Mapping[str, Any]
     remarks: tuple[Remark, ...]
@@ -59,9 +59,9 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
     """Reads one clip: faces, sound and words.
 
     Args:
-        source: the clip's files and what tables say about it.
-        options: how it is read.
-        asr_cache: folder that caches recognised transcripts; None caches none.
+        source: the clip's files and its data from the corpus' tables.
+        options: how the clip is read.
+        asr_cache: folder that caches recognised transcripts; None to cache nothing.
 
     Raises:
         ClipError: a file of the clip is missing or broken, or the clip has no pictures, no sound and no words.
@@ -71,12 +71,12 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         return _read(source, options, asr_cache)
     except (ClipError, CorpusError):
         raise
-    except Exception as error:  # decoders raise anything on broken media, and one bad file must not stop the rest
+    except Exception as error:  # decoders may raise any exception on broken media; one bad file must not stop the run
         raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
 
 
 def duration(example: Mapping[str, Any]) -> float:
-    """Seconds of a clip that were read."""
+    """The length in seconds of what was read from a clip."""
     return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
 
 
@@ -110,7 +110,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
 
 
 def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> tuple[Vision, np.ndarray]:
-    """The vision, and the sound as int16 [samples] at 16 kHz."""
+    """Returns the vision, and the sound as int16 [samples] at 16 kHz."""
     vision, audio = NOTHING, np.zeros(0, np.int16)
     if source.faces is not None:
         vision = read_face_images(source.faces, options, remarks)
@@ -139,7 +139,7 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
 
 
 def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, float]:
-    """The claims about a file that what was read of it can confirm: its whole length only if all of it was read."""
+    """The claimed ends that can be compared with what was read: the file's length only if all its tracks were read."""
     whole = "video" in ends and ("audio" in ends or not timeline.has_sound)
     return {kind: end for kind, end in timeline.claimed.items() if kind in ends or whole}
 

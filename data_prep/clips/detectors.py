@@ -1,7 +1,7 @@
 """Finds the faces in a single picture.
 
-A detector is any function (picture, at_least) -> boxes. `--detector` names a built-in one, or as MODULE:FUNCTION a
-function that is called once in each worker process and returns one, so that it can load its model.
+A detector is any function (picture, at_least) -> boxes. `--detector` names a built-in detector, or MODULE:FUNCTION: a
+function that returns a detector. It is called once in each worker process, where it can load a model.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Detector(Protocol):
 
 @functools.cache
 def load_detector(name: str) -> Detector:
-    """The detector of this process: a built-in one, or what the function `MODULE:FUNCTION` makes.
+    """Loads a detector once per process: a built-in one, or the one that the function `MODULE:FUNCTION` returns.
 
     Raises:
         CorpusError: there is no such detector or function.
@@ -51,7 +51,7 @@ def load_detector(name: str) -> Detector:
 
 
 def haar() -> Detector:
-    """OpenCV's Haar cascades, which ship with the package: frontal faces first, profiles where there are none."""
+    """OpenCV's Haar cascades, which ship with the package: frontal faces, or profiles if no frontal face is found."""
     names = ("frontalface_alt2", "frontalface_default", "profileface")
     frontal, fallback, profile = (cv2.CascadeClassifier(f"{CASCADES}/haarcascade_{name}.xml") for name in names)
 
@@ -59,7 +59,7 @@ def haar() -> Detector:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         scale = min(1.0, DETECTION_SIDE / max(grey.shape))
         if scale * min(grey.shape) < 1:
-            return []  # a strip without room for a face, which cannot be made smaller
+            return []  # a strip so thin that resizing it would leave no pixels
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         least = max(24, round(SMALLEST * min(grey.shape)), round(at_least * scale))
@@ -76,4 +76,4 @@ def haar() -> Detector:
 
 
 BUILT_IN: dict[str, Callable[[], Detector]] = {HAAR: haar}
-"""Detectors by the names that `--detector` takes."""
+"""Functions that make the built-in detectors, by the names that `--detector` accepts."""

@@ -1,4 +1,4 @@
-"""Follows the largest face through a clip and cuts it out. `data_prep.clips.detectors` finds the faces."""
+"""Tracks the largest face through a clip and crops it. `data_prep.clips.detectors` finds the faces."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,19 +17,20 @@ class Box(NamedTuple):
     side: float
 
     def scaled(self, factor: float) -> "Box":
-        """The same square in another unit."""
+        """The same square with its coordinates multiplied by a factor."""
         return Box(self.x * factor, self.y * factor, self.side * factor)
 
 
 def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:
-    """Follows the largest face of a clip in both directions of time.
+    """Tracks the largest face of a clip forwards and backwards in time.
 
     Args:
         candidates: the boxes found in each picture.
 
     Returns:
-        A box for each picture, taken from the nearest earlier one (else later one) where the face was not found, or
-        no box at all when no picture has a face; and bool [N], where it was found.
+        A box for each picture, and bool [N], whether the face was found in it. Where it was not, the box is that of the
+        nearest earlier picture with the face, else of the nearest later one. If no picture has a face, there are no
+        boxes.
     """
     found = np.zeros(len(candidates), bool)
     sizes = [max((box.side for box in options), default=0.0) for options in candidates]
@@ -48,16 +49,16 @@ def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:
 
 
 def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.ndarray:
-    """Cuts a face out.
+    """Crops a face.
 
     Args:
         picture: uint8 [height, width, 3].
-        box: the face; None takes the largest square in the middle of the picture.
+        box: the face; None for the largest centred square of the picture.
         size: side of the result, in pixels.
-        margin: share of the box's side that is added all round.
+        margin: margin added on every side, as a share of the box's side.
 
     Returns:
-        uint8 [size, size, 3]; what lies outside the picture repeats its edge.
+        uint8 [size, size, 3]; outside the picture, its edge pixels are repeated.
     """
     height, width = picture.shape[:2]
     if box is None:
@@ -74,7 +75,7 @@ def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.n
 
 
 def _follow(last: Box, options: Sequence[Box]) -> Box | None:
-    """The box that most likely shows the face last seen at `last`, near it and as large; None if all are smaller."""
+    """The box that most likely shows the face last seen at `last`, by overlap and size; None if all are too small."""
     likely = [box for box in options if box.side > SHRINKING * last.side]
     return max(likely, key=lambda box: _overlap(last, box) + min(1.0, box.side / last.side), default=None)
 
@@ -87,7 +88,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 
 def _steady(boxes: dict[int, Box]) -> dict[int, Box]:
-    """Evens out the sizes, which cascades quantise coarsely, and leaves the centres."""
+    """Smooths the sizes, which cascades quantise coarsely, and keeps the centres."""
     steadied = {}
     for n, box in boxes.items():
         side = float(np.mean([boxes[k].side for k in range(n - 2, n + 3) if k in boxes]))

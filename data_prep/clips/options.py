@@ -11,13 +11,13 @@ class ClipOptions:
 
     Attributes:
         max_frames: largest number of pictures to keep, spread evenly over time.
-        max_seconds: length in seconds of pictures and sound that is read.
+        max_seconds: pictures and sound after this many seconds are not read.
         face_size: side of the face crops, in pixels.
-        margin: share of the face's side that a crop adds on every side.
-        jpeg_quality: of the stored crops, 0 to 100.
-        no_face: what happens to a video without any face: vision is "absent", or the "centre" of its pictures is used.
-        detector: a built-in face detector, or MODULE:FUNCTION that makes one, see `data_prep.clips.detectors`.
-        asr: model that transcribes the clips without a transcript, see `data_prep.clips.speech`; "" to transcribe none.
+        margin: margin that a crop adds on every side, as a share of the face's side.
+        jpeg_quality: JPEG quality of the stored crops, 0 to 100.
+        no_face: how to treat a video without any face: vision is "absent", or the "centre" of its pictures is used.
+        detector: a built-in face detector, or MODULE:FUNCTION that returns one, see `data_prep.clips.detectors`.
+        asr: model that transcribes clips without a transcript, see `data_prep.clips.speech`; "" for no transcription.
         asr_language: code of the spoken language (`en`, `de`, ...); "" to detect it in each clip.
     """
 

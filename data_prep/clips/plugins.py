@@ -1,4 +1,4 @@
-"""Functions that a user names on the command line as MODULE:FUNCTION. No stored file leads here by itself."""
+"""Imports functions that a user names on the command line as MODULE:FUNCTION, never those named only in a file."""
 
 import importlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
 
     Args:
         name: MODULE:FUNCTION.
-        option: the one that names it, for messages.
+        option: the command-line option that names it, for error messages.
 
     Raises:
         CorpusError: there is no such module, or no such function in it.

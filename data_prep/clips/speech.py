@@ -1,10 +1,10 @@
-"""Transcripts by speech recognition, for clips whose words no table gives: `--asr=MODEL`.
+"""Speech recognition for clips without a transcript: `--asr=MODEL`.
 
 A recogniser is any function from int16 [samples] at 16 kHz to text. MODEL is a folder with a Whisper model in
 CTranslate2's format or its name on the hub (`small.en`, `Systran/faster-whisper-small`), both read by the package
 faster-whisper; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser. Clips without
-audible sound are never sent to a recogniser, and Whisper skips what its voice detector takes for silence or noise,
-where it would make up words.
+audible sound are never passed to a recogniser, and Whisper skips what its voice detector classifies as silence or
+noise, where it would hallucinate words.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ FILES = ("config.json", "model.bin", "tokenizer.json")
 
 @functools.cache
 def load_recogniser(model: str, language: str = "") -> Recogniser:
-    """The recogniser of this process.
+    """Loads a recogniser, once per process.
 
     Args:
         model: the value of `--asr`.
-        language: code of the spoken language; "" for a Whisper model to detect it.
+        language: code of the spoken language; "" lets a Whisper model detect it.
 
     Raises:
         CorpusError: see `check_recogniser`; or the model does not know the language.
@@ -49,12 +49,12 @@ def transcribe(audio: np.ndarray, model: str, language: str, cache: Path | None)
         audio: int16 [samples] at 16 kHz.
         model: the value of `--asr`.
         language: the value of `--asr-language`.
-        cache: folder that caches texts by sound, model and language; None caches none.
+        cache: folder that caches texts by sound, model and language; None to cache nothing.
     """
     if cache is None:
         return load_recogniser(model, language)(audio).strip()
     cached = cache / f"{_key(audio, model, language)}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or cut off: transcribed again
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or truncated: transcribe again
         return json.loads(cached.read_bytes())["text"]
     text = load_recogniser(model, language)(audio).strip()
     cache.mkdir(parents=True, exist_ok=True)
@@ -69,11 +69,11 @@ def _key(audio: np.ndarray, model: str, language: str) -> str:
 
 
 def check_recogniser(model: str, language: str = "") -> None:
-    """Checks what can be checked about a model without loading it.
+    """Checks a model as far as possible without loading it.
 
     Raises:
-        CorpusError: the function, the package or a file of the model's folder is missing, or a function is given a
-            language.
+        CorpusError: the function, the package or a file in the model's folder is missing, or a language is given
+            together with a function.
     """
     if ":" in model:
         if language:

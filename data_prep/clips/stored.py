@@ -1,4 +1,4 @@
-"""Clip options that a run or dataset was stored with: read as data, and never a reason to import code."""
+"""Clip options stored with a run or dataset: they are read as data and never cause an import on their own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from data_prep.errors import CorpusError
 
 
 def stored_options(stored: Mapping[str, Any], detector: str = "", asr: str = "") -> ClipOptions:
-    """The options with which new clips are read as those of a stored run were.
+    """The options for reading new clips in the same way as those of a stored run.
 
-    A detector or recogniser of one's own (MODULE:FUNCTION) is imported when clips are read. The name in a stored file
-    does not suffice for that: the user has to give the same name again.
+    A custom detector or recogniser (MODULE:FUNCTION) is imported when clips are read. Its name in a stored file is not
+    enough for that: the user has to give the same name again.
 
     Args:
         stored: fields of `ClipOptions`.
-        detector: the user's --detector; "" where none was given.
-        asr: the user's --asr; "" where none was given.
+        detector: the user's --detector; "" if not given.
+        asr: the user's --asr; "" if not given.
 
     Raises:
-        CorpusError: the fields are not those of `ClipOptions`, the user names others than were stored, or does not name
-            a function that was.
+        CorpusError: the fields are not those of `ClipOptions`, the user gives another value than the stored one, or a
+            function is stored and the user does not name it.
     """
     for field in dataclasses.fields(ClipOptions):
         value, kind = stored.get(field.name), type(field.default)

@@ -1,4 +1,4 @@
-"""The vision of a clip: face crops of a video, or those of a folder of face images."""
+"""The vision of a clip: face crops from a video, or the images in a folder of face images."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FA
 from data_prep.media.timeline import Timeline
 
 IMAGES_PER_SECOND = 25.0
-"""Of a folder of face images, whose numbers are those of the video's pictures."""
+"""Images per second in a folder of face images, which are numbered like the video's pictures."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -34,15 +34,15 @@ NOTHING = Vision([], np.zeros(0), np.zeros(0, bool))
 
 
 def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """Finds, follows and cuts out the face of a video, which is decoded twice, so that its pictures are never held.
+    """Detects, tracks and crops the face in a video. Decodes it twice, so that its pictures need not be kept in memory.
 
     Raises:
-        ClipError: the file is missing or no media file.
+        ClipError: the file is missing or not a media file.
     """
     picks = pick_evenly(timeline.seconds, options.max_frames)
     stamps = timeline.stamps[picks]
     clock = dict(zip(stamps.tolist(), timeline.seconds[picks].tolist(), strict=True))
-    scales: dict[int, float] = {}  # boxes are tracked in shares of the longer side, which may change midway
+    scales: dict[int, float] = {}  # boxes are tracked as shares of the longer side, since the size may change midway
     candidates: list[list[Box]] = []
     side, find = 0.0, load_detector(options.detector)
     for stamp, picture in read_pictures(path, stamps, remarks, timeline.joined):
@@ -64,7 +64,7 @@ def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remar
 
 
 def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """Reads the images `folder/<n>.jpg` in the order of their numbers, which give their times: (n - first) / 25 s."""
+    """Reads the images `folder/<n>.jpg` in the order of n; image n is at (n - first n) / 25 seconds."""
     numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal()]
     paths = sorted(numbered, key=lambda path: (int(path.stem), path.name))
     numbers = np.array([int(path.stem) for path in paths], np.float64)
@@ -88,7 +88,7 @@ def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) 
 
 
 def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
-    """Indices of at most `most` pictures spread evenly over TIME, for ascending times [N] in seconds."""
+    """Indices of at most `most` pictures, spread evenly in time (not by index), for ascending times [N] in seconds."""
     if len(seconds) <= most:
         return np.arange(len(seconds))
     targets = np.linspace(seconds[0], seconds[-1], most)
@@ -98,9 +98,9 @@ def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray | None:
-    """uint8 [height, width, 3] RGB; None where it is no image, or claims more than MOST_PIXELS."""
+    """Reads uint8 [height, width, 3] RGB; None if it is not an image, or its header claims more than MOST_PIXELS."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as header:  # reads no pixel
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as header:  # reads only the header
             width, height = header.size
         if width * height > MOST_PIXELS:
             return None

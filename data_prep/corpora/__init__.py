@@ -17,7 +17,7 @@ class Corpus:
         label_names: the K labels, in order.
         label_range: lowest and highest label in the users' units; clips carry labels scaled to [0, 1].
         clips: all clips that the tables name, and those of unlabelled splits; (split, id) is unique.
-        ceiling: split -> label -> the Pearson correlation that no model can exceed; known for made data only.
+        ceiling: split -> label -> the Pearson correlation that no model can exceed; known for synthetic data only.
         notes: remarks for the report.
     """
 

@@ -1,6 +1,6 @@
-"""Endings of the files that are taken for clips: those of the containers and bare streams that FFmpeg reads.
+"""File endings that identify clips: those of the containers and raw streams that FFmpeg reads.
 
-An ending only decides which files of a folder are clips. What is in a file is found out from its content.
+An ending only decides which files in a folder are clips. A file's format is detected from its content.
 """
 
 _VIDEO = """
@@ -19,7 +19,7 @@ MEDIA_ENDINGS = VIDEO_ENDINGS | SOUND_ENDINGS
 
 
 def media_ending(name: str) -> str:
-    """The media ending of a file name, in small letters; "" where it has none."""
+    """The media ending of a file name, in lower case; "" if it has none."""
     stem, dot, ending = name.rpartition(".")
     ending = f".{ending.lower()}"
     return ending if dot and stem and ending in MEDIA_ENDINGS else ""

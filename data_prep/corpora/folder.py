@@ -1,4 +1,4 @@
-"""Any folder of clips with one table: `Filename`, any numeric label columns, optional Split, Subject, Transcript."""
+"""Any folder of clips with one table: `Filename`, any numeric label columns, optionally Split, Subject, Transcript."""
 
 import collections
 import math
@@ -19,7 +19,7 @@ from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, Remark
 from emi_jax.report.terminal import printable
 
 SHOWN = 5
-"""Names without a file that are noted with the files that are most like them."""
+"""Most names without a file for which a note suggests the files with the most similar names."""
 
 
 def read_folder(
@@ -34,15 +34,16 @@ def read_folder(
 
     Args:
         source: the folder with the media files.
-        labels: the table; `labels.csv` of the folder where not given.
+        labels: the table; by default `labels.csv` in the folder.
         label_range: lowest and highest value of the labels.
-        transcripts: what `read_transcripts` reads; its words come before those of a Transcript column. Without both,
-            files with words next to the clips are read.
+        transcripts: a path for `read_transcripts`; its words take precedence over a Transcript column. Without either,
+            words are read from files next to the clips.
         label_columns: the columns that are labels; by default all but the reserved ones.
-        recursive: whether clips also lie in subfolders.
+        recursive: whether to search subfolders for clips.
 
     Raises:
-        CorpusError: the folder, the table or a cell is at fault, or a name fits several files or a clip twice.
+        CorpusError: the folder, the table or a cell is invalid, a name matches several files, or two rows name the
+            same clip.
     """
     low, high = label_range
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
@@ -81,7 +82,7 @@ def read_folder(
 
 
 def find_words(folder: Path, transcripts: Path | None, has_column: bool) -> Transcripts | None:
-    """The words that are not in a table of labels: those of --transcripts, else of files next to the clips."""
+    """The words from outside the table of labels: those of --transcripts, else from files next to the clips."""
     if transcripts:
         return read_transcripts(transcripts)
     files = {} if has_column else words_files(folder, are_certain=False)
@@ -89,7 +90,7 @@ def find_words(folder: Path, transcripts: Path | None, has_column: bool) -> Tran
 
 
 def lost_names(names: Sequence[str], folder: MediaFolder) -> Iterator[str]:
-    """Notes on names for which the folder has no file."""
+    """Yields notes on names for which the folder has no file."""
     for name in names[:SHOWN]:
         nearest = ", ".join(map(printable, folder.media.nearest(name))) or "none is like it"
         yield f"{printable(name)!r} names no file; most like it: {nearest}"
@@ -98,7 +99,7 @@ def lost_names(names: Sequence[str], folder: MediaFolder) -> Iterator[str]:
 
 
 def words_remarks(spoken: Text | None) -> list[Remark]:
-    """What is odd about the file that holds the words of a clip."""
+    """Remarks on the file that holds the words of a clip."""
     return [Remark(WORDS_ENCODING, f"read as {spoken.encoding}")] if spoken and spoken.encoding else []
 
 
@@ -120,7 +121,7 @@ def _label_names(table: Table, chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def _files(table: Table, folder: MediaFolder) -> list[Path | None]:
-    """The file of each row, None where there is none."""
+    """The file of each row; None if there is none."""
     files: list[Path | None] = []
     rows: dict[Path, Row] = {}
     for row in table.rows:
@@ -138,7 +139,7 @@ def _files(table: Table, folder: MediaFolder) -> list[Path | None]:
 
 
 def _ids(table: Table, files: Sequence[Path | None], source: Path) -> dict[str, str]:
-    """The id of each row's clip, by the name in the table."""
+    """Maps the name in the table to the id of the row's clip."""
     below = [file.relative_to(source).as_posix() if file else "" for file in files]
     of_files = clip_ids(filter(None, below))
     ids: dict[str, str] = {}
@@ -172,7 +173,7 @@ def _label_notes(table: Table, names: Sequence[str], chosen: Sequence[str]) -> I
 def _file_notes(
     table: Table, folder: MediaFolder, files: Sequence[Path | None], words: Transcripts | None
 ) -> Iterator[str]:
-    """What of the folder and the words belongs to no clip, and the other way round."""
+    """Yields notes on names without a file, files that are not in the table, and words that match no clip."""
     yield from lost_names([row.name for row, file in zip(table.rows, files, strict=True) if file is None], folder)
     if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
         yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"

@@ -1,4 +1,4 @@
-"""Which files of a folder are clips, and which are not."""
+"""Finds out which files in a folder are clips."""
 
 import dataclasses
 import os
@@ -11,18 +11,18 @@ from data_prep.errors import CorpusError
 from emi_jax.report.terminal import printable
 
 SHOWN = 5
-"""Names that a note lists."""
+"""Most names that a note lists."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MediaFolder:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         path: the folder.
-        media: everything with a media ending, by its path below the folder (`/` between). Links, pipes and, unless
-            subfolders are searched, folders are among it: reading one says what is wrong with it.
-        others: files without a media ending, and hidden ones with.
+        media: everything that is not hidden and has a media ending, by its relative path (`/` as separator). This
+            includes links, pipes and, unless subfolders are searched, folders: reading one raises an error.
+        others: files without a media ending, and hidden files with one.
         folders: subfolders that were not searched.
     """
 
@@ -32,7 +32,7 @@ class MediaFolder:
     folders: tuple[Path, ...]
 
     def notes(self, used: Collection[Path] = ()) -> Iterator[str]:
-        """What is not taken, except the files that serve another purpose."""
+        """Yields notes on what is not read, except for the files in `used`, which serve another purpose."""
         if others := [path.name for path in self.others if path not in used]:
             why = "hidden or without an ending of media"
             yield f"{len(others)} files in {self.path} are not read, {why}: {some(others)}"
@@ -44,7 +44,7 @@ class MediaFolder:
 
 
 def list_media(folder: Path, recursive: bool = False) -> MediaFolder:
-    """Lists a folder; one that does not exist is empty.
+    """Lists a folder; a missing folder counts as empty.
 
     Args:
         folder: the folder.
@@ -70,7 +70,7 @@ def list_media(folder: Path, recursive: bool = False) -> MediaFolder:
 
 
 def some(names: Iterable[str]) -> str:
-    """A few names, and how many more there are."""
+    """Lists a few names and says how many more there are."""
     names = [printable(name) for name in names]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -1,7 +1,7 @@
-"""One look-up of names, for preparation and prediction alike.
+"""Looks up clips by name, in the same way for preparation and prediction.
 
-People's tables name clips loosely: without the ending, in another Unicode form or case, or as a number that lost its
-zeros in a spreadsheet. `NameIndex` finds what is meant and never guesses between two.
+Tables often name clips inexactly: without the ending, in another Unicode form or case, or as a number that lost its
+leading zeros in a spreadsheet. `NameIndex` finds the intended clip and never guesses between two.
 """
 
 import difflib
@@ -17,11 +17,11 @@ from emi_jax.report.terminal import printable
 
 Thing = TypeVar("Thing")
 NEAREST = 3
-"""Candidates listed for a name that matches nothing."""
+"""Most candidates listed for a name that matches nothing."""
 
 
 class AmbiguousNameError(CorpusError):
-    """A name that matches several things and none of them exactly.
+    """A name that matches several things equally well.
 
     Attributes:
         name: the name looked up.
@@ -34,7 +34,7 @@ class AmbiguousNameError(CorpusError):
 
 
 def nfc(name: str) -> str:
-    """The composed Unicode form; the bytes of a file name that are no UTF-8 are taken for Windows-1252."""
+    """The composed Unicode form (NFC); bytes of a file name that are not UTF-8 are decoded as Windows-1252."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -43,17 +43,17 @@ def nfc(name: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Without format characters: zero-width spaces, marks of direction, byte order marks inside a text."""
+    """Removes format characters: zero-width spaces, direction marks, byte order marks inside a text."""
     return "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
 
 
 def _loose(name: str) -> str:
-    """Without case and invisible characters, with every kind of space as one plain space."""
+    """Removes case and invisible characters, and replaces every kind of space by a plain space."""
     return unicodedata.normalize("NFC", " ".join(visible(unicodedata.normalize("NFKC", nfc(name))).casefold().split()))
 
 
 def _unpadded(name: str) -> str:
-    """As `_loose`, a number without leading zeros and without the `.0` that spreadsheets and pandas append."""
+    """As `_loose`; also strips a number's leading zeros and the `.0` that spreadsheets and pandas append."""
     name = _loose(name)
     stem, ending = without_media_ending(name), media_ending(name)
     number = re.fullmatch(r"(\d+)(\.0)?", stem)
@@ -68,7 +68,7 @@ _PARTS: Mapping[str, Callable[[str], str]] = {
     "file stem": lambda name: without_media_ending(name.rpartition("/")[2]),
 }
 _OF_PATHS = ("file", "file stem")
-"""Parts that differ from the others in paths only. The name looked up is compared with them as it is."""
+"""Parts that differ from the others only for paths. Only stored names are reduced to them, not the name looked up."""
 _STEPS = [
     (mine, theirs, form)
     for mine, theirs in (
@@ -80,15 +80,16 @@ _STEPS = [
 
 
 class NameIndex(Generic[Thing]):
-    """Things by name, found by names that people write.
+    """Things indexed by name, found even if the name is written inexactly.
 
-    The steps, each of which decides when it matches: the whole name, then the name without a media ending, then the
-    same with the last part of paths; each of them as it is, then in composed Unicode form, then without regard to
-    case, kinds of space and invisible characters, then as a number without leading zeros. Of a video and a sound file
-    that match equally, the sound file is meant where the name has the ending of a sound file, else the video.
+    The look-up compares in steps and stops at the first step with a match: the full name, then the name without a media
+    ending, then the same with the last part of paths. Each step compares the names verbatim, then in composed Unicode
+    form, then ignoring case, kinds of space and invisible characters, then as a number without leading zeros. If a
+    video and a sound file match equally, a name with the ending of a sound file means the sound file, any other name
+    the video.
 
     Args:
-        things: what can be found, by name; names of files have their endings.
+        things: what can be found, by name; file names include their endings.
     """
 
     def __init__(self, things: Mapping[str, Thing]):
@@ -98,15 +99,15 @@ class NameIndex(Generic[Thing]):
         return len(self._things)
 
     def names(self) -> set[str]:
-        """All names, as given."""
+        """All names, unchanged."""
         return set(self._things)
 
     def things(self) -> list[Thing]:
-        """All things, in the order of their names as given."""
+        """All things, in the order in which they were given."""
         return list(self._things.values())
 
     def find(self, name: str) -> tuple[str, Thing] | None:
-        """The one thing that a name means, and its own name; None where nothing matches.
+        """Returns the matching thing's stored name and the thing itself; None if nothing matches.
 
         Raises:
             AmbiguousNameError: several match.
@@ -122,7 +123,7 @@ class NameIndex(Generic[Thing]):
         return None
 
     def nearest(self, name: str) -> list[str]:
-        """The names most like one that matches nothing."""
+        """The stored names most similar to a name that matches nothing."""
         by_stem = {_loose(_PARTS[part](own)): own for part in ("file stem", "stem") for own in self._things}
         close = difflib.get_close_matches(_loose(without_media_ending(name)), by_stem, NEAREST)
         return list(dict.fromkeys(by_stem[stem] for stem in close))
@@ -146,13 +147,13 @@ def _preferred(name: str, found: list[str]) -> list[str]:
 
 
 def clip_ids(names: Iterable[str]) -> dict[str, str]:
-    """The id of each clip: its file's name without the ending; with the ending where two names differ only by it.
+    """The id of each clip: its file's name without the ending, or with it if two names differ only in the ending.
 
     Args:
-        names: file names, or paths below one folder with `/` between, each once.
+        names: unique file names, or paths relative to one folder with `/` as separator.
 
     Raises:
-        CorpusError: two names cannot be told apart.
+        CorpusError: two names cannot be distinguished.
     """
     names = list(names)
     ids: dict[str, str] = {}

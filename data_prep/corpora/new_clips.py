@@ -1,4 +1,4 @@
-"""New clips for prediction: one file, a folder of them, or a CSV of names."""
+"""New clips for prediction: one file, a folder of files, or a CSV table of names."""
 
 import dataclasses
 import functools
@@ -24,8 +24,8 @@ class NewClips(NamedTuple):
     """Clips to predict.
 
     Attributes:
-        clips: one source for each, by id.
-        notes: what of the folder or table is not taken, and how it was read.
+        clips: one source per clip, ordered by id.
+        notes: notes on what was not read from the folder or table, and on how it was read.
     """
 
     clips: tuple[ClipSource, ...]
@@ -33,17 +33,17 @@ class NewClips(NamedTuple):
 
 
 def find_clips(path: Path, recursive: bool = False) -> NewClips:
-    """The clips that a path stands for.
+    """Finds the clips that a path refers to.
 
-    The words of a clip may be in a file of its name next to it, in the forms of `data_prep.corpora.transcripts`.
+    The words of a clip may be in a file of the same name next to it, in any format of `data_prep.corpora.transcripts`.
 
     Args:
-        path: a media file; a folder, of which every media file is taken; or a table with a column Filename, and words
-            in a column Transcript where it has one, whose names are looked up in the table's folder.
-        recursive: whether the subfolders of a folder are searched, too.
+        path: a media file; a folder, whose media files are all read; or a table with a column Filename and optionally a
+            column Transcript, whose names are looked up in the table's folder.
+        recursive: whether to search the folder's subfolders as well.
 
     Raises:
-        CorpusError: there is nothing of the kind, or a name in the table fits no single file.
+        CorpusError: the path is none of these, or a name in the table does not match exactly one file.
     """
     if path.is_dir():
         folder = list_media(path, recursive)
@@ -88,7 +88,11 @@ def _clips_of_table(path: Path, recursive: bool) -> NewClips:
 
 
 def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path], list[str]]:
-    """Clips by id, from files by name with the words of a table; files with words next to them; notes on the others."""
+    """Returns the clips, the files next to them that hold their words, and notes on words that match no clip.
+
+    Args:
+        files: by name, each file and its words from the table, if any.
+    """
     ids = clip_ids(files)
     words = {parent: find_words(parent, None, False) for parent in {file.parent for file, _ in files.values()}}
     clips = []
@@ -111,19 +115,19 @@ def read_clips(
     left_out: Callable[[ClipSource, ClipError], object],
     seconds: float | None = TIME_LIMIT,
 ) -> Iterator[Mapping[str, Any]]:
-    """Reads clips in worker processes, so that a clip that crashes or hangs its reader costs only itself.
+    """Reads clips in worker processes, so that a clip that crashes or hangs its reader does not affect the others.
 
-    Few clips are held at any time.
+    Only a few clips are in memory at any time.
 
     Args:
-        clips: what to read.
-        options: how; as the dataset was read on which the model was trained.
-        left_out: called with each clip that cannot be read, and why.
-        seconds: time limit for one clip; None sets none.
+        clips: the clips to read.
+        options: how to read them: the options of the dataset on which the model was trained.
+        left_out: called with each clip that cannot be read, and its error.
+        seconds: time limit per clip; None for no limit.
 
     Yields:
-        Examples as `data_prep.build.dataset` documents them, with `remarks`: (kind, detail) of what was unusual about
-        the clip's files. In order of completion.
+        Examples as documented in `data_prep.build.dataset`, in order of completion. Each also has `remarks`:
+        (kind, detail) of the irregularities in the clip's files.
     """
     read = functools.partial(read_clip, options=options)
     for clip, result in map_clips(read, clips, min(count_cpus(), max(1, len(clips))), seconds):
@@ -134,7 +138,7 @@ def read_clips(
 
 
 def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
-    """A hash that changes with a clip's files (by path, size and time of change), its words, and how it is read."""
+    """A hash of a clip's files (path, size and mtime), its words, and the options with which it is read."""
     files: list[object] = []
     for path in (clip.video, clip.audio, clip.faces):
         try:

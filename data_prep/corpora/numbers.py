@@ -5,23 +5,23 @@ import re
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 UNKNOWN = ("na", "n/a", "nan", "none", "null", "nil", "-", "?", ".", "unknown", "missing", "#n/a")
-"""What people write for a value that is not known; an empty cell is what is read as such."""
+"""Common spellings of an unknown value. They are rejected with a hint: only an empty cell means unknown."""
 
 DUST = 1e-6
-"""Share of the range by which rounding may carry a number beyond an end of it."""
+"""Share of the range by which a number may exceed it, due to rounding."""
 
 
 def scaled_number(text: str, low: float, high: float, decimal_comma: bool) -> float:
-    """A number scaled from [low, high] to [0, 1]; NaN for an empty text.
+    """Parses a number and scales it from [low, high] to [0, 1]; NaN for an empty text.
 
     Args:
         text: a decimal number in ASCII digits, with or without an exponent.
-        low: what becomes 0.
-        high: what becomes 1.
-        decimal_comma: whether a comma stands for the decimal point.
+        low: the number that maps to 0.
+        high: the number that maps to 1.
+        decimal_comma: whether the decimal separator is a comma.
 
     Raises:
-        ValueError: it is none, or outside the range; the message is what was expected.
+        ValueError: the text is not a number, or it is outside the range; the message says what was expected.
     """
     if not text:
         return math.nan

@@ -1,4 +1,4 @@
-"""Finds the clips of any of the corpora, as the command line names them."""
+"""Finds the clips of a corpus, by the name that the command line uses."""
 
 import collections
 import dataclasses
@@ -17,18 +17,18 @@ CORPORA = ("synthetic", "vidmimic2", "folder")
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Which corpus to read, as the command line names it.
+    """Which corpus to read, as given on the command line.
 
     Attributes:
         corpus: one of CORPORA.
-        source: folder of the raw corpus; of the synthetic one, the folder that it is written to first.
+        source: folder of the raw corpus; the synthetic corpus is first written there.
         labels: the table of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.
-        label_columns: the columns of a `folder` corpus that are labels; empty for all but the reserved ones.
+        label_columns: the columns of a `folder` corpus that are labels; if empty, all but the reserved ones.
         recursive: whether a `folder` corpus has clips in subfolders.
         transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
-        seed: of the synthetic corpus' content.
+        seed: random seed of the synthetic corpus' content.
     """
 
     corpus: str
@@ -43,16 +43,16 @@ class Request:
 
 
 def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bool = True) -> Corpus:
-    """The clips of a corpus; the synthetic one is written first where it is missing.
+    """Finds the clips of a corpus; the synthetic corpus is first written if it is missing.
 
     Args:
         request: the corpus.
-        processes: that write the synthetic corpus.
-        bar: shows the progress of that.
+        processes: number of processes that write the synthetic corpus.
+        bar: shows the progress of writing it.
         write: whether the synthetic corpus may be written.
 
     Raises:
-        CorpusError: the corpus cannot be used as it is.
+        CorpusError: the corpus is unusable in its present form.
     """
     if request.corpus not in CORPORA:
         raise CorpusError(f"corpus: found {request.corpus!r}, expected one of {', '.join(CORPORA)}")

@@ -1,4 +1,4 @@
-"""Which split a clip of a `folder` corpus belongs to."""
+"""Assigns the clips of a `folder` corpus to splits."""
 
 import hashlib
 import re
@@ -14,22 +14,22 @@ SPELLINGS = {
     "valid": ("valid", "validation", "validate", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst"),
 }
-"""How corpora call the splits, whatever the case; `set`, `split` or `partition` may follow."""
+"""Common names of the splits, in any case; `set`, `split` or `partition` may follow."""
 
 SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
 def table_splits(table: Table) -> list[str]:
-    """The split of each row: as the column Split says, else by subject.
+    """The split of each row: from the column Split if there is one, else by subject.
 
     Raises:
-        CorpusError: the column holds something else than a split.
+        CorpusError: a cell of the column does not name a split.
     """
     return [_named_split(row) for row in table.rows] if SPLIT in table.columns else _subject_splits(table.rows)
 
 
 def split_notes(table: Table, splits: Sequence[str]) -> Iterator[str]:
-    """What is worth knowing about the splits of a table."""
+    """Yields notes on the splits of a table."""
     if SPLIT in table.columns:
         spelled = {row.cells[SPLIT]: split for row, split in zip(table.rows, splits, strict=True)}
         if other := [f"{found!r} as {split}" for found, split in spelled.items() if found != split]:
@@ -61,9 +61,9 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[int]]:
 
 
 def _subject_splits(rows: Sequence[Row]) -> list[str]:
-    """Splits of about SHARES of the clips; a subject (or, unknown, a clip) is in one split only.
+    """Splits the clips in proportions of about SHARES; each subject (or clip with unknown subject) is in one split.
 
-    Subjects are ordered by a hash of their names, so that neither the table's order nor chance plays a part.
+    Subjects are ordered by a hash of their names, so the splits are deterministic and do not depend on row order.
     """
     groups = _groups(rows)
     order = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())

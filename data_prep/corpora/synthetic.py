@@ -1,4 +1,4 @@
-"""The synthetic corpus: written to disk in Vidmimic2's layout once, then read like Vidmimic2."""
+"""The synthetic corpus: written to disk once, in Vidmimic2's layout, then read like Vidmimic2."""
 
 import csv
 import dataclasses
@@ -19,17 +19,17 @@ from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
 from emi_jax.files import whole_file, write_json
 
-VERSION = 2  # of the content that a seed produces
+VERSION = 2  # increment when a seed produces different content
 COUNTS = {"train": 3000, "valid": 120, "test": 240}
 SEED = 2025
 MARK, TRUTH = "corpus.json", "truth.csv"
 
 
 def read_synthetic(source: Path) -> Corpus:
-    """The clips of a written corpus, with the ceiling of each split.
+    """Finds the clips of a written corpus, with the ceiling of each split.
 
     Raises:
-        CorpusError: the folder holds no whole synthetic corpus.
+        CorpusError: the folder does not hold a complete synthetic corpus.
     """
     if not (source / MARK).is_file() or not (source / TRUTH).is_file():
         raise CorpusError(f"{source}: found no synthetic corpus; python -m data_prep --source={source} writes it")
@@ -55,14 +55,14 @@ def write_synthetic(
     processes: int = 1,
     progress: Callable[[Iterable, int, str], Iterable] | None = None,
 ) -> None:
-    """Writes the corpus, or what is missing of it; does nothing when it is whole.
+    """Writes the corpus, or the missing part of it; does nothing if it is complete.
 
     Args:
         source: the folder to write to.
         counts: clips per split.
         seed: the same seed and counts give the same content.
         processes: worker processes.
-        progress: wraps the clips as they come, given their number and a title.
+        progress: called with an iterable of clips, their number and a title; wraps it to show progress.
 
     Raises:
         CorpusError: the folder holds another corpus.

@@ -1,4 +1,4 @@
-"""Reads the tables of a corpus; every fault is one line that names file, line, column, found and expected."""
+"""Reads the tables of a corpus; every error is one line with the file, line, column, found and expected value."""
 
 import csv
 import dataclasses
@@ -21,10 +21,10 @@ SPELLINGS = {
     SUBJECT: "subject_id speaker speaker_id actor actor_id participant participant_id person person_id",
     TRANSCRIPT: "transcription text words sentence",
 }
-"""Other headers that mean a reserved column, where a table does not have the column itself."""
+"""Other headers that stand for a reserved column if the table does not have the column itself."""
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-LONGEST_NAME = 255  # bytes: no file has a longer name
+LONGEST_NAME = 255  # bytes; file systems do not allow longer names
 LONGEST_CELL = 1 << 26
 
 
@@ -43,15 +43,15 @@ class Row:
         return self.cells[FILENAME]
 
     def fault(self, column: str, expected: str) -> CorpusError:
-        """The error that this row's cell of a column is not what it should be."""
+        """Makes an error that says which value was expected in this row's cell of a column."""
         found = printable(self.cells.get(column, ""))
         return CorpusError(f"{self.path}, line {self.line}, column {column!r}: found {found!r}, expected {expected}")
 
     def number(self, column: str, low: float, high: float) -> float:
-        """The cell scaled from [low, high] to [0, 1]; NaN when it is empty.
+        """The cell scaled from [low, high] to [0, 1]; NaN if it is empty.
 
         Raises:
-            CorpusError: it is no finite number, or lies outside [low, high] by more than rounding.
+            CorpusError: the cell is not a finite number, or exceeds [low, high] by more than rounding.
         """
         try:
             return scaled_number(self.cells[column], low, high, self.decimal_comma)
@@ -61,7 +61,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table: its columns, in order, its rows, and what is worth knowing about how it was read."""
+    """A table: its columns, in order, its rows, and notes on how it was read."""
 
     path: Path
     columns: tuple[str, ...]
@@ -72,14 +72,14 @@ class Table:
 def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Table:
     """Reads a table with a header and a unique `Filename` in each row.
 
-    Cells are separated by commas, semicolons or tabs, whichever splits the header into the most columns with a
-    Filename among them. With semicolons and tabs a comma within a number is a decimal comma. Reserved and required
-    columns are found whatever the case, spaces and underscores of their headers; a column without a header is not read.
+    Cells are separated by commas, semicolons or tabs, whichever splits the header into the most columns, including
+    Filename. With semicolons and tabs, a comma within a number is a decimal comma. Headers of reserved and required
+    columns match regardless of case, spaces and underscores; a column without a header is not read.
 
     Args:
-        path: the file, in any encoding that `read_text` knows.
-        required: columns besides Filename that the table must have.
-        folders: whether names may be paths below the folder of the clips.
+        path: the file, in any encoding that `read_text` supports.
+        required: columns that the table must have in addition to Filename.
+        folders: whether names may be paths relative to the folder of the clips.
 
     Raises:
         CorpusError: the file cannot be read as text, a column is missing or repeated, a row has too many or too few
@@ -115,7 +115,7 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
 
 
 def _placeholders(path: Path, rows: Sequence[Row]) -> Iterator[str]:
-    """Notes on cells of text that look like unknown values: they may as well be names and words."""
+    """Yields notes on text cells that look like unknown values, but may also be actual names or words."""
     for column in (SUBJECT, TRANSCRIPT):
         cells = [cell for row in rows if (cell := row.cells.get(column, "")).casefold() in UNKNOWN]
         if cells:
@@ -124,12 +124,12 @@ def _placeholders(path: Path, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def plain(header: str) -> str:
-    """A header without regard to case, spaces, underscores, hyphens and invisible characters."""
+    """A header in lower case, without spaces, underscores, hyphens and invisible characters."""
     return re.sub(r"[\s_-]+", "", visible(header).casefold())
 
 
 def _separator(text: str) -> str:
-    """The separator that gives the header the most columns, preferably with a Filename among them."""
+    """The separator that splits the header into the most columns, preferably including Filename."""
 
     def columns(separator: str) -> tuple[bool, int]:
         lines = io.StringIO(text.lstrip("\r\n"), newline="")
@@ -137,11 +137,11 @@ def _separator(text: str) -> str:
         return any(meaning(cell) == FILENAME for cell in header), len(header)
 
     csv.field_size_limit(LONGEST_CELL)
-    return max(SEPARATORS, key=columns)  # the first of equals: the comma
+    return max(SEPARATORS, key=columns)  # in a tie, the first one: the comma
 
 
 def meaning(header: str) -> str:
-    """The reserved column that a header names exactly or in another spelling; "" for none."""
+    """The reserved column that a header names, exactly or in another spelling; "" if none."""
     for column in RESERVED:
         if plain(header) in {plain(column), *map(plain, SPELLINGS[column].split())}:
             return column
@@ -183,7 +183,7 @@ def _columns(path: Path, header: Sequence[str], required: Sequence[str], notes: 
 
 
 def _read_lines(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of each line that is not blank. Only line feeds and carriage returns end lines."""
+    """Yields (line number, cells) for each non-blank line. Only line feeds and carriage returns end lines."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     while True:
         try:
@@ -199,7 +199,7 @@ def _read_lines(path: Path, text: str, separator: str, skipped: int) -> Iterator
 
 
 def _check_name(row: Row, folders: bool) -> None:
-    """A name that is a path out of the corpus' folder, or that no file can have, is a fault."""
+    """Rejects a name that is a path out of the corpus' folder, or that no file can have."""
     name, path = row.name, PurePosixPath(row.name)
     is_path = "\\" in name or ("/" in name and (not folders or path.is_absolute() or ".." in path.parts))
     if not name or name.startswith(".") or is_path or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):

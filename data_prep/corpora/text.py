@@ -1,4 +1,4 @@
-"""Reads text files in whatever encoding people's programs write, the same way each time."""
+"""Reads text files in any common encoding, deterministically."""
 
 import codecs
 import re
@@ -9,7 +9,7 @@ from charset_normalizer import from_bytes
 
 from data_prep.errors import CorpusError
 
-MARKS = {  # byte order marks; UTF-32's little-endian one begins with UTF-16's
+MARKS = {  # byte order marks, UTF-32 first: its little-endian mark begins with that of UTF-16
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -17,28 +17,28 @@ MARKS = {  # byte order marks; UTF-32's little-endian one begins with UTF-16's
     codecs.BOM_UTF16_BE: "utf-16",
 }
 DOCUMENTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
-"""How files of office programs (.xlsx, .ods, .xls, .docx, .pdf, .rtf) begin."""
+"""First bytes of office documents (.xlsx, .ods, .xls, .docx, .pdf, .rtf)."""
 
 WESTERN = "cp1252"
 FOREIGN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
 FOREIGN_SHARE, FOREIGN_BYTES = 0.4, 16
-"""From this share and number of bytes beyond ASCII on, a text is not taken for Western, where such letters are few."""
+"""At or above this share and number of non-ASCII bytes, a text is not considered Western, since Western has few."""
 
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")
 CONTROL_SHARE = 0.05
-"""Share of control characters above which content is no text."""
+"""Share of control characters above which content is not text."""
 FEW_CONTROLS = 4
-"""Control characters up to which content is text, however short."""
+"""Content with at most this many control characters counts as text, however short it is."""
 LEAST_ZEROS = 2
-"""Zero bytes that a text in UTF-16 has at least, in its spaces and line ends."""
+"""Least number of zero bytes in a UTF-16 text; they come from its spaces and line ends."""
 
 
 class Text(NamedTuple):
-    """What a file says.
+    """The content of a text file.
 
     Attributes:
         text: its content, without a byte order mark.
-        encoding: the encoding that was detected; "" for UTF-8, or where a byte order mark names the encoding.
+        encoding: the detected encoding; "" for UTF-8, or if a byte order mark gives the encoding.
     """
 
     text: str
@@ -46,13 +46,13 @@ class Text(NamedTuple):
 
 
 def read_text(path: Path) -> Text:
-    """Reads a text file: UTF-8, any encoding that a byte order mark names, UTF-16 without one, else what is detected.
+    """Reads a text file: UTF-8, any encoding with a byte order mark, UTF-16 without one, else a detected encoding.
 
-    Detected are Windows-1252, and for texts mostly beyond ASCII the common Cyrillic, Greek, Hebrew, Arabic, Japanese,
-    Chinese and Korean encodings. What was detected may be wrong, so callers report it.
+    Detection covers Windows-1252 and, for mostly non-ASCII texts, the common Cyrillic, Greek, Hebrew, Arabic, Japanese,
+    Chinese and Korean encodings. The detected encoding may be wrong, so callers report it.
 
     Raises:
-        CorpusError: there is no such file, it is a document of an office program, or in no known encoding.
+        CorpusError: the file does not exist, is an office document, or has an unknown encoding.
     """
     try:
         data = path.read_bytes()
@@ -79,10 +79,10 @@ def read_text(path: Path) -> Text:
 
 
 def _is_utf16(data: bytes, high_zeros: int, low_zeros: int) -> bool:
-    """Whether a text without a byte order mark is UTF-16, by the zeros among the high and low bytes of its letters.
+    """Whether a text without a byte order mark is UTF-16, judging by the zeros among its high and low bytes.
 
-    Latin letters have high bytes of zero. In other scripts spaces and line ends have them, and the other bytes are no
-    UTF-8 or full of control characters.
+    The high bytes of Latin letters are zero. In other scripts, those of spaces and line ends are, and the remaining
+    bytes are not valid UTF-8 or contain many control characters.
     """
     if high_zeros > len(data) / 4 and low_zeros < high_zeros:
         return True
@@ -107,7 +107,7 @@ def _encoding(data: bytes) -> tuple[str, bool]:
     except UnicodeDecodeError:
         repaired = data.decode(errors="replace")
         if sum(letter > "\x7f" for letter in repaired) > 2 * repaired.count("\ufffd"):
-            return "utf-8", True  # damaged UTF-8: the caller says where
+            return "utf-8", True  # damaged UTF-8: the caller reports the position
         beyond = sum(byte > 0x7F for byte in data)
         if beyond >= max(FOREIGN_BYTES, FOREIGN_SHARE * len(data)):
             best = from_bytes(data, cp_isolation=FOREIGN).best()

@@ -1,4 +1,4 @@
-"""Finds the words of clips: in a table, in a JSON file, or in a folder with a file for each clip."""
+"""Finds the words of clips: in a table, in a JSON file, or in a folder with one file per clip."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,12 +13,12 @@ from emi_jax.report.terminal import printable
 
 
 class Transcripts:
-    """Words by the names of clips.
+    """The words of clips, by name.
 
     Args:
-        place: where they come from, for messages.
-        words: the words, or the files that hold them, by name with or without a media ending.
-        notes: what is worth knowing about how they were read.
+        place: the path that they were read from, for messages.
+        words: by name with or without a media ending, the words or the file that holds them.
+        notes: notes on how they were read.
     """
 
     def __init__(self, place: Path, words: dict[str, str | Path], notes: Collection[str] = ()):
@@ -27,10 +27,10 @@ class Transcripts:
         self._used: set[str] = set()
 
     def find(self, *names: str) -> Text | None:
-        """The words of a clip, by the first of its names that is known; None where there are none.
+        """The words of a clip, found by the first of its names that matches; None if none matches.
 
         Raises:
-            CorpusError: several entries match, or its file cannot be read.
+            CorpusError: several entries match, or the clip's file of words cannot be read.
         """
         for name in names:
             try:
@@ -47,12 +47,12 @@ class Transcripts:
         return None
 
     def unmatched(self) -> list[str]:
-        """Notes on what matched no clip so far."""
+        """Notes on the entries that no call of `find` has matched so far."""
         names = sorted(self._index.names() - self._used)
         return [f"{len(names)} transcripts in {self.place} match no clip: {some(names)}"] if names else []
 
     def files(self) -> set[Path]:
-        """The files that hold the words of one clip each."""
+        """The files that each hold the words of one clip."""
         return {words for words in self._index.things() if isinstance(words, Path)}
 
 
@@ -61,11 +61,11 @@ def read_transcripts(path: Path) -> Transcripts:
 
     Args:
         path: a table with columns Filename and Transcript; a JSON object {name: words} or list of objects with a
-            name and words; or a folder of files `NAME.txt`, `.json`, `.srt` or `.vtt`, where NAME is that of the clip
-            with or without its own ending.
+            name and words; or a folder of files `NAME.txt`, `.json`, `.srt` or `.vtt`, where NAME is the clip's name
+            with or without its media ending.
 
     Raises:
-        CorpusError: there is none of these.
+        CorpusError: the path is none of these.
     """
     if path.is_dir():
         words = words_files(path)
@@ -80,11 +80,11 @@ def read_transcripts(path: Path) -> Transcripts:
 
 
 def words_files(folder: Path, are_certain: bool = True) -> dict[str, str | Path]:
-    """The files of a folder that hold words, by their names without the ending of such files.
+    """The files in a folder that hold words, by name without the file ending.
 
     Args:
         folder: the folder.
-        are_certain: whether JSON files hold words; if not, those that do not are passed over.
+        are_certain: whether all JSON files are known to hold words; if not, those without words are skipped.
     """
     found: dict[str, str | Path] = {}
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in WORDS_ENDINGS and path.is_file()]
@@ -118,7 +118,7 @@ def _by_name(path: Path, text: str) -> dict[str, str | Path]:
 
 
 def _by_name_of_records(path: Path, records: list) -> dict[str, object]:
-    """[{"Filename": ..., "Transcript": ...}] as {name: words}; the fields are found as the columns of tables are."""
+    """[{"Filename": ..., "Transcript": ...}] as {name: words}; fields match by the same rules as table columns."""
     words: dict[str, object] = {}
     for number, record in enumerate(records, start=1):
         fields = {meaning(key): value for key, value in record.items()} if isinstance(record, dict) else {}

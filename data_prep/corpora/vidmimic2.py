@@ -1,7 +1,7 @@
 """Hume-Vidmimic2: `raw/`, `audio/`, `face_images/`, one table of labels per split, and `test_data/` for the test split.
 
-Folders are joined to the tables by clip name, never by row. Feature files (`vit/`, `wav2vec2/`) are pickles and are
-never opened.
+Files are joined to the tables by clip name, never by row. Feature files (`vit/`, `wav2vec2/`) are pickles and are never
+opened.
 """
 
 import dataclasses
@@ -24,22 +24,22 @@ LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Exciteme
 TABLES = {"train": "train_split.csv", "valid": "valid_split.csv", "test": "test_split.csv"}
 TEST_DATA = "test_data"
 WORDS = ("transcripts.csv", "transcripts.json", "transcripts", "text")
-"""Where words are looked for without --transcripts, in the corpus' folder and in test_data/."""
+"""Where to look for words without --transcripts, in the corpus' folder and in test_data/."""
 
 
 def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     """Finds the clips of a folder in Vidmimic2's layout.
 
-    A clip of the test split lies in test_data/ or next to the others. The challenge keeps the labels of the test split,
-    and public pipelines fill its table with zeros: such a table, or one of names alone, is that of an unlabelled split.
+    Clips of the test split are in test_data/ or next to the other clips. The challenge does not publish the test
+    labels, and public pipelines fill the test table with zeros: a table of zeros, or of names only, means that the
+    split is unlabelled. Subjects are read from `subjects.csv` if it exists.
 
     Args:
         source: the folder that holds `raw/` and `train_split.csv`.
-        transcripts: what `read_transcripts` reads; where not given, those of WORDS that exist. `subjects.csv` is read
-            where it exists.
+        transcripts: a path for `read_transcripts`; by default those of WORDS that exist.
 
     Raises:
-        CorpusError: a folder or table is missing or at fault, or a clip is there twice.
+        CorpusError: a folder or table is missing or invalid, or a clip occurs twice.
     """
     if not any((source / folder).is_dir() for folder in ("raw", "audio", "face_images")):
         raise CorpusError(f"{source}: found neither raw/ nor face_images/, expected the folders of Hume-Vidmimic2")
@@ -79,7 +79,7 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
 
 
 class _Files:
-    """The clips of one root folder, by name."""
+    """The files of the clips in one root folder, by clip name."""
 
     def __init__(self, root: Path):
         self._video, self._audio = list_media(root / "raw").media, list_media(root / "audio").media
@@ -89,7 +89,7 @@ class _Files:
         self._faces = NameIndex({path.name: path for path in sorted(images.iterdir())} if images.is_dir() else {})
 
     def find(self, name: str) -> ClipSource | None:
-        """A clip by its name, with all files of that name; None where there are none.
+        """The clip with a name, with all files of that name; None if there are none.
 
         Raises:
             AmbiguousNameError: several match.
@@ -102,7 +102,7 @@ class _Files:
         return ClipSource(printable(_full(own[0])), video=paths[0], audio=paths[1], faces=paths[2])
 
     def clips(self) -> list[ClipSource]:
-        """All clips, by name."""
+        """All clips, ordered by name."""
         names = self._video.names() | self._audio.names() | self._faces.names()
         found: dict[str, ClipSource] = {}
         for name in sorted(map(without_media_ending, names)):
@@ -136,12 +136,12 @@ def _with_words(clip: ClipSource, words: Sequence[Transcripts], subjects: NameIn
 
 
 def _has_names_alone(path: Path) -> bool:
-    """Whether a table has no column of a label."""
+    """Whether a table has no label columns."""
     return not {plain(label) for label in LABELS} & {plain(column) for column in read_table(path, ()).columns}
 
 
 def _is_unlabelled(table: Table) -> bool:
-    """Whether there are no labels, or placeholders: all cells are 0, or those of several rows one value."""
+    """Whether labels are missing or placeholders: all cells are empty or 0, or several rows share a single value."""
     cells = {row.cells[label] for row in table.rows for label in LABELS if label in row.cells}
     values = {float(cell) if NUMBER.fullmatch(cell) else cell for cell in cells}
     return len(values) <= (len(table.rows) > 1) or values <= {0.0, ""}
@@ -154,7 +154,7 @@ def _extra_columns(table: Table) -> Iterator[str]:
 
 
 def _notes(source: Path, files: Sequence[ClipSource], clips: Sequence[ClipSource]) -> Iterator[str]:
-    """What is odd about the delivery as a whole."""
+    """Yields notes on irregularities of the corpus as a whole."""
     taken = {path for clip in clips for path in (clip.video, clip.audio, clip.faces)}
     if unnamed := sorted(clip.id for clip in files if not {clip.video, clip.audio, clip.faces} & (taken - {None})):
         yield f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first"
@@ -181,6 +181,6 @@ def _word_notes(clips: Sequence[ClipSource], words: Sequence[Transcripts]) -> It
 
 
 def _full(name: str) -> str:
-    """The id of a clip by any of its names: without ending, and a number with five digits, as the corpus has them."""
+    """The id of a clip from any of its names: no ending, and numbers padded to five digits, as in the corpus."""
     stem = nfc(without_media_ending(name))
     return stem.zfill(5) if stem.isdigit() else stem

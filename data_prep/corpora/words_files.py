@@ -1,4 +1,4 @@
-"""Reads one file with the words of one clip: plain text, Whisper's or WhisperX's JSON, SRT or VTT subtitles."""
+"""Reads a file with the words of one clip: plain text, Whisper's or WhisperX's JSON, SRT or VTT subtitles."""
 
 import html
 import itertools
@@ -11,22 +11,22 @@ from data_prep.corpora.text import Text, read_text
 from data_prep.errors import CorpusError
 
 WORDS_ENDINGS = (".txt", ".json", ".srt", ".vtt")
-"""Endings of files with words; of several files of one name, the first of these is read."""
+"""Endings of files with words, by precedence: of several files with one name, the first listed here is read."""
 
 TIMING = re.compile(r"\s*(\d+:)+\d+([.,]\d+)?\s*-->")
 SPOKEN_AT = re.compile(r"(?m)^\[[\d:.,]+ --> [\d:.,]+\]")
-"""How Whisper begins the lines that it prints on a terminal."""
+"""The times at the start of each line that Whisper prints to a terminal."""
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")
 WORD_TIME = re.compile(r"<\d[\d:.]*>")
 ROLLS = 2
-"""Cues that begin with the line before them and go on, from which captions are taken to roll."""
+"""Number of cues that repeat and extend the previous line at which captions count as roll-up captions."""
 
 
 def read_words(path: Path) -> Text:
-    """The words in a file, without subtitles' numbers, times and markup.
+    """The words in a file, without the numbers, times and markup of subtitles.
 
     Raises:
-        CorpusError: the file cannot be read, or is no file with words.
+        CorpusError: the file cannot be read, or does not hold words.
     """
     text, encoding = read_text(path)
     ending = path.suffix.lower()
@@ -47,7 +47,7 @@ def read_words(path: Path) -> Text:
 
 
 def is_text(words: str) -> bool:
-    """Whether there is nothing that no text holds: zero characters, and halves of characters from JSON's escapes."""
+    """Whether words are free of NUL characters and lone surrogates (from JSON escapes), which no text contains."""
     return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in words)
 
 
@@ -55,7 +55,7 @@ def parse_json(path: Path, text: str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        CorpusError: it is broken.
+        CorpusError: the content is not valid JSON.
     """
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
@@ -71,9 +71,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def words_of_json(found: Any) -> str | None:
-    """The words in the result of Whisper (`text`) or WhisperX (`segments`); None for any other JSON.
+    """The words in the output of Whisper (`text`) or WhisperX (`segments`); None for any other JSON.
 
-    WhisperX also writes the bare list of segments; whisper.cpp calls it `transcription`.
+    WhisperX may also write just the list of segments; whisper.cpp calls it `transcription`.
     """
     if isinstance(found, str):
         return found.strip()
@@ -88,14 +88,14 @@ def words_of_json(found: Any) -> str | None:
 
 
 def subtitle_words(text: str, blank_ends: bool) -> str:
-    """The words of subtitles, cue after cue.
+    """The words of subtitles, in the order of the cues.
 
-    A cue is what follows a line of times, up to the number or name of the next cue. What captions that roll repeat of
-    the cue before is left out.
+    A cue is the text after a line of times, up to the number or name of the next cue. Lines that roll-up captions
+    repeat from the previous cue are dropped.
 
     Args:
         text: the content of an SRT or VTT file.
-        blank_ends: whether a blank line ends a cue: what follows it in VTT is a name, a note or a style.
+        blank_ends: whether a blank line ends a cue, as in VTT, where a name, a note or a style may follow it.
     """
     lines = text.splitlines()
     cues: list[list[str]] = []
@@ -111,13 +111,13 @@ def subtitle_words(text: str, blank_ends: bool) -> str:
             words = " ".join(html.unescape(MARKUP.sub("", line)).split())
             cues[-1] += [words] if words else []
     repeated = [0] + [_repeated(before, cue) for before, cue in itertools.pairwise(cues)]
-    goes_on = sum(0 < count < len(cue) for count, cue in zip(repeated, cues, strict=False))
-    if goes_on < ROLLS and not WORD_TIME.search(text):
+    extending = sum(0 < count < len(cue) for count, cue in zip(repeated, cues, strict=False))
+    if extending < ROLLS and not WORD_TIME.search(text):
         repeated = [0] * len(cues)
     return " ".join(line for count, cue in zip(repeated, cues, strict=False) for line in cue[count:])
 
 
 def _repeated(before: list[str], cue: list[str]) -> int:
-    """How many lines at the start of a cue are the last ones of the cue before it."""
+    """How many lines at the start of a cue repeat the last lines of the previous cue."""
     counts = range(min(len(before), len(cue)), 0, -1)
     return next((count for count in counts if before[-count:] == cue[:count]), 0)

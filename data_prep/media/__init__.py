@@ -1,1 +1,1 @@
-"""Media files: their pictures and sound, by one clock, upright and level, within limits."""
+"""Reads media files: pictures (upright) and sound (normalised) on one clock, within limits."""

@@ -1,4 +1,4 @@
-"""What the header of a media file claims, compared with what is in the file."""
+"""Compares what the header of a media file claims with what the file contains."""
 
 import math
 import struct
@@ -15,15 +15,15 @@ from data_prep.media.remarks import CUT_OFF, WRONG_ENDING, WRONG_RATE, Remark
 from data_prep.media.tracks import Tracks
 
 CUT_OFF_SECONDS = 0.25
-"""Seconds by which a header may claim more than there is: the last picture is shown for a while."""
+"""Seconds by which a header may claim more than the file contains, since the last picture is shown for a while."""
 LEAPS = int(av.format.Flags.ts_discont.value)  # type: ignore[call-overload]
-"""Flag of a format in which timestamps may start again or leap."""
+"""Flag of a format in which timestamps may restart or jump."""
 RATE_TOLERANCE = 1.25
-"""Factor by which a claimed frame rate may differ from the shown one without a remark."""
+"""Factor by which a claimed frame rate may differ from the actual one without a remark."""
 
 
 def file_remarks(container: InputContainer) -> Iterator[Remark]:
-    """Compares the ending and the claimed number of bytes of an open file."""
+    """Compares the ending and the claimed size of an open file with its content."""
     path = Path(container.name)
     if path.suffix.lower().lstrip(".") not in endings_of(container):
         yield Remark(WRONG_ENDING, f"{path.name} holds {container.format.name}")
@@ -32,11 +32,11 @@ def file_remarks(container: InputContainer) -> Iterator[Remark]:
 
 
 def rate_remarks(container: InputContainer, stream: av.VideoStream | None, seconds: np.ndarray) -> Iterator[Remark]:
-    """Compares the claimed frame rate with ascending times [N] of pictures in seconds."""
+    """Compares the claimed frame rate with that of pictures at ascending times [N] in seconds."""
     if stream is None or len(seconds) < 3:
         return
     shown = (len(seconds) - 1) / (seconds[-1] - seconds[0])
-    base = stream.base_rate if stream.base_rate != 2 * (stream.average_rate or 0) else None  # of half pictures
+    base = stream.base_rate if stream.base_rate != 2 * (stream.average_rate or 0) else None  # else of fields
     claims = [rate for rate in (stream.average_rate, base) if rate]
     wrong = float(max(claims, key=lambda rate: abs(math.log(rate / shown)), default=shown))
     if not 1 / RATE_TOLERANCE < wrong / shown < RATE_TOLERANCE:
@@ -45,10 +45,10 @@ def rate_remarks(container: InputContainer, stream: av.VideoStream | None, secon
 
 
 def claimed_ends(container: InputContainer, tracks: Tracks) -> dict[str, float]:
-    """When the header says that video, audio or, where it does not tell them apart, the file end, in seconds.
+    """The ends, in seconds, that the header gives for video and audio or, if it has no length per track, for the file.
 
-    A length that FFmpeg only estimates from the bit rate is no claim, nor is one of a format in which recordings may be
-    joined.
+    A length that FFmpeg merely estimates from the bit rate does not count, nor does one in a format in which recordings
+    may be joined.
     """
     if container.format.flags & LEAPS:
         return {}
@@ -63,17 +63,17 @@ def claimed_ends(container: InputContainer, tracks: Tracks) -> dict[str, float]:
 
 
 def shown_until(seconds: np.ndarray) -> float:
-    """When the last of pictures at ascending times [N] in seconds ends, if it is shown for as long as others."""
+    """When the last of the pictures at ascending times [N] in seconds ends, if shown for as long as the others."""
     return float(seconds[-1] + np.median(np.diff(seconds))) if len(seconds) > 1 else float(seconds.sum())
 
 
 def cut_off_remarks(name: str, claimed: dict[str, float], ends: dict[str, float]) -> Iterator[Remark]:
-    """Compares claimed ends with those of what was read: `ends` has video and audio where they were looked at.
+    """Compares claimed ends with the ends of what was read.
 
     Args:
-        name: of the file.
-        claimed: as `claimed_ends` gives it, no later than what is read at most.
-        ends: seconds at which the last picture and the last sample end.
+        name: the file's name.
+        claimed: the result of `claimed_ends`, limited to the time that is read at most.
+        ends: the end of the last picture ("video") and of the last sample ("audio") in seconds, for the tracks read.
     """
     found = {**ends, "file": max(ends.values(), default=0.0)}
     for kind, what in (("video", "last picture"), ("audio", "last sound"), ("file", "last picture or sound")):
@@ -92,8 +92,8 @@ def _claimed_end(container: InputContainer, stream: Stream) -> float | None:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes a RIFF file (WAV, AVI) has less than its header says: FFmpeg reads on without a warning."""
+    """How many bytes a RIFF file (WAV, AVI) lacks according to its header; FFmpeg does not warn about this."""
     with path.open("rb") as file:
         mark, size = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-    streamed = size >= 0xFFFFFF00  # the writer could not go back to fill it in
+    streamed = size >= 0xFFFFFF00  # the writer could not seek back to fill in the size
     return 0 if mark != b"RIFF" or streamed else max(0, size + 8 - path.stat().st_size)

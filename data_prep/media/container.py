@@ -1,4 +1,4 @@
-"""Opens media files through PyAV (FFmpeg), within limits that hold for hostile files as well."""
+"""Opens media files with PyAV (FFmpeg), with limits that protect against malicious files."""
 
 import contextlib
 import dataclasses
@@ -16,20 +16,20 @@ from data_prep.media.formats import FORMATS
 
 SAMPLE_RATE = 16_000
 MOST_PIXELS = 1 << 26
-"""Pixels of one picture, 8192 x 8192: a larger one is not decoded."""
+"""Most pixels of a picture, 8192 x 8192; larger ones are not decoded."""
 LIMITS = {
     "max_pixels": str(MOST_PIXELS),
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "file",
 }
-"""Options for opening, when FFmpeg already decodes: a playlist or a protocol in a file opens nothing else."""
+"""Options for opening, when FFmpeg already decodes. They keep playlists and protocols from opening other files."""
 HARMLESS = ("swscaler", "Estimating duration from bitrate")
-"""Parts of warnings that FFmpeg also gives for files in which nothing is wrong."""
+"""Parts of warnings that FFmpeg also gives for intact files."""
 
 
 @dataclasses.dataclass
 class Damage:
-    """Counts packets that could not be decoded, or only with pieces missing."""
+    """Counts packets that could not be decoded, or only in part."""
 
     packets: int = 0
 
@@ -39,12 +39,12 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     """Opens a media file for reading.
 
     Raises:
-        ClipError: the file is missing, is not a regular file, or is no media file that FFmpeg can read.
+        ClipError: the file is missing, is not a regular file, or is not a media file that FFmpeg can read.
     """
     if reason := unusable(path):  # opening a pipe would block
         raise ClipError(path, reason)
     try:
-        # An absolute path, since FFmpeg takes a name with a colon for a protocol.
+        # An absolute path, since FFmpeg interprets a name with a colon as a protocol.
         container = av.open(str(path.absolute()), options=LIMITS, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise ClipError(path, f"not a readable media file ({_reason(error)})") from error
@@ -68,7 +68,7 @@ def decode(packet: Packet, damage: Damage) -> list:
 
 @contextlib.contextmanager
 def ffmpeg_warnings() -> Iterator[list[str]]:
-    """Collects the warnings of FFmpeg in this thread; the list is filled when the context is left."""
+    """Collects FFmpeg's warnings in this thread; the list is filled on leaving the context."""
     messages: list[str] = []
     level = av.logging.get_level()
     av.logging.set_level(av.logging.WARNING)
@@ -83,6 +83,6 @@ def ffmpeg_warnings() -> Iterator[list[str]]:
 
 
 def _reason(error: Exception) -> str:
-    if getattr(error, "errno", None) == errno.EINVAL:  # of a format outside FORMATS
+    if getattr(error, "errno", None) == errno.EINVAL:  # raised for a format outside FORMATS
         return "an image, a playlist or another format that is not read"
     return getattr(error, "strerror", None) or str(error)

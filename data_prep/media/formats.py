@@ -1,4 +1,4 @@
-"""The container formats that are read, by the names of FFmpeg's demuxers, and their usual file endings."""
+"""The supported container formats, by the names of FFmpeg's demuxers, and their usual file endings."""
 
 from collections.abc import Mapping
 
@@ -65,7 +65,7 @@ FORMATS: Mapping[str, str] = {
     "g722": "g722",
     "g729": "g729",
     "afc": "afc",
-    # bare streams of pictures
+    # raw video streams
     "h261": "h261",
     "h264": "h264 264 avc",
     "hevc": "hevc h265 265",
@@ -78,10 +78,10 @@ FORMATS: Mapping[str, str] = {
     "mjpeg": "mjpeg mjpg",
     "yuv4mpegpipe": "y4m",
 }
-"""Playlists, manifests, image sequences and whatever else names other files or addresses are not among them."""
+"""Formats that refer to other files or addresses (playlists, manifests, image sequences) are excluded."""
 
 
 def endings_of(container: InputContainer) -> set[str]:
-    """The usual file endings, without the dot, of an open file's format."""
+    """The usual file endings of an open file's format, without the dot."""
     named = {ending for name in container.format.name.split(",") for ending in FORMATS.get(name, "").split()}
     return named | set(container.format.extensions)

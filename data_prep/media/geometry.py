@@ -1,4 +1,4 @@
-"""How a stored picture is shown: turned and mirrored by its display matrix, with square pixels."""
+"""How a stored picture is displayed: rotated and mirrored by its display matrix, with square pixels."""
 
 import av
 import numpy as np
@@ -7,11 +7,11 @@ from av.sidedata.sidedata import Type
 from data_prep.media.container import MOST_PIXELS
 
 MOST_STRETCH = 5
-"""Pixels that claim to be more times as wide as high, or as high as wide, are taken for square."""
+"""Pixel aspect ratios above this, or below its inverse, are considered wrong; such pixels count as square."""
 
 
 def shown_size(width: int, height: int, aspect: float) -> tuple[int, int]:
-    """Width and height with square pixels; the shorter side is enlarged, so that no detail is lost.
+    """Width and height with square pixels; enlarges one side and never shrinks the other, so that no detail is lost.
 
     Args:
         width: stored pixels in a row.
@@ -25,13 +25,13 @@ def shown_size(width: int, height: int, aspect: float) -> tuple[int, int]:
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    """The linear part of a frame's display matrix, [2, 2], if any: (x, y) @ matrix is where a stored point is shown."""
+    """The linear part of a frame's display matrix, [2, 2], if any: stored point (x, y) is shown at (x, y) @ matrix."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     return None if data is None else np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].reshape(2, 2) / (1 << 16)
 
 
 def set_upright(picture: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """Applies a display matrix [2, 2], rounded to the nearest quarter turn, with mirroring, to a picture [H, W, 3]."""
+    """Applies a display matrix [2, 2] to a picture [H, W, 3]: mirroring and the nearest multiple of 90 degrees."""
     if matrix is None:
         return picture
     (a, b), (c, d) = matrix

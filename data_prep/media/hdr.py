@@ -1,4 +1,4 @@
-"""Tone-maps HDR pictures (PQ and HLG, ITU-R BT.2100) to what an SDR screen shows (BT.709 colours, BT.1886 gamma)."""
+"""Tone-maps HDR pictures (PQ and HLG, ITU-R BT.2100) to SDR (BT.709 colours, BT.1886 gamma)."""
 
 import functools
 
@@ -8,7 +8,7 @@ from av.video.reformatter import ColorTrc
 
 TRANSFERS = {ColorTrc.SMPTE2084.value: "PQ", ColorTrc.ARIB_STD_B67.value: "HLG"}
 WHITE = 203.0
-"""Candelas per square metre of diffuse white (BT.2408)."""
+"""Luminance of diffuse white in candelas per square metre (BT.2408)."""
 KNEE = 0.8
 """Share of SDR white above which highlights are compressed."""
 LEVELS = 4096
@@ -26,13 +26,13 @@ def tone_map(picture: np.ndarray, transfer: str) -> np.ndarray:
 
 @functools.cache
 def _to_light(transfer: str) -> np.ndarray:
-    """Light of each of LEVELS signals, float32, where 1 is diffuse white."""
+    """The linear light of LEVELS evenly spaced signal values, float32 [LEVELS]; 1 is diffuse white."""
     signal = np.linspace(0, 1, LEVELS)
     if transfer == "PQ":
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
         power = signal ** (1 / m2)
         nits = 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-    else:  # HLG on a screen of 1000 candelas per square metre, its system gamma applied to each colour
+    else:  # HLG on a display of 1000 candelas per square metre, with its system gamma applied per colour channel
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
         nits = 1000 * scene**1.2
@@ -41,7 +41,7 @@ def _to_light(transfer: str) -> np.ndarray:
 
 @functools.cache
 def _to_sdr() -> np.ndarray:
-    """Code of each of 4 LEVELS lights from 0 to 4, uint8: linear below the knee, smoothly compressed above it."""
+    """The uint8 codes of 4 LEVELS linear lights from 0 to 4: linear below the knee, smoothly compressed above it."""
     light = np.arange(4 * LEVELS) / LEVELS
     compressed = KNEE + (1 - KNEE) * (1 - np.exp(-(light - KNEE) / (1 - KNEE)))
     return np.rint(255 * np.where(light <= KNEE, light, compressed) ** (1 / 2.4)).astype(np.uint8)

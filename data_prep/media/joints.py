@@ -1,27 +1,27 @@
-"""Where timestamps of a file start again, because recordings were joined, and by how much later ones are shifted."""
+"""Detects where a file's timestamps restart because recordings were joined, and shifts the later ones."""
 
 import dataclasses
 
 from av.packet import Packet
 
 BACK = 0.1
-"""Seconds by which a decoding timestamp must go back to show that timestamps start again."""
+"""Least seconds by which a decoding timestamp must decrease to count as a restart."""
 BACK_SHOWN = 1.0
-"""The same for presentation timestamps, which go back a little wherever pictures are coded out of order."""
+"""The same for presentation timestamps, which decrease a little wherever pictures are coded out of order."""
 AHEAD = 10.0
-"""Seconds by which a timestamp leaps ahead where recordings are joined, in formats that allow it; as in FFmpeg."""
+"""Least seconds of a forward jump that marks joined recordings, in formats that allow jumps; same as in FFmpeg."""
 
 
 @dataclasses.dataclass
 class _Track:
-    """One track, in shifted seconds.
+    """The state of a track, in shifted seconds.
 
     Attributes:
         end: end of its last packet by decoding time.
-        end_before: that of the packet before.
-        shown: end of what is presented so far.
+        end_before: end of the packet before that.
+        shown: latest presentation end so far.
         shift: seconds added to its timestamps.
-        restarts: how often they have started again.
+        restarts: how often its timestamps have restarted.
         undo: its state before a restart that the next packet has not confirmed yet.
     """
 
@@ -34,13 +34,13 @@ class _Track:
 
 
 class Joints:
-    """Follows the packets of a file in their order.
+    """Tracks the timestamps of a file's packets, in file order.
 
     Attributes:
-        leaps: whether the format allows that timestamps leap ahead between recordings.
-        places: seconds at which timestamps start again.
+        leaps: whether the format allows timestamps to jump ahead between recordings.
+        places: seconds at which timestamps restart.
         shifted: whether any timestamp is shifted.
-        error: what ended the packets before the end of the file; "" for nothing.
+        error: the error that ended reading before the end of the file; "" if none.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Joints:
         return track.shift
 
     def _undo_single(self, track: _Track, time: float) -> None:
-        """Takes a restart back if the next packet continues the old times: a single corrupted timestamp."""
+        """Reverts a restart if the next packet continues the old times: a single timestamp was corrupted."""
         old, track.undo = track.undo, None
         if old is None:
             return
@@ -90,12 +90,12 @@ class Joints:
         if (self.leaps and at - track.end > AHEAD) or at < min(track.end, track.end_before) - back:
             track.undo = dataclasses.replace(track)
             track.restarts += 1
-            if track.restarts == len(self._shifts):  # the first track that starts again decides for both
+            if track.restarts == len(self._shifts):  # the first track to restart sets the shift for both
                 end = max(other.shown for other in self._tracks.values())
                 self._shifts.append(end - shown)
                 self.places.append(end)
             shift = self._shifts[track.restarts]
             fits = track.end - BACK_SHOWN <= time + shift <= track.end + AHEAD
             track.shift = shift if fits else track.end - time
-        elif at < track.end - back:  # the packet before this one was alone with its timestamp
+        elif at < track.end - back:  # the previous packet's timestamp was an outlier
             track.end = track.end_before

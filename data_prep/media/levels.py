@@ -1,4 +1,4 @@
-"""From the channels of a recording to one voice: which channels are heard, and how loud."""
+"""Mixes the channels of a recording to mono: which channels are audible, and how loud the result is."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ import numpy as np
 from data_prep.media.remarks import CANCELLING, MIXED, NOT_FINITE, SHIFTED, SILENT, TOO_LOUD, Remark
 
 AUDIBLE = 16 / 32768
-"""Peak of full scale, -66 dBFS, below which sound counts as silence, apart from a constant offset."""
+"""Peak as a share of full scale, -66 dBFS, below which sound counts as silent, ignoring a constant offset."""
 OFFSET = 0.01
-"""Share of full scale above which a constant offset of the sound is removed."""
+"""Share of full scale above which a constant (DC) offset is removed."""
 OFFSET_SHARE = 0.1
-"""Share of the sound's own level that an offset must exceed, since the mean of a short sound is never quite 0."""
+"""Share of the sound's RMS level that an offset must also exceed, since the mean of a short sound is never quite 0."""
 FAINT = 1e-4
 """Share of the loudest channel's power, -40 dB, below which a channel counts as silent."""
 CANCELLED = 0.1
-"""Share of the power of independent channels, -10 dB, below which a mix shows that its channels cancel."""
+"""Power of a mix relative to that of independent channels, -10 dB, below which the channels are said to cancel."""
 SPIKE = 10
-"""Times the 99.9th percentile above which a peak is a click, and clipped, rather than the voice."""
+"""Multiple of the 99.9th percentile above which a peak counts as a click, which is clipped, rather than as voice."""
 REPORTED_PEAK = 1.12
-"""Peak, +1 dB, up to which lossy coding alone explains samples beyond full scale."""
+"""Peak, +1 dB, up to which samples beyond full scale are normal for lossy coding and not reported."""
 WEIGHTS = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
-"""Of channels in a mix; 0.5 for the sides and the back (ITU-R BS.775), and 1 where channels have no names."""
+"""Weights of channels in a mix: 0.5 for side and back channels (ITU-R BS.775), 1 if the channels have no names."""
 
 
 def as_float(samples: np.ndarray) -> np.ndarray:
@@ -35,20 +35,20 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 
 def finite(samples: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sets samples that are not finite to zero and counts them."""
+    """Sets non-finite samples to zero and returns the samples and the number of replaced ones."""
     good = np.isfinite(samples)
     return (samples, 0) if good.all() else (np.where(good, samples, 0), int((~good).sum()))
 
 
 def mix(pieces: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np.ndarray], list[Remark]]:
-    """Mixes the audible channels of one layout: their weighted mean, or the loudest one where they cancel.
+    """Mixes the audible channels of one layout: their weighted mean, or the loudest one if they cancel.
 
     Args:
         pieces: float32 [channels, samples] each.
-        names: of the channels, as FFmpeg gives them.
+        names: FFmpeg's names of the channels.
 
     Returns:
-        float32 [samples] for each piece, and findings.
+        float32 [samples] for each piece, and remarks.
     """
     if len(names) == 1:
         return [piece[0] for piece in pieces], []
@@ -71,11 +71,11 @@ def mix(pieces: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np.nda
 
 
 def as_int16(samples: np.ndarray) -> tuple[np.ndarray, list[Remark]]:
-    """Brings float32 [samples] to int16, scaled down where it exceeds full scale; empty where nothing is audible."""
+    """Converts float32 [samples] to int16; scales down sound beyond full scale, returns [0] if it is inaudible."""
     if not len(samples):
         return np.zeros(0, np.int16), []
     remarks = []
-    offset = np.clip(samples, -1, 1).mean(dtype=np.float64).astype(np.float32)  # a single huge sample is no offset
+    offset = np.clip(samples, -1, 1).mean(dtype=np.float64).astype(np.float32)  # ignores a single huge sample
     if np.abs(samples - offset).max() < AUDIBLE:
         return np.zeros(0, np.int16), [Remark(SILENT, f"peak below {AUDIBLE * 32768:.0f} of 32768")]
     if abs(offset) > max(OFFSET, OFFSET_SHARE * float(np.sqrt(np.square(samples, dtype=np.float64).mean()))):
