@@ -27,7 +27,7 @@ from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
 from emi_jax.train.seeds import INIT, STEP, Best, key, stacked, vectorised_step
-from emi_jax.train.signals import StopSignal, stop_if_asked
+from emi_jax.train.signals import StopSignal, stop_if_signalled
 from emi_jax.train.step import create_state, make_step
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     )
     profile = Profile(config.profile, first_step + 1, steps, workdir.path / "trace")
     try:
-        stop_if_asked()  # before the first step, which would have to be compiled
+        stop_if_signalled()  # before the first step, which would have to be compiled
         with StopSignal() as stop:
             save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
             goal = experiment.stage.goal

@@ -1,1 +1,1 @@
-"""The engine: one step mapped over devices, its state, checkpoints and loop. It knows no stage by name."""
+"""The engine: one step mapped over devices, its state, checkpoints and loop. It depends on no particular stage."""

@@ -1,4 +1,7 @@
-"""Gradients of a batch taken in chunks, equal to those of the whole (GradCache: Gao et al. 2021, arXiv 2101.06983)."""
+"""Gradients of a batch processed in chunks, equal to those of the whole batch.
+
+The method is GradCache (Gao et al. 2021, arXiv 2101.06983).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,20 +23,21 @@ def value_and_gradients(
     rng: jax.Array,
     chunks: int,
 ) -> tuple[Value, Any]:
-    """The loss of a device's batch, its parts, and its gradients by `params`.
+    """The loss of a device's batch, its parts, and its gradients with respect to `params`.
 
-    A loss that compares clips with each other is not a sum over chunks. So the outputs of all chunks come first,
-    without what a backward pass needs; the loss and its gradient by the outputs are those of the whole batch; then each
-    chunk is run again with the same rng, and its part of that gradient is taken back to the parameters. The activations
-    of one chunk at a time are in memory, and the encoders run forward twice.
+    A loss that compares clips with each other is not a sum over chunks. The outputs of all chunks are therefore
+    computed first, without keeping activations. The loss and its gradient with respect to the outputs are then computed
+    over the whole batch. Finally each chunk is run again with the same rng, and its part of that gradient is
+    backpropagated to the parameters. Only one chunk's activations are in memory at a time, at the cost of a second
+    forward pass of the encoders.
 
     Args:
         outputs: (params, batch, rng) -> a tree of arrays [b, ...]; row i depends on clip i alone.
         loss: (outputs, batch) -> the loss and its parts; may reduce over devices.
-        params: what is differentiated.
+        params: the parameters to differentiate with respect to.
         batch: arrays [b, ...].
-        rng: of dropout; with several chunks each has its own.
-        chunks: divides b; 1 takes the batch as a whole.
+        rng: for dropout; it is split when there are several chunks.
+        chunks: number of chunks, which must divide b; 1 processes the whole batch at once.
     """
     if chunks == 1:
         return jax.value_and_grad(lambda params: loss(outputs(params, batch, rng), batch), has_aux=True)(params)
@@ -41,14 +45,14 @@ def value_and_gradients(
     pieces = _cut(batch, chunks), jax.random.split(rng, chunks)
     cached = _joined(lax.map(lambda piece: outputs(params, *piece), pieces))
     leaves, structure = jax.tree.flatten(cached)
-    smooth = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+    differentiable = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
 
     def chosen(tree: Outputs) -> list[jax.Array]:
-        return [leaf for leaf, is_smooth in zip(jax.tree.leaves(tree), smooth, strict=True) if is_smooth]
+        return [leaf for leaf, is_float in zip(jax.tree.leaves(tree), differentiable, strict=True) if is_float]
 
     def loss_of(found: list[jax.Array]) -> Value:
         given = iter(found)
-        whole = [next(given) if is_smooth else leaf for leaf, is_smooth in zip(leaves, smooth, strict=True)]
+        whole = [next(given) if is_float else leaf for leaf, is_float in zip(leaves, differentiable, strict=True)]
         return loss(jax.tree.unflatten(structure, whole), batch)
 
     value, cotangents = jax.value_and_grad(loss_of, has_aux=True)(chosen(cached))

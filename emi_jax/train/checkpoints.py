@@ -1,4 +1,4 @@
-"""Checkpoints by orbax: the last ones to resume from; the best and the final parameters to evaluate, kept apart."""
+"""Checkpoints by orbax: the latest ones to resume from, and the best and the final parameters to evaluate."""
 
 import contextlib
 import logging
@@ -17,20 +17,20 @@ from emi_jax.train.step import TrainState
 log = logging.getLogger(__name__)
 
 ITEM = "arrays"
-"""The folder of arrays and seal in a checkpoint."""
+"""The folder in a checkpoint that holds its arrays and seal."""
 NOTHING = -1
-"""In place of a step: there is no checkpoint."""
+"""Stands for a step number when there is no checkpoint."""
 
 Tree = TypeVar("Tree")
 
 
 class Progress(NamedTuple):
-    """All that a run resumes from.
+    """Everything a run needs to resume.
 
     Attributes:
-        state: after the last step.
-        rng: of the whole run, a PRNG key.
-        batches: how many batches were read from the data: the position of its iterator.
+        state: the state after the last step.
+        rng: the PRNG key of the whole run.
+        batches: number of batches read so far, that is, the position of the data iterator.
     """
 
     state: TrainState
@@ -39,23 +39,23 @@ class Progress(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run that is being trained, in `last/`, `best/` and `final/` of a folder.
+    """The checkpoints of a run in training, in the subfolders `last/`, `best/` and `final/`.
 
-    orbax writes in the background and renames a finished checkpoint into place, so that a run killed at any moment
-    leaves complete ones only. Damage that comes later is found by the hashes in the seal, and a damaged checkpoint is
-    moved to `damaged/`. `best/` holds the evaluated parameters alone. It has a folder of its own: in one folder the
-    last checkpoint would be deleted once it is worse than the best, and a run would fall back. `final/` holds the
-    parameters after the last step.
+    orbax writes in the background and renames a finished checkpoint into place, so a run killed at any moment leaves
+    only complete checkpoints. The hashes in the seal reveal later damage, and a damaged checkpoint is moved to
+    `damaged/`. `best/` holds only the evaluated parameters. It is a separate folder because, in a shared one, orbax
+    would delete the latest checkpoint once it is worse than the best, and a resumed run would lose progress. `final/`
+    holds the parameters after the last step.
 
-    Frozen parameters are not saved: they are those of the encoder folders that the run names.
+    Frozen parameters are not saved: they are loaded from the encoder folders that the config names.
     """
 
     def __init__(self, folder: Path, keep: int):
-        """Opens the folder for writing, and makes it.
+        """Creates the folder if needed and opens it for writing.
 
         Args:
-            folder: in the run's workdir.
-            keep: how many of the last checkpoints stay.
+            folder: the folder in the run's workdir.
+            keep: number of latest checkpoints to keep.
         """
         self.folder = folder.absolute()
         with _one_line_errors(self.folder):
@@ -65,10 +65,10 @@ class Checkpoints:
         self.best_goals = self._find_best()
 
     def save(self, progress: Progress) -> None:
-        """Saves what to resume from; returns before it is on disk.
+        """Saves the progress to resume from; returns before it is on disk.
 
-        A kill may leave this checkpoint without the best one of the same step, which is evaluated again then, and never
-        without the best one of an earlier step.
+        If the process is killed, this checkpoint may exist without the best one of the same step, in which case that
+        step is evaluated again. The best one of an earlier step is never missing.
         """
         if progress.batches == self._last.latest_step():
             return
@@ -77,12 +77,12 @@ class Checkpoints:
             self._last.save(progress.batches, args=_composite(_arrays(progress), {"batches": progress.batches}))
 
     def save_best(self, step: int, params: Any, goals: Sequence[float]) -> None:
-        """Saves evaluated parameters if a goal is higher than the best so far; returns before they are on disk.
+        """Saves evaluated parameters if they beat the best score so far; returns before they are on disk.
 
         Args:
-            step: after which they were evaluated.
+            step: the step after which they were evaluated.
             params: the trained parameters, or their moving average.
-            goals: their score; of several seeds the score of each. They become `best_goals`.
+            goals: their score, or one score for each seed. They become `best_goals`.
         """
         if self.best_goals and all(new <= old for new, old in zip(goals, self.best_goals, strict=True)):
             return
@@ -98,10 +98,10 @@ class Checkpoints:
                 self._final.save(step, args=_composite(jax.tree.map(_of_all_processes, params), {}))
 
     def restore_last(self, like: Progress) -> Progress | None:
-        """The last good checkpoint, with the layout of `like`; None before the first. Damaged ones are moved away.
+        """The latest undamaged checkpoint, laid out as `like`; None if there is none yet. Moves damaged ones aside.
 
         Raises:
-            UserError: there are checkpoints and all are damaged; or the last good one cannot be read or does not fit.
+            UserError: all checkpoints are damaged, or the latest undamaged one is unreadable or does not fit the model.
         """
         expected = _arrays(like)
         step = decide_in_first(lambda: self._last_good_step(expected))
@@ -114,7 +114,7 @@ class Checkpoints:
         return Progress(like.state.replace(**arrays), rng, seal.facts["batches"])
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Waits until all checkpoints are on disk."""
         with _one_line_errors(self.folder):
             self._last.close()
             self._best.close()
@@ -136,7 +136,7 @@ class Checkpoints:
         return NOTHING
 
     def _find_best(self) -> tuple[float, ...] | None:
-        """The goals of the best checkpoint, None before the first; one whose seal is damaged is moved away."""
+        """The goals of the best checkpoint, None if there is none yet; moves one with a damaged seal aside."""
         step = decide_in_first(self._best_good_step)
         self._best.reload()
         if step == NOTHING:
@@ -164,24 +164,24 @@ class Checkpoints:
 
 
 def restore_best(folder: Path, like: Tree) -> Tree:
-    """The parameters of a run that scored best, as `restore_params`."""
+    """The best-scoring parameters of a run; see `restore_params`."""
     return restore_params(folder / "best", like)
 
 
 def restore_final(folder: Path, like: Tree) -> Tree:
-    """The parameters of a run after its last step, as `restore_params`."""
+    """The parameters of a run after its last step; see `restore_params`."""
     return restore_params(folder / "final", like)
 
 
 def restore_params(folder: Path, like: Tree) -> Tree:
-    """The parameters that a folder holds, with the layout of `like`; nothing in the folder is changed.
+    """The parameters stored in a folder, laid out as `like`; the folder is not changed.
 
     Args:
-        folder: `best` or `final` of the checkpoints.
+        folder: the `best` or `final` folder of the checkpoints.
         like: the trained parameters of the run, on its devices.
 
     Raises:
-        UserError: there are none, they are damaged, they do not fit, or they cannot be read.
+        UserError: the parameters are missing, damaged, unreadable, or do not fit the model.
     """
     folder = folder.absolute()
     expected = jax.tree.map(_of_all_processes, like)
@@ -211,7 +211,7 @@ def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
 
 
 def _steps(folder: Path) -> list[int]:
-    """Steps of the finished checkpoints in a folder, the last one first."""
+    """Steps of the finished checkpoints in a folder, latest first."""
     try:
         return sorted((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
@@ -225,7 +225,7 @@ def _arrays(progress: Progress) -> dict[str, Any]:
 
 
 def _of_all_processes(leaf: jax.Array) -> jax.Array:
-    """The same array, seen by orbax as that of all processes: under pmap each process holds one of its own."""
+    """The same array, made global for orbax: under pmap each process holds a separate local array."""
     if jax.process_count() == 1 or not leaf.is_fully_addressable:
         return leaf
     return ocp.utils.fully_replicated_host_local_array_to_global_array(leaf)
@@ -236,11 +236,11 @@ def _composite(arrays: Any, facts: dict[str, Any]) -> ocp.args.Composite:
 
 
 def _verify(folder: Path, expected: Any) -> None:
-    """Holds a checkpoint's layout and files against its seal and the run.
+    """Checks a checkpoint's files against its seal, and its layout against the run's.
 
     Raises:
-        DamagedError: a file is not what was written.
-        UserError: its arrays are not those of this run, or it cannot be read.
+        DamagedError: a file differs from what was written.
+        UserError: its arrays do not match those of this run, or it cannot be read.
     """
     with _not_damaged(folder.parent):
         try:
@@ -264,7 +264,7 @@ def _restore(folder: Path, expected: Any) -> tuple[Any, Seal]:
 
 @contextlib.contextmanager
 def _not_damaged(folder: Path) -> Iterator[None]:
-    """Reports in one line what kept a checkpoint from being read, and that it stays where it is."""
+    """Reports in one line why a checkpoint cannot be read, and that it is left in place."""
     try:
         yield
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -276,7 +276,7 @@ def _not_damaged(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_line_errors(folder: Path) -> Iterator[None]:
-    """Reports in one line what kept a checkpoint from being written."""
+    """Reports in one line why a checkpoint cannot be written."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:

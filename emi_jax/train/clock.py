@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Measures how a run spends its time."""
 
 import contextlib
 import time
@@ -8,13 +8,13 @@ DATA, STEP, REST = "data", "step", "rest"
 
 
 class Clock:
-    """Adds up the host's time: waiting for data, for the step, and the rest (evaluation, checkpoints, logs).
+    """Adds up the host's time: waiting for data, waiting for the step, and the rest (evaluation, checkpoints, logs).
 
-    A step is dispatched and then goes on alone: waiting for it is the call, and fetching what it has computed.
+    A step is dispatched and runs asynchronously; the time counted for it is the call and the fetching of its results.
     """
 
     def __init__(self) -> None:
-        """Starts."""
+        """Starts the clock."""
         self._since = time.perf_counter()
         self._spent = {DATA: 0.0, STEP: 0.0}
 
@@ -28,7 +28,7 @@ class Clock:
             self._spent[part] += time.perf_counter() - start
 
     def lap(self) -> dict[str, float]:
-        """Seconds since the last call, by part; the parts are all of it."""
+        """Seconds since the last call, by part; the parts add up to the elapsed time."""
         now = time.perf_counter()
         spent = self._spent | {REST: now - self._since - sum(self._spent.values())}
         self._since, self._spent = now, {DATA: 0.0, STEP: 0.0}

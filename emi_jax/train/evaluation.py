@@ -11,21 +11,21 @@ from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Transform
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
-from emi_jax.train.signals import stop_if_asked
+from emi_jax.train.signals import stop_if_signalled
 from emi_jax.train.step import Batch, Stage
 
 Forward = Callable[[dict, Batch], dict[str, jax.Array]]
 Outputs = dict[str, np.ndarray]
 Scores = dict[str, float]
 PASSED_ON = ("clip", "valid", "labels", "label_mask", "transcript", "present")
-"""Arrays of a batch that scores need in addition to the outputs."""
+"""Arrays of a batch that scoring needs in addition to the outputs."""
 
 
 class Evaluator:
-    """Evaluates a stage on one split; the compiled function serves every call.
+    """Evaluates a stage on one split; the compiled function is reused in every call.
 
     Attributes:
-        split: the split's name.
+        split: name of the split.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Evaluator:
         """Prepares the forward pass.
 
         Args:
-            stage: what is evaluated.
-            mapping: over which devices.
-            examples: the split.
-            transform: without augmentation.
-            batch_size: global; divisible by the number of devices.
-            split: its name.
-            function: what is computed of each clip, `stage.forward` by default.
-            seeds: S, where the function takes parameters of several seeds and returns arrays [b, S, ...]; otherwise 0.
+            stage: the stage to evaluate.
+            mapping: maps the forward pass over devices.
+            examples: the examples of the split.
+            transform: from an example to arrays, without augmentation.
+            batch_size: global batch size; divisible by the number of devices.
+            split: name of the split.
+            function: computes the outputs of a batch, `stage.forward` by default.
+            seeds: S, if the function takes parameters of several seeds and returns arrays [b, S, ...]; otherwise 0.
         """
         computed = function or stage.forward
 
@@ -62,15 +62,15 @@ class Evaluator:
         self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
 
     def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[Outputs]:
-        """The outputs batch by batch, padding included.
+        """Yields the outputs batch by batch, padding included.
 
         Args:
-            params: all of the stage's, on the devices.
-            progress: show a bar.
-            seed: decides what a transform with augmentation does.
+            params: all parameters of the stage, on the devices.
+            progress: whether to show a progress bar.
+            seed: seeds the transform's augmentation, if it has any.
 
         Raises:
-            StoppedError: a signal has come.
+            StoppedError: a stop signal was received.
         """
         host = batches(
             self._examples,
@@ -83,9 +83,9 @@ class Evaluator:
         )
         on_device = to_device(host, self._mapping.put)
         bar = tqdm.tqdm(on_device, self.split, self._plan.steps, unit="batch", disable=not progress, leave=False)
-        running = None  # the devices work on a batch while the one before it is fetched
+        running = None  # the devices process a batch while the previous one is fetched
         for batch in bar:
-            stop_if_asked()
+            stop_if_signalled()
             dispatched = self._forward(params, batch)
             if running is not None:
                 yield self._mapping.fetch(running)
@@ -94,14 +94,14 @@ class Evaluator:
             yield self._mapping.fetch(running)
 
     def over(self, examples: RandomAccess, transform: Transform) -> "Evaluator":
-        """The same compiled function over other clips of the same shapes."""
+        """An evaluator of other clips of the same shapes with the same compiled function."""
         other = copy.copy(self)
         other._examples, other._transform = examples, transform
         other._plan = Epochs(len(examples), self._plan.batch_size, seed=None)
         return other
 
     def gather(self, params: dict, progress: bool = False) -> Outputs:
-        """The outputs of all clips, arrays [n, ...] in the order of the split; of several seeds [n, S, ...]."""
+        """The outputs of all clips, arrays [n, ...] in the order of the split; [n, S, ...] for several seeds."""
         parts = list(self.outputs(params, progress))
         outputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         kept = np.flatnonzero(outputs["valid"])
@@ -109,7 +109,7 @@ class Evaluator:
         return jax.tree.map(lambda leaf: leaf[kept], outputs)
 
     def score(self, outputs: Outputs) -> list[Scores]:
-        """The stage's scores of what `gather` returns: one for each seed, a single one without seeds."""
+        """The stage's scores of the outputs of `gather`: one for each seed, or a single one without seeds."""
         if not self._seeds:
             return [self._stage.score(outputs, self.split)]
         return [self._stage.score(_of_seed(outputs, seed), self.split) for seed in range(self._seeds)]
@@ -118,11 +118,11 @@ class Evaluator:
         """Evaluates parameters.
 
         Args:
-            params: all of the stage's, on the devices.
-            progress: show a bar.
+            params: all parameters of the stage, on the devices.
+            progress: whether to show a progress bar.
 
         Returns:
-            As `score`, and the outputs that were scored, as `gather`.
+            The scores as from `score`, and the scored outputs as from `gather`.
         """
         outputs = self.gather(params, progress)
         return self.score(outputs), outputs

@@ -1,4 +1,4 @@
-"""What happens every so often in a run: log, save, stop, evaluate."""
+"""Periodic actions of a run: log, save, stop, evaluate."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.step import Metrics, TrainState
 
 Record = Callable[[int, dict[str, float]], None]
-"""Keeps metrics by name, of a step by its number."""
+"""Records the metrics of a step: (step, {name: value})."""
 
 
 class Hook(Protocol):
     """Called after every step."""
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """`step` steps have been taken; `metrics` are the last one's, still on the device."""
+        """Called when `step` steps are complete; `metrics` are those of the last step, still on the device."""
 
 
 class NonFiniteError(UserError):
@@ -33,20 +33,20 @@ class NonFiniteError(UserError):
 
 @dataclasses.dataclass
 class Log:
-    """Fetches metrics once an interval and a step late, so that the devices never wait for the host.
+    """Fetches metrics once per interval, one step late, so that the devices never wait for the host.
 
     Attributes:
-        every: steps of an interval.
-        steps: of the whole run.
-        first_step: steps taken before.
-        batch_size: clips of a step.
-        clips: (step, place of a seed) -> the ids of the clips in its batch, for the message about a loss that is not
-            finite; both count from 0.
-        learning_rate: that of each step of the run, in order.
-        clock: of the loop.
-        record: keeps the metrics of a step.
-        seeds: those that run side by side, whose metrics are [S]; none for a single run, whose metrics are [].
-        shows: a progress bar, which moves with what the devices have finished.
+        every: number of steps in an interval.
+        steps: number of steps in the whole run.
+        first_step: number of steps completed before this start.
+        batch_size: number of clips in a step.
+        clips: (step, index of a seed) -> the ids of the clips in its batch, for the error message about a loss that is
+            not finite; both count from 0.
+        learning_rate: the learning rate of each step of the run, in order.
+        clock: the clock of the loop.
+        record: records the metrics of a step.
+        seeds: the seeds trained in parallel, whose metrics are [S]; empty for a single run, whose metrics are [].
+        shows: a progress bar, which advances as the devices finish steps.
     """
 
     every: int
@@ -72,7 +72,7 @@ class Log:
         )
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Keeps the metrics; fetches those of the steps before once an interval."""
+        """Keeps the metrics; once per interval, fetches those of the previous steps."""
         if step % self.every == 0:
             self.flush()
         self._pending.append((step, metrics))
@@ -81,7 +81,7 @@ class Log:
             self._bar.close()
 
     def flush(self) -> None:
-        """Fetches what is pending, checks that it is finite and records its mean."""
+        """Fetches the pending metrics, checks that they are finite and records their mean."""
         if not self._pending:
             return
         steps, on_device = zip(*self._pending, strict=True)
@@ -118,15 +118,15 @@ class Log:
 
 @dataclasses.dataclass
 class Save:
-    """Saves the state to resume from: every so often, at the end, and before the run stops on a signal.
+    """Saves the state to resume from: periodically, at the end, and before the run stops on a signal.
 
     Attributes:
-        every: steps of an interval.
-        steps: of the whole run.
-        log: that of the run.
+        every: number of steps in an interval.
+        steps: number of steps in the whole run.
+        log: the log of the run.
         checkpoints: where the state is saved.
-        rng: of the whole run.
-        stop: the signal.
+        rng: the PRNG key of the whole run.
+        stop: the stop signal.
     """
 
     every: int
@@ -137,7 +137,7 @@ class Save:
     stop: StopSignal
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Saves where it is time to, and stops the run when a signal has come."""
+        """Saves if a save is due, and stops the run if a signal was received."""
         stopped_by = self.stop.received
         if step % self.every == 0 or step == self.steps or stopped_by:
             self.save(step, state)
@@ -146,29 +146,29 @@ class Save:
             raise StoppedError(f"stopped by {stopped_by} after step {step}, which is saved")
 
     def save(self, step: int, state: TrainState) -> None:
-        """Saves the state, unless that of this step has been saved."""
+        """Saves the state, unless it was already saved at this step."""
         self.log.flush()  # a state after a loss that is not finite is never saved
         self.checkpoints.save(Progress(state, self.rng, step))
 
     def finish(self, step: int, state: TrainState) -> None:
-        """After the last step saves its parameters apart, to be evaluated."""
+        """After the last step, saves the final parameters separately, for evaluation."""
         if step == self.steps:
             self.checkpoints.save_final(step, {"params": state.params, "ema": state.ema})
 
 
 @dataclasses.dataclass
 class Evaluate:
-    """Evaluates, records, and keeps the best parameters. Comes after `Save`: a signal finds the state saved.
+    """Evaluates, records, and keeps the best parameters. Runs after `Save`, so that a signal finds the state saved.
 
     Attributes:
-        every: steps of an interval.
-        steps: of the whole run.
-        evaluator: of the split that chooses the best parameters.
-        goal: the metric that decides; higher is better.
-        save: that of the run.
-        best: the best so far.
-        record: keeps the metrics of a step.
-        seeds: those that run side by side; none for a single run.
+        every: number of steps in an interval.
+        steps: number of steps in the whole run.
+        evaluator: evaluates the split by which the best parameters are selected.
+        goal: the metric by which they are selected; higher is better.
+        save: the `Save` hook of the run.
+        best: the best parameters so far.
+        record: records the metrics of a step.
+        seeds: the seeds trained in parallel; empty for a single run.
         shows: a progress bar.
     """
 
@@ -189,7 +189,7 @@ class Evaluate:
             self.evaluate(step, state)
 
     def is_due(self, step: int) -> bool:
-        """Whether an evaluation follows this step. A run that is resumed after it does not know whether it was done."""
+        """Whether an evaluation follows this step. A run resumed after it cannot know whether it took place."""
         return step > 0 and (step % self.every == 0 or step == self.steps)
 
     def evaluate(self, step: int, state: TrainState) -> None:
@@ -207,7 +207,7 @@ class Evaluate:
 
 
 def by_seed(seeds: Sequence[int], values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Metrics [S] of several seeds as `seed-0/loss`, those that are finite; nothing without seeds."""
+    """The finite metrics [S] of several seeds, named `seed-0/loss`; empty without seeds."""
     return {
         f"seed-{seed}/{name}": float(array[place])
         for place, seed in enumerate(seeds)

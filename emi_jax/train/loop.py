@@ -1,4 +1,4 @@
-"""The loop."""
+"""The training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,17 +21,17 @@ def fit(
     first_step: int,
     steps: int,
 ) -> TrainState:
-    """Trains.
+    """Runs the training loop.
 
     Args:
-        step: mapped and compiled; the state it gets is donated.
-        state: after `first_step` steps.
-        batches: on the devices, from batch number `first_step` on.
-        rng: of the whole run; a step folds its number in.
+        step: the mapped and compiled step, which donates its state.
+        state: the state after `first_step` steps.
+        batches: batches on the devices, starting at number `first_step`.
+        rng: the PRNG key of the whole run; each step folds in its number.
         hooks: called in order after every step.
-        clock: is told when the loop waits for data and for the step.
-        first_step: steps taken before.
-        steps: steps of the whole run.
+        clock: measures how long the loop waits for data and for the step.
+        first_step: number of steps completed before.
+        steps: number of steps in the whole run.
     """
     for number in range(first_step, steps):
         with clock.measure(DATA):

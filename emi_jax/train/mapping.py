@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from emi_jax.errors import UserError
 
 AXIS = "data"
-"""The axis name under which a mapped function sees its sibling devices."""
+"""The name of the device axis for collectives in a mapped function."""
 
 REPLICATED, SHARDED = False, True
 
@@ -21,12 +21,12 @@ Kind = Literal["pmap", "shard_map"]
 class Mapping:
     """Maps per-device functions over devices.
 
-    Inside a mapped function collectives use the axis `AXIS`; replicated arguments are the same on every device, and of
-    each sharded array a device has `1 / num_devices` of the clips. Both kinds run the same function.
+    Inside a mapped function collectives use the axis `AXIS`; replicated arguments are the same on every device, and
+    each device has `1 / num_devices` of the clips of a sharded array. Both kinds run the same function.
 
     Attributes:
-        devices: of all processes.
-        num_devices: how many they are.
+        devices: the devices of all processes.
+        num_devices: number of devices.
     """
 
     def __init__(self, kind: Kind, devices: Sequence[jax.Device] | None = None):
@@ -34,7 +34,7 @@ class Mapping:
 
         Args:
             kind: `pmap` or `shard_map`.
-            devices: all of them by default.
+            devices: all devices by default.
         """
         if kind not in ("pmap", "shard_map"):
             raise UserError(f"unknown mapping {kind!r}: expected 'pmap' or 'shard_map'")
@@ -50,9 +50,9 @@ class Mapping:
         """The mapped and compiled function.
 
         Args:
-            function: per device.
-            inputs: for each positional argument `REPLICATED` or `SHARDED`.
-            output: `SHARDED` where each device returns its own clips, `REPLICATED` where all return the same values.
+            function: the per-device function.
+            inputs: `REPLICATED` or `SHARDED` for each positional argument.
+            output: `SHARDED` if each device returns its own clips, `REPLICATED` if all return the same values.
             donate: positions of the arguments whose memory is reused for the output.
         """
         if self._kind == "pmap":
@@ -71,16 +71,16 @@ class Mapping:
             batch = jax.tree.map(lambda leaf: leaf.reshape(self._local, -1, *leaf.shape[1:]), batch)
         sharding = NamedSharding(self._mesh, self._spec(SHARDED))
         if jax.process_count() == 1:
-            return jax.device_put(batch, sharding)  # in one call: one by one, calls take longer than copies
+            return jax.device_put(batch, sharding)  # in one call: separate calls would take longer than the copies
         return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batch)
 
     def replicate(self, tree: Any) -> Any:
-        """Copies a tree of host or device arrays to every device, into memory that a mapped function can take over."""
+        """Copies a tree of host or device arrays to every device, into memory that a mapped function can donate."""
         sharding = NamedSharding(self._mesh, self._spec(REPLICATED))
 
         def on_devices(leaf: Any) -> jax.Array:
             array = jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
-            # On the CPU NumPy holds its memory, which no step can take over. By leaves: a GPU holds one of them twice.
+            # On the CPU, memory that NumPy owns cannot be donated. A GPU holds only one leaf at a time twice.
             return jax.device_put(array, sharding, may_alias=False)
 
         return jax.tree.map(on_devices, tree)

@@ -36,10 +36,10 @@ def adamw(
 
     Args:
         params: the trained parameters; patterns are checked against their paths.
-        learning_rate: by step.
-        weight_decay: its factor; parameters whose path matches `NOT_DECAYED` are not decayed.
+        learning_rate: schedule, by step.
+        weight_decay: the decay factor; parameters whose path matches `NOT_DECAYED` are not decayed.
         clip_norm: largest global norm of the gradients (Pascanu et al. 2013, Alg. 1); 0 = no clipping.
-        rate_factors: (pattern, factor of the learning rate); the first match counts.
+        rate_factors: (pattern, factor of the learning rate); the first match applies.
         b1: decay of the first moment.
         b2: decay of the second moment.
     """

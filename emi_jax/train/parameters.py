@@ -15,12 +15,12 @@ Value = TypeVar("Value")
 
 
 def first_match(params: Any, rules: Sequence[tuple[str, Value]], field: str) -> Any:
-    """For each parameter the value of the first rule whose pattern occurs in its path.
+    """The value, for each parameter, of the first rule whose pattern occurs in its path.
 
     Args:
         params: a tree of dicts.
-        rules: (regular expression, value); searched anywhere in the path, so anchor with `^` and `$` where it matters.
-        field: the config field that holds the rules, for messages.
+        rules: (regular expression, value); matched anywhere in the path, so anchor with `^` and `$` where needed.
+        field: the config field that holds the rules, for error messages.
 
     Returns:
         A tree of the same structure.
@@ -45,7 +45,7 @@ def first_match(params: Any, rules: Sequence[tuple[str, Value]], field: str) -> 
 
 
 def split(params: Any, frozen_patterns: Sequence[str], field: str) -> tuple[Any, Any]:
-    """Cuts a tree into (trained, frozen): frozen are the parameters in whose path one of the patterns occurs."""
+    """Splits a tree into (trained, frozen); a parameter is frozen if one of the patterns occurs in its path."""
     rules = [*((pattern, True) for pattern in frozen_patterns), ("", False)]
     flat, frozen = traverse_util.flatten_dict(params), traverse_util.flatten_dict(first_match(params, rules, field))
     trained = {path: value for path, value in flat.items() if not frozen[path]}

@@ -1,4 +1,4 @@
-"""Several processes, one run: each drives its own devices and reads its own share; the first one writes and prints."""
+"""One run in several processes: each drives its devices and reads its share; only the first writes and prints."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from emi_jax.errors import UserError
 
 HEARTBEAT_SECONDS = 30
-"""A process that has been silent for this long counts as dead, and the others end."""
+"""A process that has been silent for this long is considered dead, and the others exit."""
 
 Result = TypeVar("Result")
 
@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 def join(expected: bool) -> None:
     """Joins the other processes of the run, before JAX initialises its devices.
 
-    Their addresses come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or JAX finds them in
-    what SLURM, Open MPI or a TPU pod set. CPUs then exchange arrays by gloo.
+    Their addresses come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or JAX detects
+    them from SLURM, Open MPI or a TPU pod. CPUs then exchange arrays through gloo.
 
     Args:
-        expected: there are other processes; when False, the environment decides whether there are.
+        expected: whether there must be other processes; if False, the environment decides.
 
     Raises:
-        UserError: the other processes are unknown or cannot be reached.
+        UserError: the addresses of the other processes are unknown, or they cannot be reached.
     """
     if not expected and not _environment_announces_others():
         return
@@ -47,10 +47,10 @@ def is_first() -> bool:
 
 
 def decide_in_first(decide: Callable[[], int]) -> int:
-    """An integer that the first process computes, in all processes.
+    """Computes an integer in the first process and returns it in all processes.
 
     Raises:
-        Exception: `decide` failed; in the other processes a `UserError` that points at the first.
+        Exception: `decide` failed; the other processes raise a `UserError` that refers to the first.
     """
     value, error = 0, None
     if is_first():
@@ -68,10 +68,10 @@ def decide_in_first(decide: Callable[[], int]) -> int:
 
 
 def succeed_together(work: Callable[[], Result]) -> Result:
-    """Runs `work`, which exchanges nothing, in every process; when it fails in one, all of them end.
+    """Runs `work`, which must not communicate, in every process; if it fails in one, all of them raise.
 
     Raises:
-        Exception: `work` failed; in the processes where it did not, a `UserError` that names the process where it did.
+        Exception: `work` failed here; if it failed elsewhere, a `UserError` that names the process.
     """
     error = None
     try:

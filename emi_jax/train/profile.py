@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Profile:
-    """Traces steps, the first one left out: it is compiled.
+    """Traces a few steps after the first, which is skipped because it includes compilation.
 
     Attributes:
-        count: of the steps; 0 traces none.
-        after: the step that is left out.
-        steps: of the run; a trace ends with it.
-        folder: where the trace goes.
+        count: number of steps to trace; 0 for none.
+        after: the step that is skipped.
+        steps: number of steps in the run; the trace ends with the run at the latest.
+        folder: where the trace is written.
     """
 
     count: int
@@ -28,7 +28,7 @@ class Profile:
     folder: Path
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Begins and ends the trace, each when the devices have finished the step."""
+        """Starts or stops the trace, once the devices have finished the step."""
         last = min(self.after + self.count, self.steps)
         if self.after >= last or step not in (self.after, last):
             return

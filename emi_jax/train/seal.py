@@ -1,8 +1,7 @@
-"""The seal of a checkpoint: what arrays it holds, a few facts, and the SHA-256 of every file.
+"""The seal of a checkpoint: the layout of its arrays, a few facts, and the SHA-256 of every file.
 
-It decides what damage is: a file whose hash differs, a file that is missing, a seal that cannot be parsed. Any other
-trouble with a checkpoint (a disk that does not answer, memory that runs out, a model of another shape) leaves it as
-good as it was.
+It defines damage: a file whose hash differs, a missing file, or a seal that cannot be parsed. Any other problem with a
+checkpoint (an unresponsive disk, lack of memory, a model of another shape) does not make it damaged.
 """
 
 import dataclasses
@@ -20,11 +19,11 @@ from emi_jax.errors import UserError
 FILE = "seal.json"
 
 Layout = dict[str, list]
-"""For the path of each array its dtype and shape, as `["float32", 64, 3]`."""
+"""Dtype and shape of each array by its path, as `["float32", 64, 3]`."""
 
 
 class DamagedError(Exception):
-    """A file of a checkpoint is not what was written."""
+    """A file of a checkpoint differs from what was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Seal:
     Attributes:
         files: SHA-256 of each file, by its path in the folder.
         arrays: the layout of the arrays.
-        facts: anything that JSON takes.
+        facts: any JSON-serialisable value.
     """
 
     files: Mapping[str, str]
@@ -51,7 +50,7 @@ def layout(tree: Any) -> Layout:
 
 
 def first_difference(stored: Layout, expected: Layout) -> str:
-    """The first array in which a stored layout differs from the expected one, in words; empty where they agree."""
+    """The first array in which a stored layout differs from the expected one, in words; empty if they agree."""
     for path in sorted(stored.keys() | expected.keys()):
         if path not in stored:
             return f"it lacks {path}"
@@ -67,9 +66,9 @@ def read_seal(folder: Path) -> Seal:
     """The seal of a folder of arrays.
 
     Raises:
-        DamagedError: it is missing or cannot be parsed.
-        UserError: another version of this project wrote it.
-        OSError: it cannot be read.
+        DamagedError: the seal is missing or cannot be parsed.
+        UserError: the seal was written by another version of this project.
+        OSError: the seal cannot be read.
     """
     try:
         content = json.loads((folder / FILE).read_bytes())
@@ -102,10 +101,10 @@ def check_files(folder: Path, seal: Seal) -> None:
 
 
 class SealedHandler(ocp.StandardCheckpointHandler):
-    """Saves arrays as orbax does, and their seal.
+    """Saves arrays as orbax does, together with their seal.
 
-    The files are hashed in orbax's background thread after the last of them is written and before the checkpoint gets
-    its name, so that there is no checkpoint without a seal and no step waits for a hash.
+    The files are hashed in orbax's background thread after the last one is written and before the checkpoint is
+    renamed into place, so every checkpoint has a seal and no step waits for hashing.
     """
 
     async def async_save(self, directory: Any, args: "SealedSave") -> list[ocp.future.Future] | None:
@@ -114,7 +113,7 @@ class SealedHandler(ocp.StandardCheckpointHandler):
         return await super().async_save(directory, args=ocp.args.StandardSave(args.arrays))
 
     def finalize(self, directory: Any) -> None:
-        """Called in the first process when all have written their files."""
+        """Called in the first process when all processes have written their files."""
         super().finalize(directory)
         folder = Path(directory)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -123,21 +122,21 @@ class SealedHandler(ocp.StandardCheckpointHandler):
         (folder / FILE).write_text(json.dumps(dataclasses.asdict(seal)))
 
 
-@ocp.args.register_with_handler(SealedHandler, for_save=True, for_restore=True)  # orbax wants both
+@ocp.args.register_with_handler(SealedHandler, for_save=True, for_restore=True)  # orbax requires both
 @dataclasses.dataclass
 class SealedSave(ocp.args.CheckpointArgs):
-    """What is saved.
+    """The content of a checkpoint to save.
 
     Attributes:
         arrays: a tree of arrays.
-        facts: anything that JSON takes.
+        facts: any JSON-serialisable value.
     """
 
     arrays: Any
     facts: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.layout = layout(self.arrays)  # now: the arrays are gone with the next step
+        self.layout = layout(self.arrays)  # now, because the next step donates the arrays
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""Several seeds side by side: a leading axis on all that is trained, and one compiled step for all of them.
+"""Several seeds trained in parallel: a leading axis on all trained arrays, and one compiled step for all seeds.
 
-A small model's step is mostly waiting between small operations; with the seeds side by side each operation is larger.
-Frozen parameters are shared. Each seed has initial weights, an order of clips, corruption and dropout of its own: those
-of a run with this seed alone.
+A small model's step is dominated by the overhead of small operations; running several seeds together makes each
+operation larger. Frozen parameters are shared. Each seed has the same initial weights, order of clips, corruption and
+dropout as in a separate run with that seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,28 +18,28 @@ from emi_jax.train.parameters import merge
 from emi_jax.train.step import TrainState
 
 INIT, STEP = 1, 2
-"""Uses of a run's seed on the devices: each has a key of its own."""
+"""Uses of a run's seed on the devices; each has a separate key."""
 STATE = TrainState(step=0, params=0, frozen=None, opt_state=0, ema=0)  # type: ignore[arg-type]
 """The axis of the seeds in each part of a state."""
 
 
 def key(seed: int, use: int) -> jax.Array:
-    """The PRNG key of one use of a seed: `INIT` or `STEP`."""
+    """The PRNG key for one use of a seed: `INIT` or `STEP`."""
     return jax.random.fold_in(jax.random.PRNGKey(seed), use)
 
 
 def vectorised_step(step: Callable) -> Callable:
-    """A step of S seeds at once: trained arrays [S, ...], keys [S, 2], and batches [b, S, ...]."""
+    """A step for S seeds at once: trained arrays [S, ...], keys [S, 2], and batches [b, S, ...]."""
     return jax.vmap(step, in_axes=(STATE, 1, 0), out_axes=(STATE, 0))
 
 
 def vectorised_forward(forward: Callable, trained: Any, frozen: Any) -> Callable:
-    """A forward pass of S seeds at once over the same clips; its outputs are [b, S, ...].
+    """A forward pass for S seeds at once over the same clips; its outputs are [b, S, ...].
 
     Args:
         forward: (params, batch) -> outputs.
-        trained: parameters that have the axis of the seeds; only the structure of the tree counts.
-        frozen: parameters that do not.
+        trained: parameters with the seed axis; only the structure of the tree is used.
+        frozen: parameters without it; likewise.
     """
     axes = merge(jax.tree.map(lambda _: 0, trained), jax.tree.map(lambda _: None, frozen))
     return jax.vmap(forward, in_axes=(axes, None), out_axes=1)
@@ -51,32 +51,32 @@ def stack(tree: Any, seeds: int) -> Any:
 
 
 def stacked(streams: Sequence[Iterator[Arrays]]) -> Iterator[Arrays]:
-    """One batch of each seed, stacked along axis 1: [b, S, ...]."""
+    """The batches of all seeds, stacked along axis 1: [b, S, ...]."""
     for parts in zip(*streams, strict=True):
         yield {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 class Best:
-    """The evaluated parameters that scored best so far, each seed's own, as the checkpoint `best` holds them."""
+    """The best-scoring evaluated parameters so far, of each seed separately, as stored in the `best` checkpoint."""
 
     def __init__(self, checkpoints: Checkpoints, like: Any, seeds: int):
-        """Begins with what the checkpoint holds.
+        """Starts from the content of the checkpoint.
 
         Args:
-            checkpoints: of the run.
-            like: trained parameters, laid out as those to come.
-            seeds: S, or 0 for parameters without the axis.
+            checkpoints: the checkpoints of the run.
+            like: trained parameters with the expected layout.
+            seeds: S, or 0 for parameters without the seed axis.
         """
         self._checkpoints, self._seeds = checkpoints, seeds
         self._params = restore_best(checkpoints.folder, like) if seeds and checkpoints.best_goals else None
 
     def update(self, step: int, params: Any, goals: Sequence[float]) -> None:
-        """Saves parameters that are better, of each seed apart.
+        """Saves parameters that are better, for each seed separately.
 
         Args:
-            step: steps taken.
-            params: the trained ones as evaluation uses them.
-            goals: what they score, higher is better; one for each seed.
+            step: number of steps completed.
+            params: the trained parameters as evaluation uses them.
+            goals: their scores, one for each seed; higher is better.
         """
         before = np.array(self._checkpoints.best_goals or [-np.inf] * len(goals))
         better = np.asarray(goals) > before
@@ -88,7 +88,7 @@ class Best:
 
 
 def _chosen(better: np.ndarray, new: Any, old: Any) -> Any:
-    """Of each seed the new or the old parameters, arrays [S, ...], in memory that no step takes over."""
+    """The new or the old parameters of each seed, arrays [S, ...], copied so that no step can donate them."""
     if old is None:
         return jax.tree.map(jnp.copy, new)
     return jax.tree.map(lambda one, other: jnp.where(better.reshape(-1, *(1,) * (one.ndim - 1)), one, other), new, old)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: remembered when they come, obeyed where nothing is lost."""
+"""SIGTERM and SIGINT: recorded on arrival, acted on only where no work is lost."""
 
 import signal
 from typing import ClassVar
@@ -8,23 +8,23 @@ from jax.experimental import multihost_utils
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and what it had done is saved."""
+    """The run stopped on a signal after saving its work."""
 
 
 class StopSignal:
-    """Within the context SIGTERM and SIGINT are remembered; loops look for them. A second one ends the process at once.
+    """A context that records SIGTERM and SIGINT for loops to poll. A second signal ends the process at once.
 
-    Several processes get a signal each at its own moment, and must stop at the same place: they agree on one by JAX's
-    preemption service, which listens to SIGTERM by itself. All of them look equally often.
+    Several processes receive a signal at different moments but must stop after the same step. They agree on the step
+    through JAX's preemption service, which handles SIGTERM on its own. All processes must poll equally often.
 
-    A context within another takes over until it ends, with the signal that the outer one has received.
+    A nested context replaces the outer one until it exits, and starts with the signal that the outer one received.
     """
 
     _current: ClassVar["StopSignal | None"] = None
     _looks: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        """Nothing has been received yet."""
+        """Starts with no signal received."""
         self._name = ""
 
     def __enter__(self) -> "StopSignal":
@@ -44,7 +44,7 @@ class StopSignal:
 
     @property
     def received(self) -> str:
-        """The name of the signal that has come, or nothing; of several processes the same for all."""
+        """The name of the received signal, or an empty string; the same in all processes."""
         if jax.process_count() > 1 and not self._name:
             StopSignal._looks += 1
             if multihost_utils.reached_preemption_sync_point(StopSignal._looks):
@@ -58,11 +58,11 @@ class StopSignal:
         self._name = signal.Signals(number).name
 
 
-def stop_if_asked() -> None:
-    """Looks for a signal, between two batches of a loop without a state to save; does nothing outside a `StopSignal`.
+def stop_if_signalled() -> None:
+    """Polls for a signal between the batches of a loop that has no state to save; no effect outside a `StopSignal`.
 
     Raises:
-        StoppedError: one has come.
+        StoppedError: a signal was received.
     """
     if StopSignal._current and (name := StopSignal._current.received):
         raise StoppedError(f"stopped by {name}")

@@ -1,4 +1,4 @@
-"""Once, before anything else: plain log lines, and a compilation cache in the user's cache folder."""
+"""Process start-up: plain log lines, and a compilation cache in the user's cache folder."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from emi_jax.train.processes import is_first
 def start() -> None:
     """Sets up logging and the compilation cache.
 
-    The cache is `JAX_COMPILATION_CACHE_DIR`, or a folder of the user. Its contents are executed: where others could
-    write to it there is no cache, and a warning.
+    The cache is `JAX_COMPILATION_CACHE_DIR`, or a folder of the user. Its contents are executed, so if others could
+    write to it, no cache is used and a warning is logged.
     """
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax logs every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax logs which accelerators are missing
@@ -26,7 +26,7 @@ def start() -> None:
     root.handlers, root.propagate = [handler], False
     root.setLevel(logging.INFO if is_first() else logging.WARNING)
 
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the advice is to install torch
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # the warnings advise installing torch
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
     if "://" in named:
         return  # a bucket, which JAX has read from the environment
@@ -53,7 +53,7 @@ def default_cache() -> Path:
 
 
 def _danger(cache: Path) -> str:
-    """Why others could put programs into a folder, in words; empty where they cannot."""
+    """Why others could place executable code in a folder, in words; empty if they cannot."""
     owner = cache.stat().st_uid
     if owner != os.getuid():
         return f"{cache} belongs to user {owner}; name a folder of your own with JAX_COMPILATION_CACHE_DIR"

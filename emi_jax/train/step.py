@@ -1,4 +1,4 @@
-"""The train step: one pure function of (state, batch, rng), the same on every device."""
+"""The training step: one pure function of (state, batch, rng), the same on every device."""
 
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
@@ -18,41 +18,41 @@ Batch = dict[str, jax.Array]
 
 
 class Stage(Protocol):
-    """What the engine needs of a training stage."""
+    """What the engine requires of a training stage."""
 
     @property
     def goal(self) -> str:
-        """The metric of `score` by which the best checkpoint is chosen; more is better."""
+        """The metric of `score` by which the best checkpoint is selected; higher is better."""
 
     @property
     def trained_towers(self) -> Collection[str]:
         """Modalities whose towers are trained, at least in part."""
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
-        """All parameters, a tree of dicts; `loaded` are those of towers that do not start from scratch."""
+        """All parameters, a tree of dicts; `loaded` holds those of towers that do not start from scratch."""
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
-        """What the loss needs of each clip in training, a tree of arrays [b, ...]; row i depends on clip i alone."""
+        """What the training loss needs for each clip, a tree of arrays [b, ...]; row i depends on clip i alone."""
 
     def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
-        """The loss over the GLOBAL batch and its parts: scalars that are the same on every device of `AXIS`."""
+        """The loss over the GLOBAL batch, and its parts: scalars, equal on all devices of `AXIS`."""
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """What evaluation needs of each clip, [b, ...]."""
+        """What evaluation needs for each clip, [b, ...]."""
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
-        """Metrics over a whole split from the outputs of `forward` and the batch, [n, ...], padding left out."""
+        """Metrics over a whole split from the outputs of `forward` and the batch, [n, ...], without padding."""
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """What a step changes, and the frozen parameters that it reads.
+    """The state that a step updates, and the frozen parameters that it reads.
 
     Attributes:
-        step: steps taken, int32 [].
+        step: number of steps completed, int32 [].
         params: trained parameters, float32.
         frozen: parameters that no gradient reaches.
-        opt_state: of optax.
-        ema: moving average of `params`; None when it is switched off.
+        opt_state: the optax state.
+        ema: moving average of `params`; None if disabled.
     """
 
     step: jax.Array
@@ -63,7 +63,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def evaluated_params(self) -> Any:
-        """The trained parameters as evaluation uses them: the moving average where there is one."""
+        """The trained parameters as evaluation uses them: the moving average if there is one."""
         return self.params if self.ema is None else self.ema
 
     @property
@@ -73,7 +73,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def create_state(params: Any, frozen: Any, optimizer: optax.GradientTransformation, ema_decay: float) -> TrainState:
-    """The state before the first step; `ema_decay` 0 switches the moving average off."""
+    """The state before the first step; `ema_decay` 0 disables the moving average."""
     ema = jax.tree.map(jnp.array, params) if ema_decay else None
     return TrainState(jnp.zeros((), jnp.int32), params, frozen, optimizer.init(params), ema)
 
@@ -83,15 +83,15 @@ def make_step(
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """The per-device step, to be mapped with the axis name `AXIS`.
 
-    One rule for gradients: the loss is the fully reduced global scalar, and its gradients are averaged over devices.
-    Collectives pass the cotangents of all devices on, so that each device's gradient is num_devices times its share,
-    and the mean is the gradient of one device that holds the whole batch.
+    The loss is the fully reduced global scalar, and its gradients are averaged over devices. Collectives pass on the
+    cotangents of all devices, so each device's gradient is num_devices times its share, and their mean equals the
+    gradient on a single device that holds the whole batch.
 
     Args:
-        stage: what is trained.
-        optimizer: of its trained parameters.
-        ema_decay: of their moving average; 0 without one.
-        accumulation: chunks in which a device takes its part of the batch; the gradients do not depend on it.
+        stage: the stage to train.
+        optimizer: the optimizer of its trained parameters.
+        ema_decay: decay of their moving average; 0 for none.
+        accumulation: number of chunks in which a device processes its part of the batch; does not change the gradients.
     """
 
     def step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
