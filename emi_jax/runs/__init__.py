@@ -1,1 +1,1 @@
-"""A run: built from a config, a dataset and a folder; trained, scored and used for prediction."""
+"""Runs: built from a config, a dataset and a folder; trained, scored and used for prediction."""

@@ -17,8 +17,7 @@ WITHOUT = {
 """What to do about a modality that no clip has."""
 
 BEST, LAST, EMA = SELECTIONS = ("best", "last", "ema")
-"""What is evaluated: the parameters that were best on the validation split, those after the last step, or their moving
-average."""
+"""The parameters to evaluate: the best on the validation split, those after the last step, or their moving average."""
 
 DTYPES = ("float32", "bfloat16")
 
@@ -72,10 +71,10 @@ def _check_features(config: ConfigDict) -> None:
 
 
 def check_selection(train: ConfigDict) -> None:
-    """Checks that `train.select` names parameters that the run has.
+    """Checks that `train.select` names parameters that the run saves.
 
     Raises:
-        UserError: it does not.
+        UserError: it names others.
     """
     if train.select not in SELECTIONS:
         raise UserError(f"config.train.select={train.select!r}: choose one of {', '.join(SELECTIONS)}")
@@ -109,8 +108,8 @@ def interval(train: ConfigDict, name: str, steps: int) -> int:
 
     Args:
         train: the section `train`.
-        name: the field, which counts in units of `steps`.
-        steps: one unit; those of an epoch for a field in epochs.
+        name: the field, in units of `steps`.
+        steps: number of steps in one unit; the steps of an epoch for a field in epochs.
 
     Raises:
         UserError: the field is not positive.

@@ -16,9 +16,9 @@ from emi_jax.train.processes import is_first
 from emi_jax.train.seeds import stack, vectorised_forward
 
 CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints in its workdir."""
+"""The folder of checkpoints in a run's workdir."""
 SELECTED = "the clips of {split} chose the checkpoint: these scores are too high for clips never seen"
-"""What is said of scores on the split that chose the parameters."""
+"""The caution about scores on the split by which the parameters were selected."""
 
 
 def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
@@ -26,10 +26,10 @@ def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
 
     Args:
         experiment: the run.
-        seeds: how many were trained side by side; 0 for a single run. Trained parameters then are [S, ...].
+        seeds: S, the number of seeds trained in parallel; trained parameters are then [S, ...]. 0 for a single run.
 
     Raises:
-        UserError: the run has none, or they are damaged.
+        UserError: the parameters are missing or damaged.
     """
     trained, frozen = experiment.initial_params()
     trained, frozen = experiment.mapping.replicate((stack(trained, seeds) if seeds else trained, frozen))
@@ -46,8 +46,8 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
 
     Args:
         experiment: the run.
-        split: its name.
-        seeds: how many were trained side by side; 0 for a single run.
+        split: name of the split.
+        seeds: the number of seeds trained in parallel; 0 for a single run.
     """
     examples, transform = inputs(experiment, split, augment=False)
     batch_size, stage = experiment.config.train.batch_size, experiment.stage
@@ -62,7 +62,7 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
 
 
 def selected_on(experiment: Experiment, split: str) -> bool:
-    """Whether the evaluated parameters were selected on this split, so that its scores are too high."""
+    """Whether the evaluated parameters were selected on this split, so that its scores are optimistic."""
     return split == "valid" and experiment.config.train.select == BEST
 
 

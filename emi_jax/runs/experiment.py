@@ -1,4 +1,4 @@
-"""A run: config, dataset and folder, opened. What is done with it is in `training`, `evaluation` and `features`."""
+"""An opened run: config, dataset and folder. Its uses are in `training`, `evaluation` and `features`."""
 
 import dataclasses
 import logging
@@ -28,13 +28,13 @@ class Experiment:
     """One run of one stage.
 
     Attributes:
-        config: of the run.
-        dataset: what is read.
-        workdir: where the run lives.
-        mapping: over which devices.
-        encoders: of the run.
+        config: the config of the run.
+        dataset: the dataset.
+        workdir: the folder of the run.
+        mapping: maps functions over the devices.
+        encoders: the encoders of the run.
         transform: from an example to arrays, without augmentation.
-        stage: what is trained.
+        stage: the stage that is trained.
     """
 
     config: ConfigDict
@@ -58,9 +58,9 @@ class Experiment:
 
         Args:
             config: as in `configs/`.
-            dataset: what is read.
-            workdir: folder of the run, which may hold an earlier part of it.
-            devices: all of them by default.
+            dataset: the dataset.
+            workdir: folder of the run, which may already hold its progress.
+            devices: all devices by default.
             output: folder for the results of a trained run; `workdir` by default.
 
         Raises:
@@ -96,17 +96,17 @@ class Experiment:
         return self.split(self.stage.init(key(self.config.train.seed, INIT), self.encoders.params))
 
     def split(self, params: dict) -> tuple[dict, dict]:
-        """All parameters as (trained, frozen)."""
+        """Splits all parameters into (trained, frozen)."""
         return parameters.split(params, self.config.train.frozen, "config.train.frozen")
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
-        """The names of clips by their rows in a split, padding left out."""
+        """The ids of clips by their rows in a split, without padding."""
         examples = self.dataset.texts(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
 
 
 def _matmul_precision() -> str:
-    """How float32 products are really taken: JAX's default is less than float32 on accelerators."""
+    """The precision of float32 products in practice: on accelerators JAX's default is lower than float32."""
     chosen: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     backend = jax.default_backend()
     usual = {"cpu": "float32", "gpu": "TF32 where the GPU has it", "tpu": "bfloat16 passes"}

@@ -34,8 +34,8 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
 
     Args:
         experiment: the run.
-        split: its name.
-        augment: for training: augmentation, and corruption where the config has it.
+        split: name of the split.
+        augment: for training: augmentation, and corruption if the config has it.
     """
     config = experiment.config
     corrupt = config.train.corrupt if augment else 0.0
@@ -50,7 +50,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
 
 
 def renditions(experiment: Experiment, split: str) -> list[str]:
-    """The names of a split's renditions: the clean one, and for training with corruption those that are corrupted."""
+    """The names of a split's renditions: the clean one and, for training with corruption, the corrupted ones."""
     config = experiment.config
     count = config.features.renditions if split == "train" and config.train.corrupt else 0
     return [CLEAN, *map(corrupted, range(count))]
@@ -61,8 +61,8 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
 
     Args:
         experiment: the run.
-        split: its name.
-        transforms: of the renditions, by name; those of `renditions` by default.
+        split: name of the split.
+        transforms: transforms of the renditions, by name; those of `renditions` by default.
 
     Raises:
         UserError: the stage uses no feature cache, or trains the encoders that would fill it.
@@ -90,20 +90,20 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
     if missing():
         towers, encoder = experiment.mapping.replicate(frozen), _encoder(experiment, split)
         with cache.sole_writer() if is_first() else contextlib.nullcontext():
-            for seed, name in missing().items():  # what another run has written in the meantime is there
+            for seed, name in missing().items():  # excludes what another run has written in the meantime
                 log.info("features of %s, %s: written to %s", split, name, cache.folder)
                 encoded = encoder.over(experiment.dataset.split(split), transforms[name])
                 clips = rows(encoded.outputs(towers, is_first(), seed))
                 if is_first():
                     cache.write(split, name, clips)
-                else:  # this process takes part in the encoding alone
+                else:  # this process only takes part in the encoding
                     collections.deque(clips, maxlen=0)
         multihost_utils.sync_global_devices(f"features of {split} are written")
     return cache
 
 
 def _fingerprint(experiment: Experiment, modality: str, tower: dict) -> str:
-    """A hash of everything that decides a modality's features."""
+    """A hash of everything that determines a modality's features."""
     shape = experiment.transform.shape
     sizes = {VISION: (shape.num_frames, shape.image_size), AUDIO: shape.num_samples, TEXT: shape.num_tokens}
     facts = (
@@ -117,7 +117,7 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict) -> str:
 
 
 def _encoder(experiment: Experiment, split: str) -> Evaluator:
-    """Returns features instead of predictions."""
+    """An evaluator that returns features instead of predictions."""
 
     def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
         steps = cast(Intensity, experiment.stage).encode(towers, batch)

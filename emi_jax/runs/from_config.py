@@ -29,7 +29,7 @@ def used_modalities(config: ConfigDict) -> tuple[str, ...]:
     """The modalities of a run, in their order.
 
     Raises:
-        UserError: none, or one that is not known.
+        UserError: the config names no modality, or an unknown one.
     """
     chosen = (*config.model.pairs, TEXT) if config.stage == "alignment" else config.model.modalities
     known = (VISION, AUDIO, TEXT)
@@ -41,7 +41,7 @@ def used_modalities(config: ConfigDict) -> tuple[str, ...]:
 def build_transform(
     config: ConfigDict, encoders: Encoders, modalities: tuple[str, ...], num_labels: int
 ) -> ClipTransform:
-    """From an example to arrays, without augmentation.
+    """The transform from an example to arrays, without augmentation.
 
     Raises:
         UserError: `data.smallest_crop` is not in (0, 1].
@@ -64,10 +64,10 @@ def build_transform(
 
 
 def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform, label_names: Sequence[str]) -> Stage:
-    """The stage of a config.
+    """The stage that a config describes.
 
     Raises:
-        UserError: the head does not have a field, or not in that size.
+        UserError: the head has no such field, or does not support its value.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)

@@ -1,4 +1,4 @@
-"""The folder of predictions of new clips, which grows clip by clip and is resumed after a stop.
+"""The folder of predictions of new clips, which grows clip by clip and can be resumed.
 
 Each clip has a JSON file, and a page on request, written as soon as it is predicted. `predictions.csv` and
 `left_out.csv` gain a line at a time. A clip is skipped if its JSON file was made by the same model from the
@@ -27,9 +27,9 @@ from emi_jax.train.signals import StoppedError
 
 PREDICTIONS, LEFT_OUT, INDEX = "predictions.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
-"""Bytes of a clip's id that its files' names keep; file systems allow 255 for all of a name."""
+"""Bytes of a clip's id to keep in its file names; file systems allow 255 for a whole name."""
 SHOWN = 20
-"""Rows and lines that are shown at the end."""
+"""Rows and lines shown at the end."""
 
 
 class PredictionFolder:
@@ -37,16 +37,16 @@ class PredictionFolder:
 
     Attributes:
         path: the folder.
-        done: clips that are predicted.
+        done: clips that have been predicted.
         left_out: clips that could not be read.
     """
 
     def __init__(self, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool):
-        """Starts a table in the folder; `open` also makes the folder and keeps other writers out.
+        """Starts a table in the folder; `open` also makes the folder and locks out other writers.
 
         Args:
-            path: of the folder; other files in it are left alone.
-            label_names: K names.
+            path: path of the folder; other files in it are left alone.
+            label_names: the K label names.
             label_range: lowest and highest label in the users' units.
             pages: whether each clip gets a page.
 
@@ -69,11 +69,11 @@ class PredictionFolder:
     def open(
         cls, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool
     ) -> Iterator["PredictionFolder"]:
-        """Makes the folder, and keeps other predictions out of it until the block or the process ends.
+        """Makes the folder and locks out other writers until the block or the process ends.
 
         Args:
-            path: as in `__init__`, as are the others.
-            label_names: K names.
+            path: path of the folder; other files in it are left alone.
+            label_names: the K label names.
             label_range: lowest and highest label in the users' units.
             pages: whether each clip gets a page.
 
@@ -87,10 +87,10 @@ class PredictionFolder:
             yield cls(path, label_names, label_range, pages)
 
     def resume(self, made_from: Mapping[str, str]) -> set[str]:
-        """Finds the clips that were predicted before and need not be predicted again.
+        """Finds the clips that are already predicted.
 
         Args:
-            made_from: by the id of each clip to predict, a hash of the model and of the clip's files.
+            made_from: a hash of the model and of the clip's files, by the id of each clip to predict.
 
         Returns:
             The ids of the clips whose results are complete and were made from the same model and files.
@@ -110,7 +110,7 @@ class PredictionFolder:
         if self._pages:
             write_clip_page(page, prediction, self._range)
         else:
-            page.unlink(missing_ok=True)  # of an earlier prediction
+            page.unlink(missing_ok=True)  # from an earlier prediction
         facts = prediction.facts() | {"made_from": self._made_from.get(prediction.id, "")}
         write_json(self._path(prediction.id, ".json"), facts)
         self._keep(prediction.id, prediction.intensities, prediction.remarks)
@@ -118,7 +118,7 @@ class PredictionFolder:
             csv.writer(file).writerow(self._row(prediction.id))
 
     def leave_out(self, clip: str, reason: str) -> None:
-        """Records a clip that cannot be read, and why."""
+        """Records a clip that cannot be read, and the reason."""
         path = self.path / LEFT_OUT
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -133,7 +133,7 @@ class PredictionFolder:
         """Sorts the table by clip and, if clips have pages, writes an index page that links to them.
 
         Returns:
-            A summary for the terminal: some rows, remarks, and what was left out.
+            A summary for the terminal: some rows, remarks, and the clips left out.
         """
         self._write_table()
         clips = sorted(self._rows)
@@ -169,10 +169,10 @@ class PredictionFolder:
 
 
 def file_names(ids: Iterable[str]) -> dict[str, str]:
-    """A file name, without its ending, for each clip: its id where that is a plain name.
+    """A file name for each clip, without its extension: the id itself if it is safe as a file name.
 
-    An id that is not (it holds control characters or a slash, starts with a dot, is very long, is that of a table, or
-    differs from another only in case or Unicode form) is cleaned, and a hash of it is added.
+    An unsafe id (it holds control characters or a slash, starts with a dot, is very long, is the name of a table, or
+    differs from another id only in case or Unicode form) is cleaned, and a hash is appended.
     """
     ids = list(ids)
     counts = collections.Counter(map(_folded, ids))
@@ -204,7 +204,7 @@ def _reported(folder: Path) -> Iterator[None]:
 
 
 def _read_facts(path: Path) -> dict[str, Any] | None:
-    """What a clip's JSON file holds; None where it is missing or incomplete."""
+    """The content of a clip's JSON file; None if it is missing or incomplete."""
     try:
         return read_json(path)
     except (OSError, UserError):
@@ -213,7 +213,7 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Within the context SIGTERM and SIGINT raise StoppedError at once: what has been predicted is on disk."""
+    """Within the context SIGTERM and SIGINT raise StoppedError at once, since all predictions so far are on disk."""
 
     def stop(number: int, frame: object) -> NoReturn:
         raise StoppedError(f"stopped by {signal.Signals(number).name}")

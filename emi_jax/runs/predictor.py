@@ -34,18 +34,18 @@ class Predictor:
     """A trained run of stage 2, ready for clips.
 
     Attributes:
-        label_names: K names.
+        label_names: the K label names.
         label_range: lowest and highest label in the users' units.
-        clip_options: how clips should be read for it, for `data_prep.clips.stored.stored_options`.
-        fingerprint: a hash of the model: of its parameters, encoders' configs and labels.
-        compile_seconds: spent on compiling so far; each new length of batch adds to them.
+        clip_options: how clips must be read for this model, for `data_prep.clips.stored.stored_options`.
+        fingerprint: a hash of the model: its parameters, encoder configs and labels.
+        compile_seconds: time spent on compilation so far; each new batch length adds to it.
     """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
         """Prepares the forward pass.
 
         Args:
-            experiment: of stage 2.
+            experiment: a run of stage 2.
             params: all parameters, on its devices.
             batch_size: as in `load`.
         """
@@ -72,16 +72,17 @@ class Predictor:
     def load(
         cls, workdir: str | Path, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None
     ) -> "Predictor":
-        """Opens a run by its folder alone, which may be read-only; its dataset need not exist.
+        """Opens a run from its folder alone, which may be read-only; its dataset need not exist.
 
         Args:
-            workdir: of a run of stage 2 that has been trained.
-            batch_size: clips at a time, rounded up to a multiple of the devices; the longest decides what all cost. By
-                default 8 for each device, on the CPU one, since more at a time are no faster there.
-            devices: all of them by default.
+            workdir: the folder of a trained run of stage 2.
+            batch_size: number of clips per batch, rounded up to a multiple of the devices. A batch costs as much as if
+                all its clips were as long as its longest. By default 8 per device, or 1 on the CPU, where larger
+                batches are no faster.
+            devices: all devices by default.
 
         Raises:
-            UserError: the folder holds no such run, one of stage 1, or files that are damaged.
+            UserError: the folder holds no run, a run of stage 1, or damaged files.
         """
         folder = Path(workdir).expanduser()
         try:
@@ -105,7 +106,7 @@ class Predictor:
         """Predicts clips in the order given, a batch at a time.
 
         Args:
-            examples: as `data_prep.clips.clip.read_clip` gives them, or from a dataset; labels may be missing.
+            examples: from `data_prep.clips.clip.read_clip` or from a dataset; labels may be missing.
         """
         for batch in _batched(examples, self._batch_size):
             yield from self._predict(batch)
@@ -122,7 +123,7 @@ class Predictor:
             yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
 
     def _run(self, clips: list[Arrays]) -> Arrays:
-        """The model's outputs of a batch that is filled up with padding, [batch_size, ...]."""
+        """The model's outputs for a batch that is filled up with padding, [batch_size, ...]."""
         padding = self._transform.padding
         padded = clips + [padding] * (self._batch_size - len(clips))
         batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
@@ -152,7 +153,7 @@ class Predictor:
         )
 
     def _remarks(self, example: Example) -> tuple[str, ...]:
-        """The remarks on the clip's files, and on what the model does not read of them."""
+        """The remarks on the clip's files and on the parts of them that the model does not read."""
         remarks = [tuple(map(str, remark)) for remark in example.get("remarks", ())]
         seconds, limit = len(example["audio"]) / SAMPLE_RATE, self._transform.shape.num_samples / SAMPLE_RATE
         if AUDIO in self._transform.shape.modalities and seconds > limit:

@@ -1,4 +1,4 @@
-"""What a run leaves for people: scores with intervals, predictions, figures and one page, in its folder."""
+"""The readable results of a run: scores with intervals, predictions, figures and a page, in its folder."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.submission import write_predictions
 
 ENOUGH_SUBJECTS = 8
-"""With fewer, an interval over subjects says little about people never seen."""
+"""With fewer subjects, an interval over subjects says little about unseen people."""
 
 Outputs = dict[str, np.ndarray]
 Results = dict[str, Any]
@@ -30,9 +30,9 @@ class Summary:
     """The results on one split.
 
     Attributes:
-        table: for reading.
-        written: files made.
-        verdict: all in one line; above it a line of caution where the split chose the parameters.
+        table: the scores as text.
+        written: the written files.
+        verdict: one line, preceded by a caution if the parameters were selected on this split.
     """
 
     table: str
@@ -41,7 +41,7 @@ class Summary:
 
 
 def evaluate(experiment: Experiment, split: str) -> Summary:
-    """Scores a trained run on a split; writes and draws the results."""
+    """Scores a trained run on a split; writes and plots the results."""
     experiment.workdir.make_output()
     [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
     folder = experiment.workdir.output
@@ -71,15 +71,15 @@ def measure(
     Args:
         outputs: `predictions`, `labels`, `label_mask` [n, K] and `present` [n, 3].
         names: the K label names.
-        subjects: [n], who each clip shows; empty strings where unknown. Intervals are over subjects where all are known
-            and there are at least two, else over clips.
-        ceiling: the Pearson correlation that a perfect model would reach, by label; empty where unknown.
-        modalities: those in use; clips are counted by which of them they have.
+        subjects: [n], the person in each clip; empty strings where unknown. Intervals are over subjects if all are
+            known and there are at least two, otherwise over clips.
+        ceiling: the Pearson correlation that a perfect model would reach, by label; empty if unknown.
+        modalities: the modalities in use; clips are counted by which of them they have.
 
     Returns:
-        JSON-able: `clips`, `subjects` (0 where unknown), `resampled`, `few_subjects`, `labels` {name: row}, `mean` row,
+        For JSON: `clips`, `subjects` (0 where unknown), `resampled`, `few_subjects`, `labels` {name: row}, `mean` row,
         `availability` {which modalities: row}. A row holds `pearson`, `ccc`, `mse`, each with `_interval`, and
-        `ceiling`; None where a number is not defined. With `few_subjects` their intervals mean little, and a row also
+        `ceiling`; None where a number is undefined. With `few_subjects` these intervals mean little, and a row also
         holds `_clip_interval`, over clips.
     """
     arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
@@ -150,14 +150,14 @@ def _intensity(experiment: Experiment, split: str, scores: dict[str, float], out
 
 
 def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
-    """Names and subjects of clips by their rows in a split."""
+    """The ids and subjects of clips by their rows in a split."""
     examples = dataset.texts(split)
-    told = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
-    return [name for name, _ in told], [who for _, who in told]
+    named = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
+    return [name for name, _ in named], [who for _, who in named]
 
 
 def _rows(arrays: Sequence[np.ndarray], groups: Sequence[str] | None) -> tuple[list[Results], Results]:
-    """A row for each label, and the row of their mean."""
+    """A row for each label, and a row for their mean."""
     pred, labels, mask = arrays
     ends = bootstrap.intervals(pred, labels, mask, groups)
     rows: list[Results] = [{} for _ in range(pred.shape[1] + 1)]
@@ -171,7 +171,7 @@ def _rows(arrays: Sequence[np.ndarray], groups: Sequence[str] | None) -> tuple[l
 
 
 def _availability(present: np.ndarray, modalities: Sequence[str]) -> dict[str, np.ndarray]:
-    """Clips by which of the modalities in use they have: all, all but one, none; empty groups are left out."""
+    """Groups clips by which of the modalities in use they have: all, all but one, none; omits empty groups."""
     has = {name: present[:, MODALITIES.index(name)].astype(bool) for name in modalities}
     count = np.sum(list(has.values()), axis=0)
     every = "all three" if len(has) == len(MODALITIES) else " and ".join(has)
@@ -182,7 +182,7 @@ def _availability(present: np.ndarray, modalities: Sequence[str]) -> dict[str, n
 
 
 def _facts(experiment: Experiment, split: str) -> Results:
-    """What was evaluated, and whether the split chose it."""
+    """What was evaluated, and whether it was selected on this split."""
     return {"select": experiment.config.train.select, score_tables.CHOSEN: selected_on(experiment, split)}
 
 

@@ -26,11 +26,11 @@ def header(names: Iterable[str]) -> list[str]:
 
 
 def format_row(clip: str, values: Iterable[float]) -> list[str]:
-    """The row of a clip, from values in the units of the labels."""
+    """The row of a clip, given values in the units of the labels."""
     return [clip, *(f"{value:.6f}" for value in values)]
 
 
 def in_units(values: np.ndarray, label_range: tuple[float, float]) -> np.ndarray:
-    """Values in [0, 1] in the units of the labels."""
+    """Converts values in [0, 1] to the units of the labels."""
     low, high = label_range
     return low + (high - low) * np.asarray(values)

@@ -1,4 +1,4 @@
-"""Training: from the last checkpoint of a run, or from the start, to the end; one seed, or several side by side."""
+"""Trains a run from its last checkpoint, or from the start, to the end; with one seed or several in parallel."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -38,12 +38,12 @@ def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
 
     Args:
         experiment: the run.
-        seeds: S seeds that are trained side by side, each in place of `config.train.seed`. They share what is frozen,
-            and their trained parameters are [S, ...] in the checkpoints. Without them the run has one seed.
+        seeds: S seeds trained in parallel, which replace `config.train.seed`. They share the frozen parameters, and
+            their trained parameters are [S, ...] in the checkpoints. If empty, the run has a single seed.
 
     Raises:
-        UserError: the config cannot be trained; then the folder is left as it was.
-        StoppedError: a signal has come; the state is saved.
+        UserError: the config cannot be trained; the folder is then left unchanged.
+        StoppedError: a stop signal was received; the state is saved.
     """
     check_training(experiment)
     with experiment.workdir.training():
@@ -61,7 +61,7 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     learning_rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * epoch), steps)
     step, progress = _begin(experiment, learning_rate, seeds)
 
-    # All that can be wrong with a config has been found: only now is the folder taken.
+    # The folder is locked only now, when every check of the config has passed.
     workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
     workdir.write_dataset(experiment.dataset)
     examples, transform = inputs(experiment, "train", augment=True)
@@ -73,7 +73,7 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     checkpoints = Checkpoints(workdir.path / CHECKPOINTS, config.keep)
     best = Best(checkpoints, progress.state.evaluated_params, len(seeds))
     state, rng, first_step = checkpoints.restore_last(progress) or progress
-    del progress  # or a run that is resumed would hold its first state to the end
+    del progress  # otherwise a resumed run would keep its first state in memory to the end
     log.info("%s: step %d of %d", "resumed" if first_step else "training from the start", first_step, steps)
 
     def host_batches(plan: Epochs, seed: int) -> Iterator[Arrays]:
@@ -96,7 +96,7 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
         first_step=first_step,
         batch_size=config.batch_size * len(used),
         clips=lambda number, place: experiment.clip_ids("train", plans[place].batch(number)),
-        learning_rate=np.asarray(learning_rate(np.arange(steps))),  # on the host: a log line costs the devices nothing
+        learning_rate=np.asarray(learning_rate(np.arange(steps))),  # on the host: logging costs the devices nothing
         clock=clock,
         record=workdir.record,
         seeds=seeds,
@@ -104,12 +104,12 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     )
     profile = Profile(config.profile, first_step + 1, steps, workdir.path / "trace")
     try:
-        stop_if_signalled()  # before the first step, which would have to be compiled
+        stop_if_signalled()  # before the first step, which would first be compiled
         with StopSignal() as stop:
             save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
             goal = experiment.stage.goal
             evaluate = Evaluate(evaluate_every, steps, valid, goal, save, best, workdir.record, seeds, is_first())
-            if evaluate.is_due(first_step):  # it was stopped before or after that evaluation: which, is not known
+            if evaluate.is_due(first_step):  # it may have stopped before or after that evaluation
                 evaluate.evaluate(first_step, state)
             save.finish(first_step, state)
             hooks: list[Hook] = [profile, hook_log, save, evaluate]
@@ -120,11 +120,11 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
 
 
 def check_training(experiment: Experiment) -> None:
-    """Checks that batch and dataset have what training needs.
+    """Checks that the batch size and the dataset are suitable for training.
 
     Raises:
-        UserError: the devices cannot share a batch evenly, a split is missing, or no clip has what the stage is
-            trained on.
+        UserError: the devices cannot share a batch evenly, a split is missing, or no clip has the modalities or
+            labels on which the stage is trained.
     """
     config = experiment.config.train
     check_shares(config.batch_size, experiment.mapping.num_devices, config.accumulation)
@@ -132,7 +132,7 @@ def check_training(experiment: Experiment) -> None:
 
 
 def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequence[int]) -> tuple[Callable, Progress]:
-    """The mapped step, and what a run starts from."""
+    """The mapped step, and the progress from which a run starts."""
     config, stage, mapping = experiment.config.train, experiment.stage, experiment.mapping
     trained, frozen = experiment.initial_params()
     optimizer = adamw(
@@ -157,7 +157,7 @@ def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequenc
 
 
 def _init_seeds(experiment: Experiment, seeds: Sequence[int]) -> Any:
-    """The trained parameters of several seeds, [S, ...]: each as `Experiment.initial_params` has them with its seed."""
+    """The trained parameters of several seeds, [S, ...]; each equals `Experiment.initial_params` with its seed."""
 
     def init(rng: jax.Array, loaded: dict) -> Any:
         return experiment.split(experiment.stage.init(rng, loaded))[0]

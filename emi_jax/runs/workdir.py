@@ -1,4 +1,4 @@
-"""The folder of a run: its config, its dataset, its metrics as JSON lines and TensorBoard events.
+"""The folder of a run: its config, its dataset, and its metrics as JSON lines and TensorBoard events.
 
 `write_config` decides whether a changed config may resume a run, by the `bindings` of `configs/fields.py`.
 """
@@ -36,7 +36,7 @@ class Workdir:
         """Opens the folder without writing to it, so that a trained run may be on a read-only disk.
 
         Args:
-            path: of the folder, which need not exist.
+            path: path of the folder, which need not exist.
             writes: whether this process is the one that writes.
             output: another folder for results.
         """
@@ -47,7 +47,7 @@ class Workdir:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Makes the folder and keeps other training runs out of it, until the block or the process ends.
+        """Makes the folder and locks out other training runs until the block or the process ends.
 
         Raises:
             UserError: the folder cannot be made or written, or another run is being trained in it.
@@ -64,7 +64,7 @@ class Workdir:
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Stores the run's config, or checks that it equals the one with which the run was started.
+        """Stores the run's config, or checks that it equals the config with which the run was started.
 
         Raises:
             UserError: fields that may not change (`configs/fields.py`) differ from those of the run in the folder.
@@ -74,10 +74,10 @@ class Workdir:
         self.write_json("config.json", config)
 
     def check_use(self, config: Mapping[str, Any]) -> None:
-        """Checks that a config for using a trained run reads and models clips as the run's own config does.
+        """Checks that a config that uses a trained run reads and models clips as the run's own config does.
 
         Raises:
-            UserError: fields differ from those of the run that is in the folder.
+            UserError: fields differ from those of the run in the folder.
         """
         self._compare(
             config,
@@ -86,7 +86,7 @@ class Workdir:
         )
 
     def write_dataset(self, dataset: Dataset) -> None:
-        """Stores the metadata of the run's dataset, or checks that they equal those with which the run was started.
+        """Stores the metadata of the run's dataset, or checks that they equal the stored metadata.
 
         Raises:
             UserError: the folder holds a run on another dataset.
@@ -129,10 +129,10 @@ class Workdir:
             raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")
 
     def make_output(self) -> None:
-        """Makes the output folder; reports one that cannot be written now, before anything is computed.
+        """Makes the output folder, so that one that cannot be written is reported before anything is computed.
 
         Raises:
-            UserError: it cannot be made or written.
+            UserError: the folder cannot be made or written.
         """
         if self._writes:
             with _writing(self.output):
@@ -156,17 +156,17 @@ class Workdir:
             _end_line(file)
             file.write(json.dumps({"step": step, **metrics}).encode() + b"\n")
         if self._events is None:
-            import tensorboardX  # here, since it imports torch where torch is installed
+            import tensorboardX  # imported late, since it imports torch if torch is installed
 
             self._events = tensorboardX.SummaryWriter(str(self.path / "events"))
         for name, value in metrics.items():
-            self._events.add_scalar(re.sub(r"[^-/.\w]", "_", name), value, step)  # TensorBoard allows no others
+            self._events.add_scalar(re.sub(r"[^-/.\w]", "_", name), value, step)  # TensorBoard rejects other characters
         self._events.flush()
 
     def metrics(self) -> list[dict[str, float]]:
         """All recorded metrics, by step; for a step that was repeated after a restart, only the last record.
 
-        Lines that are cut off are skipped with a warning.
+        Truncated lines are skipped with a warning.
         """
         path = self.path / "metrics.jsonl"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
@@ -181,13 +181,13 @@ class Workdir:
 
 
 def within(field: str, sections: Collection[str]) -> bool:
-    """Whether a dotted field is one of those named, or lies in one of them."""
+    """Whether a dotted field is one of the given fields or sections, or lies in one of them."""
     parts = field.split(".")
     return any(".".join(parts[:length]) in sections for length in range(1, len(parts) + 1))
 
 
 def without(tree: Mapping[str, Any], fields: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """A config's tree without the dotted fields or sections named."""
+    """A config's tree without the given dotted fields or sections."""
     return {
         name: without(branch, fields, f"{prefix}{name}.") if isinstance(branch, Mapping) else branch
         for name, branch in tree.items()
@@ -196,7 +196,7 @@ def without(tree: Mapping[str, Any], fields: Collection[str], prefix: str = "") 
 
 
 def _end_line(file: BinaryIO) -> None:
-    """Ends the last line of a file if a kill or a full disk has cut it off."""
+    """Terminates the last line of a file if a kill or a full disk truncated it."""
     if file.seek(0, os.SEEK_END):
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":

@@ -20,7 +20,8 @@ from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
 Embeddings = dict[str, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
-"""By modality: its unit vectors and the text's [b, P], the logit scale [], and whether a clip has both, bool [b]."""
+"""By modality: unit vectors of the modality and of the text [b, P], the logit scale [], and, bool [b], whether a clip
+has both."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Alignment:
     """Trains the towers so that the face and the voice of a clip lie close to its words.
 
     Attributes:
-        model: towers and pairs.
+        model: the towers and the pairs.
         example: a batch of any size, for its shapes.
-        weights: of each pair's loss, by its modality. The pairs share the text tower: a pair that is easy to learn can
-            keep the other from ever starting, unless it weighs less.
+        weights: weight of each pair's loss, by modality. The pairs share the text tower, so an easy pair can keep the
+            other from learning at all unless its weight is lower.
         trained_towers: modalities whose towers are trained, at least in part. The others run without dropout,
             layerdrop and masking.
     """
@@ -53,7 +54,7 @@ class Alignment:
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
-        """For each pair its embeddings [b, P], its logit scale, repeated [b], and which clips have both, bool [b]."""
+        """For each pair: both embeddings [b, P], the logit scale repeated [b], and which clips have both, bool [b]."""
         embedded = self._embed(params, batch, self.trained_towers, rngs={"dropout": rng})
         return {
             modality: (left, text, jnp.broadcast_to(scale, left.shape[:1]), both)
@@ -80,7 +81,10 @@ class Alignment:
         return outputs
 
     def _embed(self, params: dict, batch: Batch, trained: Collection[str] = (), **options: Any) -> Embeddings:
-        """A clip has a modality when its tower has a valid step of it: a sound can be too short for a single one."""
+        """Embeds both sides of each pair.
+
+        A clip has a modality if its tower yields at least one valid step; very short audio may yield none.
+        """
 
         def embed(model: ContrastiveModel, batch: Batch) -> Embeddings:
             encoded = model.encode(batch, trained)

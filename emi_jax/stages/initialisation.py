@@ -12,14 +12,14 @@ from emi_jax.train.step import Batch
 def init_towers(
     towers: Towers, rng: jax.Array, example: Batch, loaded: Mapping[str, dict], modalities: Sequence[str]
 ) -> dict:
-    """The parameters of the towers, loaded where `loaded` has them and drawn where it does not.
+    """The parameters of the towers: from `loaded` where it has them, otherwise drawn at random.
 
     Args:
         towers: the encoders.
-        rng: each modality draws from its own key, so that leaving one out does not change the others.
+        rng: each modality uses a separate key, so that leaving one out does not change the others.
         example: a batch of any size, for its shapes.
         loaded: parameters by modality.
-        modalities: in use.
+        modalities: the modalities in use.
     """
 
     def draw(modality: str) -> dict:

@@ -22,7 +22,7 @@ from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
 CORRUPTED_SHARE = 0.5
-"""A step counts as corrupted when more than this share of it is."""
+"""A step counts as corrupted if more than this share of it is."""
 FLAGS = {VISION: "frame", AUDIO: "audio", TEXT: "token"}
 
 
@@ -31,10 +31,10 @@ class Weights:
     """Weights of the terms of the loss mse * MSE + correlation * (1 - rho) + ccc * (1 - CCC) + quality * BCE.
 
     Attributes:
-        mse: of the mean squared error.
-        correlation: lambda; 0 is the paper's.
-        ccc: of the concordance correlation, which some take in place of the squared error.
-        quality: of the supervision of the step reliabilities; 0 is the paper's.
+        mse: weight of the mean squared error.
+        correlation: lambda; 0 in the paper.
+        ccc: weight of the concordance correlation, sometimes used instead of the squared error.
+        quality: weight of the supervision of the step reliabilities; 0 in the paper.
     """
 
     mse: float = 1.0
@@ -45,17 +45,17 @@ class Weights:
 
 @dataclasses.dataclass(frozen=True)
 class Intensity:
-    """Trains the fusion on features of the towers, which are frozen unless they are named.
+    """Trains the fusion on features of the towers, which are frozen unless listed in `trained_towers`.
 
     Attributes:
         towers: the encoders.
-        fusion: a head: (features, masks, present, deterministic) -> (predictions, extras).
+        fusion: the head: (features, masks, present, deterministic) -> (predictions, extras).
         example: a batch of any size, for its shapes.
-        label_names: the K names.
+        label_names: the K label names.
         trained_towers: modalities whose towers are trained, at least in part. The others run without dropout,
             layerdrop and masking.
-        weights: of the terms of the loss.
-        modality_dropout: chance that a present modality is hidden in training.
+        weights: weights of the terms of the loss.
+        modality_dropout: probability that a present modality is hidden in training.
     """
 
     towers: Towers
@@ -74,10 +74,10 @@ class Intensity:
         return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
-        """What the loss needs of each clip.
+        """What the loss needs for each clip.
 
         Returns:
-            `predictions` [b, K]; `present` bool [b, 3], less what modality dropout hides; and by modality
+            `predictions` [b, K]; `present` bool [b, 3], without what modality dropout hides; and by modality
             `reliability_logits` [b, t], `clean` and `supervised` bool [b, t].
         """
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
@@ -108,11 +108,11 @@ class Intensity:
         return total, parts
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """What scores and reports need of each clip.
+        """What scores and reports need for each clip.
 
         Returns:
             `predictions` [b, K]; `weights`, `share` and `reliability` [b, 3], modality weights, effective shares and
-            mean step reliabilities; `informed` bool [b], whether there was anything to see.
+            mean step reliabilities; `informed` bool [b], whether the clip had any valid input.
         """
         steps, outputs = self._apply(params, batch)
         means = {
@@ -123,7 +123,7 @@ class Intensity:
         return outputs | {"reliability": jnp.stack(trust, axis=-1)}
 
     def explain(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """What a clip page draws: as `forward`, and for each modality `{modality}/reliability` and `/mask` [b, t]."""
+        """What a clip page shows: the outputs of `forward`, and `{modality}/reliability` and `/mask` [b, t]."""
         steps, outputs = self._apply(params, batch)
         return outputs | steps
 
@@ -137,7 +137,7 @@ class Intensity:
         return steps, {"predictions": predictions} | {name: extras[name] for name in ("weights", "share", "informed")}
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
-        """Pearson, CCC and MSE of each label over the split, and their means over the labels that have one."""
+        """Pearson, CCC and MSE of each label over the split, and the means over the labels where they are defined."""
         arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
         scores: dict[str, float] = {}
         for name, metric in (("pearson", metrics.pearson), ("ccc", metrics.ccc), ("mse", metrics.mse)):
@@ -149,16 +149,16 @@ class Intensity:
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
     def encode(self, params: dict, batch: Batch, rng: jax.Array | None = None) -> dict[str, jax.Array]:
-        """The steps of each modality, from the towers or, where the batch holds them, from the feature cache.
+        """The steps of each modality, from the feature cache if the batch holds them, otherwise from the towers.
 
         Args:
-            params: of the towers.
+            params: the parameters of the towers.
             batch: clips, or cached features.
-            rng: in training; towers that are trained then run with dropout.
+            rng: given in training; trained towers then run with dropout.
 
         Returns:
             For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
-            `{modality}/clean`, not corrupted on purpose; `{modality}/supervised`, part of the quality supervision.
+            `{modality}/clean`, not deliberately corrupted; `{modality}/supervised`, part of the quality supervision.
         """
         steps: dict[str, jax.Array] = {}
         for name in self._modalities():
@@ -176,7 +176,7 @@ class Intensity:
 
     @property
     def _used(self) -> list[str]:
-        """The modalities that the head reads, which may be fewer than are encoded."""
+        """The modalities that the head reads, which may be fewer than those encoded."""
         return [name for name in MODALITIES if name in self.fusion.modalities]
 
     def _seen(self, batch: Batch) -> jax.Array:
@@ -199,7 +199,7 @@ class Intensity:
 
 
 def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """Features, float32, and masks by modality, as heads take them."""
+    """Float32 features and masks by modality, as heads expect them."""
     names = [name for name in MODALITIES if f"{name}/mask" in steps]
     features = {name: steps[f"{name}/features"].astype(jnp.float32) for name in names}
     return features, {name: steps[f"{name}/mask"] for name in names}
@@ -217,7 +217,7 @@ def _quality_loss(outputs: Outputs, valid: jax.Array) -> jax.Array:
 def _mean_correlation(
     correlation: Callable[..., tuple[jax.Array, jax.Array]], predictions: jax.Array, labels: jax.Array, known: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean of a correlation over the labels that have one, and the loss 1 - mean, 0 where no label has one."""
+    """Mean correlation over the labels where it is defined, and the loss 1 - mean; 0 if it is defined for none."""
     values, defined = correlation(predictions, labels, known, AXIS)
     mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(), 1)
     return mean, jnp.where(defined.any(), 1.0 - mean, 0.0)

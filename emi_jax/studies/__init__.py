@@ -1,1 +1,1 @@
-"""Many runs and what they say together: ablation, robustness, several seeds."""
+"""Studies over many runs: ablation, robustness, several seeds."""

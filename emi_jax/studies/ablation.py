@@ -1,8 +1,8 @@
 """The ablation grid: variants of stage 2, each trained with several seeds on cached features, and the full model.
 
-Each cell is one variant. It leaves `cells/<name>.json` (what was run, and the scores of each seed) and
-`cells/<name>.safetensors` (the parameters of each seed) in the folder, so that a grid that was stopped resumes in the
-middle of its cell, and only cells that have changed are run again.
+Each cell is one variant. It writes `cells/<name>.json` (what was run, and the scores of each seed) and
+`cells/<name>.safetensors` (the parameters of each seed), so an interrupted grid resumes in the middle of a cell, and
+only cells that have changed are run again.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
 
 FULL = "full"
-"""The cell with which the others are compared."""
+"""The cell to which the others are compared."""
 SECTIONS = ("init_from", "data", "model", "train", "features", "loss")
-"""What of a config decides a cell's result."""
+"""The parts of a config that determine a cell's result."""
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,9 @@ class Cell:
     """One variant of the grid.
 
     Attributes:
-        name: of its files.
-        title: of its row.
-        config: of stage 2.
+        name: name of its files.
+        title: title of its row.
+        config: its config of stage 2.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Cell:
 def cells(config: ConfigDict) -> list[Cell]:
     """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
 
-    `{config.FIELD}` in a text stands for a field of the grid's config. A cell with a modality that the config does not
-    use is left out.
+    `{config.FIELD}` in a string stands for a field of the grid's config. Cells with a modality that the config does not
+    use are omitted.
 
     Raises:
-        UserError: a change names a section that is not there; there is no feature cache.
+        UserError: a change names a missing section, or the config has no feature cache.
     """
     if not config.features.dir:
         raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
@@ -90,17 +90,17 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
 def run(
     config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> list[Path]:
-    """Runs the cells that are missing, then writes table and figure of the grid.
+    """Runs the missing cells, then writes the table and the figure of the grid.
 
     Args:
-        config: of stage 2, with `grid`: `seeds` and `cells`.
-        dataset: what is read.
-        folder: of the grid.
-        split: the one that is scored.
-        devices: all of them by default.
+        config: a config of stage 2, with `grid`: `seeds` and `cells`.
+        dataset: the dataset.
+        folder: the folder of the grid.
+        split: the split to score.
+        devices: all devices by default.
 
     Returns:
-        The files written.
+        The written files.
     """
     seeds = tuple(config.grid.seeds)
     results = {cell.title: run_cell(cell, dataset, folder, seeds, split, devices) for cell in cells(config)}
@@ -115,9 +115,9 @@ def run_cell(
     split: str,
     devices: Sequence[jax.Device] | None = None,
 ) -> dict[str, Any]:
-    """The result of a cell, which is trained first where it is missing or was made by another config.
+    """The result of a cell, which is trained first if it is missing or was made with another config.
 
-    A training that was stopped is resumed.
+    Interrupted training is resumed.
     """
     path = folder / "cells" / f"{cell.name}.json"
     recipe = _recipe(cell, dataset, seeds, split)
@@ -143,18 +143,18 @@ def run_cell(
     part = path.with_suffix(".part")
     part.write_text(json.dumps(result, indent=1) + "\n")
     part.replace(path)
-    shutil.rmtree(experiment.workdir.path / "checkpoints")  # the parameters that count are in the cell's file
+    shutil.rmtree(experiment.workdir.path / "checkpoints")  # the selected parameters are in the cell's file
     log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(result)), result["seconds"])
     return result
 
 
 def load_trained(cell: Cell, folder: Path) -> dict[str, Any]:
-    """The trained parameters of a cell that has been run, arrays [S, ...]."""
+    """The trained parameters of a finished cell, arrays [S, ...]."""
     return traverse_util.unflatten_dict(load_file(folder / "cells" / f"{cell.name}.safetensors"), sep="/")
 
 
 def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, dataset: Dataset) -> list[Path]:
-    """Writes the grid as JSON, Markdown, LaTeX and a figure: {title: what `run_cell` gives}, the full model first."""
+    """Writes {title: result of `run_cell`}, the full model first, as JSON, Markdown, LaTeX and a figure."""
     titles = {result["name"]: title for title, result in results.items()}
     full = _goals(results[titles[FULL]]) if FULL in titles else None
     rows = {title: compare(_goals(result), full) for title, result in results.items()}
@@ -196,14 +196,14 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
 
 
 def compare(scores: np.ndarray, full: np.ndarray | None) -> dict[str, Any]:
-    """Mean over seeds with Student's 95% interval, and the same of the differences to the full model's seeds."""
+    """Mean over seeds with Student's 95% interval, and the same for the paired differences to the full model."""
     mean, ends = t_interval(scores)
     difference, apart = (float("nan"), [float("nan")] * 2) if full is None else t_interval(scores - full)
     return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart}
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[float]]:
-    """Mean and Student's interval of it, from independent values [S]; NaN ends for a single one."""
+    """Mean and its Student's t interval, from independent values [S]; the ends are NaN for a single value."""
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return mean, [float("nan")] * 2
@@ -216,7 +216,7 @@ def _goals(result: Mapping[str, Any]) -> np.ndarray:
 
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
-    """A hash of all that decides a cell's result, encoders' files included."""
+    """A hash of everything that determines a cell's result, including the encoders' files."""
     free = {*cell.config.bindings.free, "train.seed"} - {"train.select"}
     config = without(json.loads(json.dumps(cell.config.to_dict())), free)
     named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]

@@ -1,7 +1,8 @@
-"""Robustness: models trained with and without the QAM are evaluated on clips that are corrupted more and more.
+"""Robustness: models trained with and without the QAM are evaluated on increasingly corrupted clips.
 
-Each defect touches one modality of every clip, at a severity that is the same for all. The encoders read the corrupted
-clips once; their features are kept next to the clean ones, and the models of the grid's cells are evaluated on them.
+Each defect affects one modality of every clip, with the same severity for all clips. The encoders process the
+corrupted clips once; their features are cached next to the clean ones, and the models of the grid's cells are
+evaluated on them.
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
-    """Covers this share of the height and width of every face, at one place of the clip."""
+    """Covers this share of the height and width of every face, at the same place throughout the clip."""
     frames = arrays["frames"].copy()
     rows, columns = (round(side * severity) for side in frames.shape[1:3])
     top, left = (int(rng.integers(0, n - k + 1)) for n, k in zip(frames.shape[1:3], (rows, columns), strict=True))
@@ -43,7 +44,7 @@ def occlude(arrays: Arrays, rng: np.random.Generator, severity: float, clean: Cl
 
 
 def drop_frames(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
-    """Takes this share of the frames away; one always stays."""
+    """Drops this share of the frames, but always keeps one."""
     mask, valid = arrays["frame_mask"].copy(), np.flatnonzero(arrays["frame_mask"])
     mask[rng.permutation(valid)[: min(round(severity * len(valid)), max(len(valid) - 1, 0))]] = False
     return arrays | {"frame_mask": mask, "frame_supervised": mask}
@@ -60,7 +61,7 @@ def add_noise(arrays: Arrays, rng: np.random.Generator, severity: float, clean: 
 
 
 def mistake_words(arrays: Arrays, rng: np.random.Generator, severity: float, clean: ClipTransform) -> Arrays:
-    """Puts other words of the clip's own, or the mask token, in the place of this share of the words."""
+    """Replaces this share of the words by other words of the clip, or by the mask token."""
     tokens, words = arrays["tokens"].copy(), np.flatnonzero(arrays["token_supervised"])
     wrong = rng.permutation(words)[: round(severity * len(words))]
     if len(wrong):
@@ -74,9 +75,9 @@ class Defect:
     """One way to corrupt a clip.
 
     Attributes:
-        modality: the one that is corrupted.
-        unit: of the severities, for the axis.
-        severities: from harmless to bad; None is the clean clip.
+        modality: the modality that is corrupted.
+        unit: the unit of the severities, for the axis label.
+        severities: from mild to severe; None is the clean clip.
         corrupt: (arrays of a clip, rng, severity, the transform that made them) -> corrupted arrays; None hides the
             modality.
     """
@@ -100,7 +101,7 @@ DEFECTS = {
 
 @dataclasses.dataclass(frozen=True)
 class CorruptedTransform:
-    """Corrupts each clip after it has been read; which part of it depends on the clip's number alone."""
+    """Corrupts each clip after it is read; the place of the corruption depends only on the clip's number."""
 
     clean: ClipTransform
     corrupt: Corrupt
@@ -108,7 +109,7 @@ class CorruptedTransform:
 
     @property
     def padding(self) -> Arrays:
-        """A free place of a batch."""
+        """The arrays of an unused place in a batch."""
         return self.clean.padding
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
@@ -119,14 +120,14 @@ class CorruptedTransform:
 
 @dataclasses.dataclass(frozen=True)
 class Hidden:
-    """Gives cached clips without a modality."""
+    """Hides one modality of cached clips."""
 
     clean: CachedTransform
     modality: str
 
     @property
     def padding(self) -> Arrays:
-        """A free place of a batch."""
+        """The arrays of an unused place in a batch."""
         return self.clean.padding
 
     def __call__(self, clip: Any, rng: np.random.Generator, index: int) -> Arrays:
@@ -140,17 +141,17 @@ class Hidden:
 def run(
     config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
 ) -> list[Path]:
-    """Runs the cells that are missing, evaluates each under every defect, and writes curves, table and JSON.
+    """Runs the missing cells, evaluates each under every defect, and writes curves, table and JSON.
 
     Args:
-        config: as for `ablation.run`, with the cells that are compared; `grid.folder` is where cells are kept.
-        dataset: what is read.
-        folder: of the results.
-        split: the one whose clips are corrupted.
-        devices: all of them by default.
+        config: as for `ablation.run`, with the cells to compare; `grid.folder` is where the cells are stored.
+        dataset: the dataset.
+        folder: the folder for the results.
+        split: the split whose clips are corrupted.
+        devices: all devices by default.
 
     Returns:
-        The files written.
+        The written files.
     """
     found: dict[str, Any] = {
         name: {"severities": defect.severities, "unit": defect.unit, "modality": defect.modality, "models": {}}
@@ -199,7 +200,7 @@ def evaluate_cell(
 
 
 def _encode(experiment: Experiment, split: str) -> FeatureCache:
-    """The features of all corrupted clips, which are written first where they are missing."""
+    """The features of all corrupted clips, which are computed first if they are missing."""
     return extract(
         experiment,
         split,
@@ -214,7 +215,7 @@ def _encode(experiment: Experiment, split: str) -> FeatureCache:
 
 
 def _defects(config: ConfigDict) -> dict[str, Defect]:
-    """Those of the modalities in use."""
+    """The defects of the modalities in use."""
     return {name: defect for name, defect in DEFECTS.items() if defect.modality in config.model.modalities}
 
 
@@ -225,7 +226,10 @@ def _rendition(name: str, severity: float) -> str:
 def _values(
     outputs: Mapping[str, np.ndarray], goals: Sequence[float], present: np.ndarray, defect: Defect
 ) -> dict[str, list[float]]:
-    """Each seed's mean Pearson over all clips, and how it weighs the corrupted modality where that is `present`."""
+    """Each seed's mean Pearson over all clips, and its mean weight, share and reliability of the corrupted modality.
+
+    The latter are means over the clips in which that modality is `present`.
+    """
     place = MODALITIES.index(defect.modality)
     clips = present[:, place]
     values: dict[str, Any] = {"pearson": goals}
@@ -235,14 +239,14 @@ def _values(
 
 
 def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path, note: str) -> list[Path]:
-    """Writes curves, table and JSON of what was found.
+    """Writes curves, table and JSON of the results.
 
     Args:
-        found: {defect: `severities`, `unit`, `models` {title: as `evaluate_cell` returns them}}.
-        titles: of the models, in order.
-        full: the one with which the others are compared.
-        folder: of the results.
-        note: a line about all scores, or nothing.
+        found: {defect: `severities`, `unit`, `models` {title: the result of `evaluate_cell`}}.
+        titles: titles of the models, in order.
+        full: title of the model to which the others are compared.
+        folder: the folder for the results.
+        note: a line about all scores, or an empty string.
     """
     folder.mkdir(parents=True, exist_ok=True)
     graded = {name: defect for name, defect in found.items() if len(defect["severities"]) > 2}
@@ -281,7 +285,7 @@ def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Pa
 
 
 def _moves(curve: np.ndarray) -> str:
-    """From clean to worst; with at least three severities also Spearman's correlation with severity."""
+    """The change from clean to worst; with at least three severities also Spearman's correlation with severity."""
     ends = f"{curve[0]:.2f} to {curve[-1]:.2f}"
     if len(curve) < 3 or np.ptp(curve) < 1e-6:
         return ends
