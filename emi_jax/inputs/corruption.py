@@ -1,8 +1,8 @@
-"""Deliberate corruption of training clips, so that it is known which steps are reliable (ours: quality supervision).
+"""Deliberate corruption of training clips, which labels the reliable steps (ours: quality supervision).
 
-Each `corrupt_...` function corrupts a segment of one modality and returns the corrupted copy with a boolean mask that
-is True for the steps that it left as they were. The generator decides kind, place and strength; the same state of the
-generator gives the same corruption.
+Each `corrupt_...` function corrupts a segment of one modality and returns a corrupted copy and a boolean mask that is
+True for the unchanged steps. The generator determines kind, place and strength; the same generator state gives the
+same corruption.
 """
 
 import cv2
@@ -10,16 +10,16 @@ import librosa
 import numpy as np
 
 FRAME = 320
-"""Samples over which loudness is measured: 20 ms, one step of wav2vec 2.0."""
+"""Number of samples over which loudness is measured: 20 ms, one step of wav2vec 2.0."""
 
 SNR_DB = (0.0, 20.0)
-"""Lowest and highest signal-to-noise ratio of the noise that is added to a voice."""
+"""Lowest and highest signal-to-noise ratio, in dB, of the noise added to a voice."""
 COVERED = (0.5, 0.9)
-"""Smallest and largest part of a face's height and width that an occluder covers."""
+"""Smallest and largest fraction of a face's height and width that an occluder covers."""
 SILENT_DB = 40.0
-"""A part of a clip's sound that is so far below its loudest 20 ms counts as silent."""
+"""Audio this many dB below the clip's loudest 20 ms counts as silent."""
 SEGMENT = (0.25, 1.0)
-"""Shortest and longest segment, as a part of the clip's valid steps."""
+"""Shortest and longest segment, as a fraction of the clip's valid steps."""
 
 
 def settings() -> str:
@@ -28,7 +28,7 @@ def settings() -> str:
 
 
 def segment(rng: np.random.Generator, mask: np.ndarray) -> slice:
-    """A random run of steps between the first and the last valid one; empty where none is valid."""
+    """A random run of steps between the first and the last valid one; empty if none is valid."""
     valid = np.flatnonzero(mask)
     if not valid.size:
         return slice(0, 0)
@@ -47,7 +47,7 @@ def corrupt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray
         mask: bool [N], frames that show a face.
 
     Returns:
-        The frames and a mask bool [N] of those left as they were.
+        The frames, and a mask bool [N] of the unchanged ones.
     """
     steps = segment(rng, mask)
     frames, clean = frames.copy(), np.ones(len(frames), bool)
@@ -65,7 +65,7 @@ def corrupt_faces(rng: np.random.Generator, frames: np.ndarray, mask: np.ndarray
 
 
 def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Adds noise at `SNR_DB` to a segment of a voice, or drops it out.
+    """Adds noise at `SNR_DB` to a segment of a voice, or silences the segment.
 
     Args:
         rng: the clip's generator.
@@ -73,7 +73,7 @@ def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray)
         mask: bool [S], valid samples.
 
     Returns:
-        The audio and a mask bool [S] of the samples left as they were.
+        The audio, and a mask bool [S] of the unchanged samples.
     """
     steps = segment(rng, mask)
     audio, clean = audio.copy(), np.ones(len(audio), bool)
@@ -89,7 +89,7 @@ def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray)
 def corrupt_words(
     rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks words of a segment, each with a probability that is drawn for the clip.
+    """Masks words of a segment, each with a probability drawn once per clip.
 
     Args:
         rng: the clip's generator.
@@ -98,7 +98,7 @@ def corrupt_words(
         mask_token: the token that replaces a masked word.
 
     Returns:
-        The tokens and a mask bool [L] of those left as they were.
+        The tokens, and a mask bool [L] of the unchanged ones.
     """
     inside = np.zeros(len(tokens), bool)
     inside[segment(rng, words)] = True
@@ -107,12 +107,12 @@ def corrupt_words(
 
 
 def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, float]) -> None:
-    """Draws a grainy rectangle at the same place of all frames, uint8 [n, H, W, 3], in place.
+    """Draws a grainy rectangle at the same position in all frames, uint8 [n, H, W, 3], in place.
 
     Args:
-        rng: decides place and colour.
-        frames: those to cover.
-        share: height and width of the rectangle as parts of the frame's.
+        rng: determines position and colour.
+        frames: the frames to cover.
+        share: height and width of the rectangle as fractions of the frame's.
     """
     height, width = frames.shape[1:3]
     rows, columns = round(height * share[0]), round(width * share[1])
@@ -123,7 +123,7 @@ def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, fl
 
 
 def add_noise(rng: np.random.Generator, audio: np.ndarray, loudness: float) -> None:
-    """Adds noise of the root mean square `loudness` to audio, int16 [n], in place; the generator decides its colour."""
+    """Adds noise of the root mean square `loudness` to audio, int16 [n], in place, in a random colour."""
     colour = rng.uniform(0.0, 1.0)  # 0: white noise, 1: noise that falls by 6 dB an octave
     noise = _coloured_noise(rng, len(audio), colour) * loudness
     audio[:] = np.clip(audio.astype(np.float32) + noise, -32768, 32767)

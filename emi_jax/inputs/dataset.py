@@ -14,12 +14,12 @@ from emi_jax.files import read_json
 NAME, VERSION = "emi", "1.1.0"
 
 TFDS_FEATURES = "tensorflow_datasets.core.features."
-"""The package of TFDS's own feature classes."""
+"""The package of TFDS's feature classes."""
 FEATURE_FIELDS = (
     *("pythonClassName", "featuresDict", "sequence", "feature", "length", "tensor", "text"),
     *("dtype", "encoding", "shape", "dimensions"),
 )
-"""What `features.json` holds of the features of `emi`; other fields could hide the name of a class."""
+"""The fields of `features.json` for the features of `emi`; other fields could hide a class name."""
 TEXTS = ("id", "subject", "transcript")
 
 Example = Mapping[str, Any]
@@ -34,13 +34,13 @@ class Examples(Protocol):
 
 
 class Splits(Protocol):
-    """The splits of a dataset by name."""
+    """The splits of a dataset, by name."""
 
     def as_data_source(self, split: str, /) -> Examples:
         """The examples with all their features."""
 
     def texts(self, split: str, /) -> Examples:
-        """The examples with only the features `TEXTS`."""
+        """The examples with only the features in `TEXTS`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Dataset:
     """A dataset built by `data_prep`, with its metadata.
 
     Attributes:
-        directory: the folder that was given to `data_prep` as `--out`.
-        label_names: the K names, in the order of every `[.., K]` array.
+        directory: the folder given to `data_prep` as `--out`.
+        label_names: the K label names, in the order of every `[.., K]` array.
         label_range: lowest and highest value of the labels in the users' own units; stored labels lie in [0, 1].
-        corpus: name of the corpus that it was made from.
-        clip_options: how its clips were read, the fields of `data_prep.clips.options.ClipOptions`; new clips for a
+        corpus: name of the corpus from which it was made.
+        clip_options: how its clips were read, as the fields of `data_prep.clips.options.ClipOptions`; new clips for a
             model trained on it are read in the same way.
-        available: number of clips of each split that have "vision", "audio", "text", "labels"; empty where unknown.
-        ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty where unknown.
+        available: number of clips of each split that have "vision", "audio", "text", "labels"; empty if unknown.
+        ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty if unknown.
         fingerprint: a hash of the content, independent of the dataset's location.
-        splits: names of the splits, with their number of clips.
-        builder: reads them; None without splits.
+        splits: number of clips of each split, by name.
+        builder: reads the splits; None if there are none.
     """
 
     directory: Path
@@ -81,12 +81,12 @@ class Dataset:
         clip_options: Mapping[str, Any],
         fingerprint: str,
     ) -> "Dataset":
-        """The metadata of a dataset without its clips, which is enough to use a trained model."""
+        """A dataset with metadata but no clips, which is enough to use a trained model."""
         low, high = label_range
         return cls(Path(), tuple(label_names), (low, high), corpus, clip_options, {}, {}, fingerprint, {}, None)
 
     def description(self) -> dict[str, Any]:
-        """The metadata that `described` accepts; JSON-able."""
+        """The metadata that `described` accepts; JSON-serialisable."""
         names = ("label_names", "label_range", "corpus", "clip_options", "fingerprint")
         return {name: getattr(self, name) for name in names}
 
@@ -95,7 +95,7 @@ class Dataset:
         return not self.available.get(split, {}).get(what, 1)
 
     def to_score(self, what: str) -> str:
-        """The split that a trained model is scored on: test, or valid if no clip of test has what the scores need."""
+        """The split that a trained model is scored on: test, or valid if no test clip has what the scores need."""
         return "valid" if not self.splits.get("test") or self.lacks("test", what) else "test"
 
     def split(self, name: str) -> Examples:
@@ -107,7 +107,7 @@ class Dataset:
         return self._splits(name).as_data_source(name)
 
     def texts(self, name: str) -> Examples:
-        """The `id`, `subject` and `transcript` of the examples of one split; pictures and sound are not decoded.
+        """The `id`, `subject` and `transcript` of the examples of one split, without decoding pictures and sound.
 
         Raises:
             UserError: there is no such split, or it is empty.
@@ -118,7 +118,7 @@ class Dataset:
         if not self.splits.get(name):
             known = ", ".join(f"{split} ({count} clips)" for split, count in self.splits.items())
             raise UserError(f"dataset {self.directory}: no clips in split {name!r}; it has {known}")
-        assert self.builder is not None  # it is where there are splits
+        assert self.builder is not None  # set whenever there are splits
         return self.builder
 
 
@@ -127,11 +127,11 @@ def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> D
 
     Args:
         directory: the folder given to `data_prep` as `--out`.
-        how_to_make: the command that makes it, for the message when it is missing.
-        corpus: name of the corpus that it should be made from; empty for any.
+        how_to_make: the command that makes the dataset, for the error message if it is missing.
+        corpus: name of the corpus from which it must be made; empty for any.
 
     Raises:
-        UserError: there is no dataset in the folder, it cannot be read, or it was made from another corpus.
+        UserError: the folder holds no dataset, or one that cannot be read or was made from another corpus.
     """
     directory = Path(directory)
     built = directory / NAME / VERSION
@@ -167,10 +167,10 @@ def open_builder(built: Path) -> tfds.core.DatasetBuilder:
     """The TFDS builder of the dataset in a folder, for reading with `as_data_source(split)`.
 
     TFDS imports the modules that `features.json` names. A dataset may come from an untrusted source, so any class that
-    is not part of TFDS is refused first.
+    is not part of TFDS is rejected first.
 
     Raises:
-        UserError: a file of the dataset is missing or cannot be parsed, or names a class that is not TFDS's.
+        UserError: a file of the dataset is missing, cannot be parsed, or names a class that is not part of TFDS.
     """
     try:
         for name in ("dataset_info.json", "metadata.json"):
@@ -180,20 +180,20 @@ def open_builder(built: Path) -> tfds.core.DatasetBuilder:
         return tfds.builder_from_directory(str(built))
     except UserError:
         raise
-    except Exception as error:  # protobuf, TFDS and the disk each have errors of their own
+    except Exception as error:  # protobuf, TFDS and the disk each raise different errors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"dataset {built} cannot be opened: {reason}; prepare it again") from error
 
 
 def _unknown_features(node: Any) -> Iterator[str]:
-    """What a node of `features.json` holds that `data_prep` does not write, in words."""
+    """Describes the content of a `features.json` node that `data_prep` would not write."""
     if isinstance(node, list):
         for item in node:
             yield from _unknown_features(item)
     elif isinstance(node, dict):
         for field, value in node.items():
             if field == "featuresDict" and isinstance(value, dict) and value.keys() == {"features"}:
-                value = list(dict(value["features"]).values())  # of which the keys are free names
+                value = list(dict(value["features"]).values())  # its keys are arbitrary names
             elif field == "pythonClassName" and not str(value).startswith(TFDS_FEATURES):
                 yield f"the class {value!r}"
             elif field not in FEATURE_FIELDS or field == "featuresDict":
@@ -218,7 +218,7 @@ class _Built:
 
 @dataclasses.dataclass(frozen=True)
 class _Texts:
-    """Examples of which only some features are decoded."""
+    """Examples with only some features decoded."""
 
     records: Any
     features: tfds.features.FeaturesDict
@@ -231,30 +231,30 @@ class _Texts:
 
 
 def clip_id(example: Example) -> str:
-    """The clip's name, as in the corpus' CSV."""
+    """The clip's name, as in the corpus's CSV."""
     return _text(example["id"])
 
 
 def subject(example: Example) -> str:
-    """Who is seen and heard; empty when unknown."""
+    """The person in the clip; empty if unknown."""
     return _text(example["subject"])
 
 
 def transcript(example: Example) -> str:
-    """The clip's words; empty when it has none."""
+    """The clip's words; empty if it has none."""
     return _text(example["transcript"])
 
 
 def transcripts(examples: Examples) -> Sequence[str]:
-    """All non-empty transcripts of a split, in its order."""
+    """All non-empty transcripts of a split, in order."""
     return [text for index in range(len(examples)) if (text := transcript(examples[index]).strip())]
 
 
 def normalise(text: str) -> str:
-    """The form in which two transcripts are compared: case, punctuation and spacing do not count."""
+    """Normalises a transcript for comparison: case, punctuation and spacing are ignored."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _text(value: bytes | str) -> str:
-    """Text as TFDS reads it, as bytes, or as `data_prep` makes it."""
+    """Text from bytes, as TFDS reads it, or from a string, as `data_prep` makes it."""
     return value if isinstance(value, str) else bytes(value).decode()

@@ -1,8 +1,8 @@
-"""The feature cache: features of the frozen encoders for each clip, read instead of the clip.
+"""The feature cache: the frozen encoders' features of each clip, read instead of the clip.
 
 A split is one ArrayRecord file of clean clips and, for training, one file for each corrupted rendition: a corrupted
 copy of every clip, with flags that mark the corrupted steps. A record is a safetensors blob of one clip's arrays:
-`{modality}/features` float16 [t, D], `.../mask`, `.../clean` and `.../supervised` [t], and its other arrays of a batch.
+`{modality}/features` float16 [t, D], `.../mask`, `.../clean` and `.../supervised` [t], and the clip's other arrays.
 """
 
 import contextlib
@@ -34,18 +34,18 @@ def corrupted(rendition: int) -> str:
 
 
 class FeatureCache:
-    """A folder of cached features of one set of weights, preprocessing and data."""
+    """A folder of cached features for one combination of weights, preprocessing and data."""
 
     def __init__(self, folder: str | Path, fingerprints: Mapping[str, str]):
         """Opens the folder, which may be empty.
 
         Args:
-            folder: of the cache.
-            fingerprints: by modality in use, a hash of weights, preprocessing and data. The folder may hold features of
+            folder: the folder of the cache.
+            fingerprints: a hash of weights, preprocessing and data, by modality in use. The folder may hold features of
                 further modalities.
 
         Raises:
-            UserError: the folder holds other features of a modality in use, or none.
+            UserError: the folder holds features but, for a modality in use, different ones or none.
         """
         self.folder = Path(folder)
         self._facts, self._fingerprints = self.folder / "features.json", dict(fingerprints)
@@ -53,10 +53,10 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def sole_writer(self) -> Iterator[None]:
-        """Lets one process write at a time; a second one waits, and then finds what the first has written.
+        """Lets one process write at a time; a second one waits, and then finds what the first wrote.
 
         Raises:
-            UserError: the other process has written features that this run cannot use.
+            UserError: the other process wrote features that this run cannot use.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock(self.folder, wait=True):
@@ -64,7 +64,7 @@ class FeatureCache:
             yield
 
     def has(self, split: str, rendition: str) -> bool:
-        """Whether a rendition of a split is complete; an empty file, which a crash of the machine leaves, is not."""
+        """Whether a rendition of a split is complete. An empty file, as left by a machine crash, is not."""
         path = self._path(split, rendition)
         return path.exists() and path.stat().st_size > 0
 
@@ -72,7 +72,7 @@ class FeatureCache:
         """Writes a rendition of a split, complete or not at all.
 
         Raises:
-            UserError: the folder also holds features that this run does not use, or cannot be written.
+            UserError: the folder also holds features of modalities not in use, or cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if further := self._stored().keys() - self._fingerprints.keys():
@@ -90,11 +90,11 @@ class FeatureCache:
                     with self._reported():
                         writer.write(record)
             finally:
-                with self._reported():  # the last records are written now
+                with self._reported():  # closing writes the last records
                     writer.close()
 
     def read(self, split: str, renditions: Sequence[str]) -> "CachedClips":
-        """The clips of a split in the renditions named, the first of them the one that counts as clean.
+        """The clips of a split in the given renditions, the first of which is the clean one.
 
         Raises:
             UserError: a file is damaged.
@@ -103,7 +103,7 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
-        """Reports in one line what the writer could not write; its own error is a plain RuntimeError."""
+        """Reports in one line what could not be written; the writer itself raises a plain RuntimeError."""
         try:
             yield
         except RuntimeError as error:
@@ -127,7 +127,7 @@ class FeatureCache:
                 )
 
     def _stored(self) -> dict[str, str]:
-        """The fingerprints in the folder; none where it is new."""
+        """The fingerprints in the folder; empty if it is new."""
         try:
             return read_json(self._facts)["fingerprints"]
         except FileNotFoundError:
@@ -146,7 +146,7 @@ class FeatureCache:
 
 
 class _Records:
-    """Random access to the records of a file; one that is damaged is named."""
+    """Random access to the records of a file; errors name a damaged file."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -164,7 +164,7 @@ class _Records:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:  # the library has no other, and at times no message
+        except RuntimeError as error:  # the library raises no other error, and sometimes gives no message
             reason = f" ({str(error).partition(';')[0]})" if str(error) else ""
             raise UserError(
                 f"{self._path} is damaged{reason}: delete it, and the same command writes it anew"
@@ -186,7 +186,7 @@ class CachedClips:
 
 @dataclasses.dataclass(frozen=True)
 class CachedClip:
-    """One clip; a rendition is read when it is needed."""
+    """One clip, whose renditions are read on demand."""
 
     sources: list
     index: int
@@ -201,7 +201,7 @@ class CachedTransform:
     """Turns a cached clip into the arrays of one place in a batch.
 
     Attributes:
-        modalities: those in use; the cache may hold more.
+        modalities: the modalities in use; the cache may hold more.
         template: any clip's arrays, for the shapes of padding.
         corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
     """
@@ -226,13 +226,13 @@ class CachedTransform:
 
     @functools.cached_property
     def padding(self) -> Arrays:
-        """A free place of a batch: nothing is present, known or valid."""
+        """The arrays of an unused place in a batch: nothing is present, known or valid."""
         return {name: np.zeros_like(array) for name, array in self._used(self.template).items()} | {
             "clip": np.asarray(-1, np.int32)
         }
 
     def _used(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
-        """Without the steps of modalities that are not in use."""
+        """The arrays without the steps of modalities that are not in use."""
         return {name: array for name, array in arrays.items() if name.partition("/")[0] not in self._unused}
 
     @functools.cached_property

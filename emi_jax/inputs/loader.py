@@ -22,11 +22,11 @@ class RandomAccess(Protocol):
 
 THREADS = 2
 AHEAD = 4
-"""Batches that wait on the host for the step."""
+"""Number of batches kept ready on the host."""
 
 
 class _Batches:
-    """Batch number i of this process, for grain to read at random."""
+    """Random access to this process's batches by number, for grain."""
 
     def __init__(self, examples: RandomAccess, transform: Transform, plan: Epochs, seed: int, share: slice):
         self._examples, self._transform, self._plan, self._seed, self._share = examples, transform, plan, seed, share
@@ -58,23 +58,23 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Arrays]:
-    """This process' share of the batches from a step on.
+    """Yields this process's share of the batches, starting at a given step.
 
     Batch number i is a pure function of (examples, transform, plan, seed, i): to resume from a checkpoint, start at
-    its step. Each process reads its own contiguous part of every global batch.
+    its step. Each process reads one contiguous part of every global batch.
 
     Args:
-        examples: a split.
+        examples: the examples of a split.
         transform: from an example to arrays.
         plan: assigns clips to batches.
         seed: seeds augmentation and corruption.
-        first_step: the first batch's number.
-        steps: how many batches; None for endless.
-        process_index: which share of each batch.
-        process_count: number of shares; divides the plan's batch size.
+        first_step: number of the first batch.
+        steps: number of batches; None for endless.
+        process_index: index of the share of each batch.
+        process_count: number of shares; must divide the plan's batch size.
 
     Yields:
-        Arrays [batch_size / process_count, ...] as the transform names them.
+        Arrays [batch_size / process_count, ...], named as by the transform.
     """
     local = plan.batch_size // process_count
     share = slice(process_index * local, (process_index + 1) * local)
@@ -85,7 +85,7 @@ def batches(
 
 
 def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> Iterator[Any]:
-    """Transfers the next batch in a thread while the step works on the current one; order and number are unchanged."""
+    """Transfers the next batch in a thread while the step processes the current one; the sequence is unchanged."""
     with ThreadPoolExecutor(1, "to-device") as thread:
         sent = thread.submit(_send_next, host_batches, put)
         while batch := sent.result():
@@ -94,5 +94,5 @@ def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> I
 
 
 def _send_next(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> tuple[Any, ...]:
-    """The next batch on the devices; nothing after the last one."""
+    """The next batch on the devices, as a tuple; empty after the last one."""
     return tuple(map(put, itertools.islice(host_batches, 1)))

@@ -1,4 +1,4 @@
-"""Tokenizers: a Hugging Face folder's own, or a WordPiece vocabulary trained on transcripts."""
+"""Tokenizers: loaded from a Hugging Face folder, or a WordPiece vocabulary trained on transcripts."""
 
 import collections
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from emi_jax.errors import UserError
 
-if TYPE_CHECKING:  # imported when it is used: where torch is installed, this import takes a second
+if TYPE_CHECKING:  # imported on use: if torch is installed, this import takes a second
     import transformers
 
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
-    """The tokenizer of a local Hugging Face folder; no code of the folder is executed.
+    """The tokenizer of a local Hugging Face folder; no code from the folder is executed.
 
     Raises:
-        UserError: the folder has none, or one that needs custom code.
+        UserError: the folder has no tokenizer, or one that needs custom code.
     """
     import transformers
 
@@ -33,11 +33,11 @@ def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
 
 
 def train_wordpiece(transcripts: Iterable[str], vocab_size: int) -> "transformers.PreTrainedTokenizerBase":
-    """A lower-casing WordPiece tokenizer in BERT's form: the most frequent words, and characters for all the others.
+    """A lower-casing WordPiece tokenizer in BERT's format: the most frequent words, and characters for all others.
 
-    Accents stay: in many scripts they are vowels or distinguish consonants. Characters are limited to the most frequent
-    ones, at most a quarter of the vocabulary. The trainer of the tokenizers library orders ties by a random hash; this
-    vocabulary depends on the text alone.
+    Accents are kept: in many scripts they are vowels or distinguish consonants. Only the most frequent characters are
+    kept, at most a quarter of the vocabulary. The trainer of the tokenizers library breaks ties by a random hash,
+    whereas this vocabulary depends only on the text.
     """
     import transformers
 

@@ -1,4 +1,4 @@
-"""From one example of the dataset to the arrays of one place in a batch."""
+"""Turns an example of the dataset into the arrays of one place in a batch."""
 
 import dataclasses
 import functools
@@ -19,9 +19,9 @@ Arrays = dict[str, np.ndarray]
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
 PARTS = (0.25, 0.5, 0.75, 1.0)
-"""The parts of its steps to which `without_common_padding` cuts a modality: few, since each shape is compiled."""
+"""The fractions of its steps to which `without_common_padding` cuts a modality; few, as each shape is compiled."""
 KEPT_TEXTS = 2**15
-"""Transcripts whose tokens are cached, a kilobyte each."""
+"""Number of transcripts whose tokens are cached, about a kilobyte each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,11 @@ class InputShape:
 
     Attributes:
         num_labels: K.
-        modalities: the ones that are read; the arrays of the others are left out of the batch.
-        num_frames: N, frames taken from a clip.
+        modalities: the modalities to read; the arrays of the others are left out of the batch.
+        num_frames: N, frames per clip.
         image_size: side of a frame in pixels.
-        num_samples: S, samples at 16 kHz taken from a clip.
-        num_tokens: L.
+        num_samples: S, samples per clip at 16 kHz.
+        num_tokens: L, tokens per clip.
     """
 
     num_labels: int
@@ -50,7 +50,7 @@ class Transform(Protocol):
 
     @property
     def padding(self) -> Arrays:
-        """A free place of a batch: nothing is present, known or valid."""
+        """The arrays of an unused place in a batch: nothing is present, known or valid."""
 
     def __call__(self, example: Any, rng: np.random.Generator, index: int, /) -> Arrays:
         """The arrays of one clip, without the batch axis; `index` is its row in the split."""
@@ -63,10 +63,10 @@ class ClipTransform:
     Attributes:
         shape: the fixed shapes.
         tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
-        augment: training: random frames, crop, flip and stretch of audio.
+        augment: whether to augment, for training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a fraction of the face picture's side; 1 disables cropping.
         corrupt: probability that a modality is deliberately corrupted (`emi_jax.inputs.corruption`).
-        find_silence: mark silent samples as not supervised, for the quality supervision of stage 2.
+        find_silence: whether to exclude silent samples from the quality supervision of stage 2.
     """
 
     shape: InputShape
@@ -81,7 +81,7 @@ class ClipTransform:
 
         Args:
             example: as read from the dataset.
-            rng: decides augmentation and corruption.
+            rng: determines augmentation and corruption.
             index: the clip's row in its split.
         """
         labels = np.asarray(example["labels"], np.float32)
@@ -100,7 +100,7 @@ class ClipTransform:
 
     @functools.cached_property
     def padding(self) -> Arrays:
-        """A free place of a batch: nothing is present, known or valid."""
+        """The arrays of an unused place in a batch: nothing is present, known or valid."""
         empty = {
             "id": b"",
             "faces": [],
@@ -148,14 +148,14 @@ class ClipTransform:
         clean = np.ones(len(mask), bool)
         if self._draws_corruption(rng, words):
             tokens, clean = corruption.corrupt_words(rng, tokens, words, self.mask_token)
-        mask = mask & words.any()  # an empty transcript has no valid step, not even its special tokens
+        mask = mask & words.any()  # in an empty transcript not even the special tokens are valid
         return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_supervised": words}
 
     @functools.cached_property
     def _encode(self) -> Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """From a text to its tokens int32 [L], and bool [L] those that are valid and those that are words.
+        """A function from a text to its tokens int32 [L], and masks bool [L] of the valid ones and of the words.
 
-        Cached over epochs: a tokenizer takes as long as decoding the pictures of a clip.
+        Results are cached across epochs: tokenizing takes as long as decoding the pictures of a clip.
         """
 
         @functools.lru_cache(KEPT_TEXTS)
@@ -186,11 +186,11 @@ class ClipTransform:
 
 
 def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
-    """Cuts what is padding in every clip: each modality keeps the smallest of `PARTS` that holds its valid steps.
+    """Cuts padding shared by all clips: each modality keeps the smallest of `PARTS` that holds its valid steps.
 
     Args:
-        batch: arrays `[B, ...]` as `ClipTransform` makes them; the steps of a modality are their second axis.
-        min_samples: fewest audio samples that are kept; of frames and tokens at least one is kept.
+        batch: arrays `[B, ...]` from `ClipTransform`; the steps of a modality are their second axis.
+        min_samples: minimum number of audio samples to keep; at least one frame and one token are kept.
     """
     cut = dict(batch)
     for modality, mask in MASKS.items():
@@ -207,12 +207,12 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
 
 
 def pick_frames(found: np.ndarray, places: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Chooses which pictures of a clip are read: spread over all, or over those with a face if the first try has none.
+    """Chooses which pictures of a clip to read: spread over all, or, if those have no face, over those that have one.
 
     Args:
-        found: bool, one for each picture: a face was found in it.
-        places: the largest number of pictures that are read.
-        rng: draws them; None takes the middles of equal parts.
+        found: bool, for each picture whether a face was found in it.
+        places: the maximum number of pictures to read.
+        rng: draws the pictures; None takes the middles of equal parts.
     """
     picks = spread(len(found), places, rng)
     if found[picks].any():
@@ -230,7 +230,7 @@ def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarr
 
 
 def _crop(rng: np.random.Generator, smallest: float) -> tuple[float, float, float]:
-    """A square (top, left, side), in parts of the picture's side."""
+    """A square (top, left, side), in fractions of the picture's side."""
     side = rng.uniform(smallest, 1.0)
     top, left = rng.uniform(0.0, 1.0 - side, 2)
     return top, left, side

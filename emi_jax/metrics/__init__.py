@@ -1,1 +1,1 @@
-"""Metrics on the host: regression, retrieval, bootstrap intervals."""
+"""Metrics computed on the host: regression, retrieval, bootstrap intervals."""

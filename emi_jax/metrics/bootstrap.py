@@ -1,8 +1,8 @@
-"""Bootstrap intervals of a split's metrics: whole subjects are drawn where they are known, else single clips.
+"""Bootstrap intervals of a split's metrics: whole subjects are resampled if known, otherwise single clips.
 
-Clips of one person resemble each other, so an interval from single clips would be too narrow for people never seen.
-Every metric here is a function of six sums over clips. A resample weighs each group's sums by how often it was drawn,
-so that all resamples are one product of matrices.
+Clips of one person resemble each other, so an interval over single clips would be too narrow for unseen people.
+Every metric here is a function of six sums over clips. A resample weights each group's sums by how often it was drawn,
+so all resamples are computed by one matrix product.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 METRICS = ("pearson", "ccc", "mse")
-# Variances this far below the split's are the rounding of a constant column.
+# Variances this far below the split's are rounding errors of a constant column.
 _ROUNDING = 1e-12
 
 
@@ -30,12 +30,12 @@ def intervals(
 
     Args:
         pred: [n, K].
-        labels: [n, K]; anything where the mask is False.
+        labels: [n, K]; arbitrary values where the mask is False.
         mask: bool [n, K], the known labels.
-        groups: [n], equal for clips that are drawn together; None draws each clip apart.
-        resamples: how often the split is drawn again.
-        level: share of the resamples inside an interval.
-        seed: of the draws.
+        groups: [n], equal for clips that are drawn together; None draws each clip separately.
+        resamples: number of resamples.
+        level: fraction of the resamples inside an interval.
+        seed: seed of the draws.
 
     Returns:
         {metric: [K + 1, 2]}, lower and upper ends, the last row for the mean; NaN where a metric is never defined.
@@ -58,7 +58,8 @@ def group_sums(
 ) -> tuple[Floats, Floats]:
     """Each group's sums of 1, p, y, p^2, y^2 and p y over its known entries, [G, 6, K], and the shift [K].
 
-    Both columns are centred first, so that no variance is lost to rounding; the shift is what that took from p - y.
+    Both columns are centred first, so that no variance is lost to rounding; the shift is what centring subtracted
+    from p - y.
     """
     known = np.asarray(mask, bool)
     pred, labels = (np.where(known, np.asarray(x, np.float64), 0) for x in (pred, labels))

@@ -1,7 +1,7 @@
 """The metrics of a whole split, in NumPy float64 on the host.
 
 Every function takes predictions [n, K], labels [n, K] and a mask, bool [n, K], of the known labels (by default those
-that are not NaN), and returns one number for each label, NaN where it is undefined.
+that are not NaN), and returns one number per label, NaN where it is undefined.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# A float32 model that always answers the same still varies by this share from one batch shape to another.
+# A float32 model with a constant output still varies by this fraction from one batch shape to another.
 _ROUNDING = 1e-6
 
 
@@ -23,7 +23,7 @@ def pearson(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -
             return np.nan
         if np.ptp(p) <= _ROUNDING * np.abs(p).max():
             return 0.0
-        # Scaled to the range, so that no square underflows.
+        # Scaled to the range so that no square underflows.
         p, y = (p - p.mean()) / np.ptp(p), (y - y.mean()) / np.ptp(y)
         return float(p @ y / np.sqrt((p @ p) * (y @ y)))
 

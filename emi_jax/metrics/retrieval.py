@@ -1,8 +1,8 @@
-"""Cross-modal retrieval over a whole split: recall, median rank, and what chance would give.
+"""Cross-modal retrieval over a whole split: recall, median rank, and the values at chance.
 
-A query's hits are all the clips with its own transcript, and its rank is that of the first hit. Ties count against the
-model: every miss that scores as well as the best hit, to rounding, is ranked before it, so a collapsed model, for which
-all clips score alike, has the worst ranks and not the best.
+A query's hits are all clips with the same transcript, and its rank is that of the first hit. Ties count against the
+model: every miss that equals the best hit up to rounding is ranked before it, so a collapsed model, which gives all
+clips the same score, gets the worst ranks rather than the best.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RECALLS = (1, 5)
-# Cosines nearer than this differ by the rounding of a float32 dot product.
+# Cosines closer than this differ only by the rounding of a float32 dot product.
 _TIE = 1e-6
 
 
@@ -25,11 +25,11 @@ def retrieval(
     """Recall@1, recall@5 and median rank in both directions, and the same for a random order.
 
     Args:
-        left: float [n, P] L2-normalised embeddings, say of the faces.
-        right: float [n, P] L2-normalised embeddings of the same clips, say of the words.
+        left: float [n, P] L2-normalised embeddings, e.g. of the faces.
+        right: float [n, P] L2-normalised embeddings of the same clips, e.g. of the words.
         transcript: int [n], equal for clips that are hits of each other.
-        names: what left and right are called in the result.
-        chunk: queries compared at a time; memory is chunk x n.
+        names: names of left and right in the result.
+        chunk: number of queries compared at a time; memory is chunk x n.
 
     Returns:
         `{"vision_to_text/recall@1": ..., "vision_to_text/median_rank": ..., "text_to_vision/...": ...,
@@ -48,8 +48,8 @@ def retrieval(
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         raise ValueError(f"Embeddings of {names[0]} or {names[1]} are not finite: the model has diverged.")
     results = {}
-    there, back = f"{names[0]}_to_{names[1]}", f"{names[1]}_to_{names[0]}"
-    for direction, queries, candidates in ((there, left, right), (back, right, left)):
+    forward, backward = f"{names[0]}_to_{names[1]}", f"{names[1]}_to_{names[0]}"
+    for direction, queries, candidates in ((forward, left, right), (backward, right, left)):
         ranks = first_hit_ranks(queries, candidates, transcript, chunk)
         for k in RECALLS:
             results[f"{direction}/recall@{k}"] = float((ranks <= k).mean())
@@ -57,7 +57,7 @@ def retrieval(
     reached = chance_reached(transcript)
     for k in RECALLS:
         results[f"chance/recall@{k}"] = float(reached[min(k, len(reached)) - 1])
-    # The margin is for sums that make one half to rounding.
+    # The margin admits sums that equal one half up to rounding.
     results["chance/median_rank"] = float(np.searchsorted(reached, 0.5 - 1e-9) + 1)
     return results
 
@@ -75,7 +75,7 @@ def first_hit_ranks(queries: NDArray, candidates: NDArray, transcript: NDArray, 
 
 
 def chance_reached(transcript: NDArray) -> NDArray[np.float64]:
-    """Mean over queries of the chance that a random order of the n clips has a hit in its first r: [n] for r = 1..n.
+    """Mean over queries of the probability that a random order has a hit in its first r of n clips: [n] for r = 1..n.
 
     A query with h hits has none in the first r with probability prod_{i<r} (n - h - i) / (n - i).
     """

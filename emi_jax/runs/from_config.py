@@ -67,7 +67,7 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     """The stage that a config describes.
 
     Raises:
-        UserError: the head has no such field, or does not support its value.
+        UserError: the head has no such field, or rejects its value.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)
