@@ -1,4 +1,4 @@
-"""The pictures of a media file as they are shown, by timestamp and in constant memory."""
+"""Reads the pictures of a media file as displayed, by timestamp and in constant memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,16 +20,16 @@ def read_pictures(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (timestamp, uint8 [height, width, 3] RGB) for the given timestamps that can be decoded, ascending.
 
-    Pictures are upright, with square pixels and SDR colours. A stream may change its size midway.
+    Pictures are upright, with square pixels and SDR colours. Their size may change within a stream.
 
     Args:
         path: the media file.
         stamps: timestamps that `read_timeline` lists.
-        remarks: takes findings, after the last picture.
-        joined: whether the timeline of the file is.
+        remarks: list to which remarks are appended, after the last picture.
+        joined: `Timeline.joined` of the file.
 
     Raises:
-        ClipError: the file is missing or no media file.
+        ClipError: the file is missing or not a media file.
     """
     wanted = set(stamps.tolist())
     damage, sizes, transfers = Damage(), dict[str, None](), dict[str, None]()
@@ -39,7 +39,7 @@ def read_pictures(
             return
         stream.codec_context.options = {"max_pixels": LIMITS["max_pixels"]}
         aspect = float(stream.sample_aspect_ratio or 0)
-        reformatter = VideoReformatter()  # one for all: setting up the colour conversion costs more than doing it
+        reformatter = VideoReformatter()  # shared, since setting up a conversion is slower than running it
         frames = (frame for packet in track_packets(container, "video", joined) for frame in decode(packet, damage))
         for stamp, frame in stamped(stream, frames) if wanted else ():
             if stamp in wanted:

@@ -1,4 +1,4 @@
-"""What was unusual about a clip's files and how it was handled. Each kind has one name, by which reports count it."""
+"""Remarks: irregularities of a clip's files and how they were handled. Reports count them by the name of their kind."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ SHORTEST = 0.25
 
 
 class Remark(NamedTuple):
-    """One finding about one clip."""
+    """One irregularity of one clip: its kind and details."""
 
     kind: str
     detail: str = ""

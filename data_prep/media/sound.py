@@ -1,4 +1,4 @@
-"""The sound of a media file: one channel at 16 kHz, each sample where its timestamp places it."""
+"""Reads the sound of a media file: mono at 16 kHz, with each sample at the time of its timestamp."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from data_prep.media.remarks import CHANGED, DAMAGED_SOUND, GAP, NO_RATE, Remark
 from data_prep.media.timeline import BEYOND, Timeline, long_remark, track_packets
 
 LATE = 0.015
-"""Seconds after its expected time at which sound is preceded by silence: a lost packet, not an inexact timestamp."""
+"""Seconds after its expected time above which sound counts as late (a packet was lost) and silence fills the gap."""
 EARLY = 0.04
-"""Seconds by which sound may overlap what came before it; the rest is dropped."""
+"""Seconds by which sound may overlap earlier sound; a longer overlap is dropped."""
 REPORTED_GAP = 0.04
-"""Seconds of silence in all from which gaps are remarked on."""
+"""Least total seconds of filled gaps for which there is a remark."""
 RATES = range(1_000, 768_001)
-"""Sample rates that are believed."""
+"""Plausible sample rates in Hz."""
 
 
 class _Run:
-    """Sound without a gap and of one format, resampled as it comes.
+    """Sound without gaps, in one format, resampled in blocks as it arrives.
 
     Attributes:
         start: seconds since second 0 of the clip.
-        seconds: its length so far.
+        seconds: length so far.
         format: sample rate and names of the channels.
     """
 
@@ -44,12 +44,12 @@ class _Run:
         return self.start + self.seconds
 
     def add(self, samples: np.ndarray) -> None:
-        """Takes float32 [channels, samples]."""
+        """Appends float32 [channels, samples]."""
         self.seconds += samples.shape[1] / self.format[0]
         self._blocks.append(samples if self._resampler is None else self._resample(samples, last=False))
 
     def finish(self) -> np.ndarray:
-        """All of it, float32 [channels, samples] at 16 kHz."""
+        """Returns the complete sound, float32 [channels, samples] at 16 kHz."""
         if self._resampler is not None:
             self._blocks.append(self._resample(np.zeros((len(self.format[1]), 0), np.float32), last=True))
         return np.concatenate(self._blocks, axis=1)
@@ -73,15 +73,15 @@ def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list
 
     Args:
         path: the media file.
-        timeline: of the file; what comes before its second 0 is dropped.
-        max_seconds: what comes later is not read.
-        remarks: takes findings.
+        timeline: the file's timeline; sound before its second 0 is dropped.
+        max_seconds: later sound is not read.
+        remarks: list to which remarks are appended.
 
     Returns:
-        int16 [samples], mono at 16 kHz, [0] where there is no audible sound; and the end of the sound in seconds.
+        int16 [samples], mono at 16 kHz, [0] if there is no audible sound; and the end of the sound in seconds.
 
     Raises:
-        ClipError: the file is missing or no media file.
+        ClipError: the file is missing or not a media file.
     """
     findings = _Findings()
     with open_media(path) as container:
@@ -154,7 +154,7 @@ def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:
 
 
 def _mixed(runs: list[_Run], limit: int, remarks: list[Remark]) -> np.ndarray:
-    """All runs in their places, float32 [samples], mono, at most `limit` samples."""
+    """Places all runs on the time axis and mixes them: float32 [samples], mono, at most `limit` samples."""
     placed: list[tuple[int, np.ndarray]] = []
     for names in dict.fromkeys(run.format[1] for run in runs):
         same = [run for run in runs if run.format[1] == names]

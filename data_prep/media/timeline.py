@@ -1,7 +1,7 @@
-"""One clock for the pictures and sound of a file: timestamps that do not start again, and where second 0 lies.
+"""One clock for the pictures and sound of a file: continuous timestamps, and the position of second 0.
 
-Second 0 is the earliest presented timestamp of the tracks that are read. MP4 and Matroska have a zero of their own:
-what lies before it is not presented, as players do it.
+Second 0 is the earliest presented timestamp of the tracks that are read. MP4 and Matroska define their own zero:
+anything before it is not presented, as in media players.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from data_prep.media.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, 
 from data_prep.media.tracks import Tracks, choose_tracks, track_remarks
 
 BEYOND = 8
-"""Packets in a row beyond the limit at which reading stops: single timestamps may be corrupted."""
+"""Number of consecutive packets beyond the limit after which reading stops; a single timestamp may be corrupted."""
 USUAL_RATE = Fraction(25)
 """Pictures per second of a stream that has neither timestamps nor a claimed rate."""
 
@@ -33,13 +33,13 @@ class Timeline:
 
     Attributes:
         start: second 0 of the clip, in seconds of the file's continuous timestamps.
-        stamps: continuous timestamps of the pictures in the limit, int64 [N], ascending, in the stream's time base.
+        stamps: continuous timestamps of the pictures within the limit, int64 [N], ascending, in the stream's time base.
         seconds: the same in seconds since `start`, float64 [N].
-        claimed: seconds since `start` at which the header says that the tracks end, see `claims.claimed_ends`.
-        has_sound: whether there is a track of sound that can be decoded.
+        claimed: ends of the tracks according to the header, in seconds since `start`, see `claims.claimed_ends`.
+        has_sound: whether there is an audio track that can be decoded.
         joined: whether timestamps are shifted, because recordings were joined.
-        track_remarks: findings about the choice of the video and audio track.
-        remarks: findings about the file, its timestamps and pictures.
+        track_remarks: remarks on the choice of the video and audio track.
+        remarks: remarks on the file, its timestamps and pictures.
     """
 
     start: float
@@ -53,14 +53,14 @@ class Timeline:
 
 
 def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
-    """Reads the timestamps of a file; its pictures are decoded only where their packets carry none.
+    """Reads the timestamps of a file; decodes its pictures only if their packets have no timestamps.
 
     Args:
         path: the media file.
         max_seconds: later pictures are not listed.
 
     Raises:
-        ClipError: the file is missing or no media file.
+        ClipError: the file is missing or not a media file.
     """
     remarks: list[Remark] = []
     with open_media(path) as container:
@@ -95,12 +95,12 @@ def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
 
 
 def track_packets(container: InputContainer, kind: str, joined: bool) -> Iterator[Packet]:
-    """Yields the packets of the video or audio track that is read, with timestamps as in its Timeline.
+    """Yields the packets of the chosen video or audio track, with timestamps as in the file's Timeline.
 
     Args:
         container: an open file.
         kind: video or audio.
-        joined: whether the timeline says that timestamps are shifted, which depends on both tracks.
+        joined: `Timeline.joined` of the file, which depends on both tracks.
     """
     tracks = choose_tracks(container)
     stream = tracks.video if kind == "video" else tracks.audio
@@ -113,15 +113,15 @@ def track_packets(container: InputContainer, kind: str, joined: bool) -> Iterato
 
 
 def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints) -> Iterator[Packet]:
-    """Yields the packets of both tracks with timestamps that never start again, then empty ones that flush decoders.
+    """Yields the packets of both tracks with continuous timestamps, then empty packets that flush the decoders.
 
-    Recordings that were joined start their timestamps again, or leap. Each is placed after the end of what came before
-    it, by one shift for both tracks.
+    In joined recordings, timestamps restart or jump. Each recording is placed after the end of the previous one, with
+    the same shift for both tracks.
 
     Args:
         container: an open file.
-        tracks: those of it that are read.
-        joints: takes note of where timestamps start again and what ended the packets early.
+        tracks: the tracks that are read.
+        joints: records where timestamps restart, and the error that ended the packets early, if any.
     """
     joints.leaps = bool(container.format.flags & LEAPS)
     bases = base_of(tracks)
@@ -136,7 +136,7 @@ def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints
 
 
 def _packets(container: InputContainer, streams: list, joints: Joints) -> Iterator[Packet]:
-    """The packets of streams; an error of the container ends them, and empty packets flush the decoders."""
+    """Yields the packets of streams, up to an error of the container, then empty packets that flush the decoders."""
     try:
         if streams:
             yield from container.demux(streams)
@@ -150,7 +150,7 @@ def _packets(container: InputContainer, streams: list, joints: Joints) -> Iterat
 
 
 def stamped(stream: av.VideoStream, frames: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Yields (timestamp, frame); a frame without a timestamp follows the one before it at the claimed rate."""
+    """Yields (timestamp, frame); a frame without a timestamp follows the previous one at the claimed frame rate."""
     step = max(1, round(1 / (rate_of(stream) * (stream.time_base or Fraction(1, 1000)))))
     following = 0
     for frame in frames:
@@ -160,17 +160,17 @@ def stamped(stream: av.VideoStream, frames: Iterable[av.VideoFrame]) -> Iterator
 
 
 def base_of(tracks: Tracks) -> dict[int, float]:
-    """Seconds of one unit of the timestamps of each track, by the index of its stream; 0 where unknown."""
+    """The time base of each track in seconds per unit, by stream index; 0 if unknown."""
     return {stream.index: float(stream.time_base or 0) for stream in tracks if stream is not None}
 
 
 def rate_of(stream: av.VideoStream) -> Fraction:
-    """Pictures per second that a stream claims, or USUAL_RATE."""
+    """Pictures per second that a stream claims, else USUAL_RATE."""
     return stream.guessed_rate or stream.average_rate or USUAL_RATE
 
 
 def long_remark(container: InputContainer, max_seconds: float) -> Remark:
-    """That a file is read to max_seconds, with its length where its header gives one."""
+    """The remark that a file is read only up to max_seconds, with its length if the header gives one."""
     seconds = (container.duration or 0) / av.time_base
     length = f"{seconds:.1f} s, " if seconds > max_seconds else ""
     return Remark(LONG, f"{Path(container.name).name}: {length}read to {max_seconds:g} s")
@@ -178,7 +178,7 @@ def long_remark(container: InputContainer, max_seconds: float) -> Remark:
 
 @dataclasses.dataclass
 class _Scan:
-    """Timestamps of the pictures, whether all of them carry one, and the first time of the sound in seconds."""
+    """Timestamps of the pictures, whether every picture has one, and the start of the sound in seconds."""
 
     stamps: list[int]
     complete: bool = True
@@ -213,7 +213,7 @@ def _scan(container: InputContainer, tracks: Tracks, max_seconds: float, joints:
 
 
 def _decoded_stamps(container: InputContainer, joined: bool, max_seconds: float, remarks: list[Remark]) -> list[int]:
-    """Timestamps of pictures whose packets carry none (AVI, raw streams)."""
+    """Timestamps of decoded pictures, for files whose packets have none (AVI, raw streams)."""
     stream = choose_tracks(container).video
     if stream is None or stream.time_base is None:
         return []

@@ -1,4 +1,4 @@
-"""Which tracks of a media file are read: of each kind the default one, else the first, that can be decoded."""
+"""Chooses the tracks of a media file to read: of the decodable tracks of each kind, the default one, else the first."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from av.stream import Disposition, Stream
 from data_prep.media.remarks import NO_DECODER, OTHER_TRACKS, Remark
 
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-"""Cover art and thumbnails are no video."""
+"""Cover art and thumbnails do not count as video."""
 NAMES = {"video": "picture", "audio": "sound"}
 
 
@@ -19,7 +19,7 @@ Track = TypeVar("Track", bound=Stream)
 
 
 class Tracks(NamedTuple):
-    """The tracks that are read; None where there is none that can be decoded."""
+    """The tracks that are read; None if there is no decodable one."""
 
     video: av.VideoStream | None
     audio: av.AudioStream | None
@@ -35,7 +35,7 @@ def choose_tracks(container: InputContainer) -> Tracks:
 
 
 def track_remarks(container: InputContainer, kind: str) -> Iterator[Remark]:
-    """Reports tracks that are not read, and those that cannot be; `kind` is video or audio."""
+    """Yields remarks on tracks that are not read or cannot be decoded; `kind` is video or audio."""
     name = Path(container.name).name
     streams: Sequence[Stream] = _moving(container) if kind == "video" else container.streams.audio
     chosen = _choose(streams)
@@ -57,7 +57,7 @@ def _choose(streams: "Sequence[Track]") -> "Track | None":
 
 
 def _can_be_decoded(stream: Stream) -> bool:
-    return stream.codec_context is not None  # None where this FFmpeg has no decoder
+    return stream.codec_context is not None  # None if this build of FFmpeg has no decoder
 
 
 def _codec_tag(stream: Stream) -> str:

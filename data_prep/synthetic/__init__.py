@@ -1,1 +1,1 @@
-"""A made corpus of real mp4 files whose labels, and the best score a model can reach on them, are known exactly."""
+"""A synthetic corpus of real mp4 files with exactly known labels and a known upper bound of a model's score."""

@@ -21,7 +21,7 @@ def _points(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
 def ellipse(
     image: np.ndarray, x: float, y: float, axes: tuple[float, float], colour: np.ndarray, angle: float = 0
 ) -> None:
-    """Fills an ellipse with the half axes and, in degrees, the angle given."""
+    """Fills an ellipse with the given half axes in pixels and angle in degrees."""
     size = tuple(max(1, round(a * (1 << _SHIFT))) for a in axes)
     cv2.ellipse(image, _point(x, y), size, angle, 0, 360, colour.tolist(), -1, cv2.LINE_AA, _SHIFT)
 

@@ -2,7 +2,7 @@
 
 Joy curves the mouth up, Amusement narrows the eyes and reddens the cheeks, Empathic Pain slants the brows and pulls
 the mouth's corners down, Admiration raises the brows, widens eyes and pupils and tilts the head a little. Speech opens
-the mouth in its syllables' shapes.
+the mouth in the shapes of its syllables.
 """
 
 import functools
@@ -15,12 +15,12 @@ from data_prep.synthetic.head import Look, speaker_look, still_head
 from data_prep.synthetic.plan import FPS, ClipPlan
 from data_prep.synthetic.surroundings import add_grain, draw_occluder, draw_scene
 
-# Mouth opening and width per vowel, in pixels and as a share.
+# Per vowel, the mouth's opening in pixels and its width as a share.
 _MOUTH = {"a": (9.0, 1.0), "e": (5.0, 1.1), "i": (3.5, 1.2), "o": (7.5, 0.7), "u": (4.5, 0.5)}
 
 
 def render_frames(plan: ClipPlan) -> np.ndarray:
-    """The pictures of a clip, uint8 [N, SIZE, SIZE, 3] RGB at FPS frames a second."""
+    """The pictures of a clip, uint8 [N, SIZE, SIZE, 3] RGB at FPS frames per second."""
     rng = np.random.default_rng(plan.seed)
     look = speaker_look(plan.speaker)
     times = np.arange(round(plan.seconds * FPS)) / FPS
@@ -34,7 +34,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
     tilt = 4 * cues["Admiration"] + rng.normal(0, 1)
     base, alpha = still_head(plan.speaker)
     ellipse(scene, 0, 100, (62, 38), look["shirt"])
-    cues["frown"] = np.full(len(times), float(plan.gesture == "shake"))  # who says no draws the brows down
+    cues["frown"] = np.full(len(times), float(plan.gesture == "shake"))  # saying no lowers the brows
     occluder = draw_occluder(plan, rng)
 
     frames = np.empty((len(times), SIZE, SIZE, 3), np.uint8)
@@ -57,7 +57,7 @@ def render_frames(plan: ClipPlan) -> np.ndarray:
 
 
 def _draw_upper_face(head: np.ndarray, look: Look, cue: dict[str, float], turn: float, nod: float) -> None:
-    """Draws cheeks, eyes, tears and brows into `head`, moved by (turn, nod) pixels."""
+    """Draws cheeks, eyes, tears and brows into `head`, offset by (turn, nod) pixels."""
     fun, pain, awe = cue["Amusement"], cue["Empathic Pain"], cue["Admiration"]
     dark = np.array([34.0, 24, 22])
     spread, height = look["eyes"]
@@ -89,7 +89,7 @@ def _draw_upper_face(head: np.ndarray, look: Look, cue: dict[str, float], turn: 
 def _draw_mouth(
     head: np.ndarray, look: Look, cue: dict[str, float], opening: float, width: float, turn: float, nod: float
 ) -> None:
-    """Draws lips, the open mouth and teeth into `head`, moved by (turn, nod) pixels."""
+    """Draws lips, the open mouth and teeth into `head`, offset by (turn, nod) pixels."""
     joy, pain = cue["Joy"], cue["Empathic Pain"]
     lip = 0.5 * look["skin"] + np.array([78.0, 10, 18])
     half, depth = look["mouth"]
@@ -140,7 +140,7 @@ def _speech(plan: ClipPlan, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gesture(plan: ClipPlan, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets of the features in pixels to the side (shaking the head) and down (nodding, chin lowered), each [N]."""
+    """The features' offsets in pixels: sideways (shaking the head) and down (nodding, lowered chin), each [N]."""
     swing = 5.0 * np.sin(2 * np.pi * 1.6 * times) * np.clip(2.2 - times, 0.35, 1.0)
     still = np.zeros(len(times))
     return (swing if plan.gesture == "shake" else still, 7.0 + 0.5 * swing if plan.gesture == "nod" else still)

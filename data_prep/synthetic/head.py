@@ -1,4 +1,4 @@
-"""What does not move in a synthetic speaker: looks that differ between people, independent of emotion."""
+"""The static appearance of synthetic speakers: it differs between speakers and does not depend on emotion."""
 
 import functools
 
@@ -31,7 +31,7 @@ def speaker_look(speaker: int) -> Look:
 
 @functools.lru_cache(maxsize=256)
 def still_head(speaker: int) -> tuple[np.ndarray, np.ndarray]:
-    """What of a head does not move: uint8 [SIZE, SIZE, 3] picture and float32 [SIZE, SIZE] opacity."""
+    """The static part of a head: uint8 [SIZE, SIZE, 3] picture and float32 [SIZE, SIZE] opacity."""
     look = speaker_look(speaker)
     wide, tall = look["shape"]
     skin, hair = look["skin"], look["hair"]

@@ -1,9 +1,8 @@
 """The latent intensities of the synthetic corpus, its noisy labels, and the score that no model can exceed.
 
 A clip's latent is Gaussian, `a ~ N(MEAN, SPREAD)`, mildly correlated across emotions; its label is
-`y = clip(a + NOISE * eps, 0, 1)`, so that exact zeros arise as in Hume-Vidmimic2. The best prediction of y that
-anyone can make knows `a` and answers `E[y | a]`, the mean of a censored Gaussian; its Pearson correlation with y is
-the ceiling.
+`y = clip(a + NOISE * eps, 0, 1)`, so that exact zeros occur as in Hume-Vidmimic2. The best possible prediction of y
+given `a` is `E[y | a]`, the mean of a censored Gaussian; its Pearson correlation with y is the ceiling.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What each clip of the synthetic corpus shows, says and hides, drawn from one seed before anything is rendered."""
+"""Plans the content and defects of each synthetic clip, drawn from one seed before anything is rendered."""
 
 import dataclasses
 
@@ -12,16 +12,16 @@ FPS = 10
 SHORTEST, LONGEST = 2.0, 4.0  # seconds
 
 # How each modality shows an emotion: the standard deviation of its error, in units of the emotion's own spread.
-# An emotion that is not listed is not shown. Words express every emotion, so that alignment with words teaches faces
-# and voices all that they show, but a clip's words name the strongest few (`words.MOST_CLAUSES`).
+# An emotion that is not listed is not shown. Words can express every emotion, so that aligning with words covers all
+# that faces and voices show, but the words of one clip name only its strongest emotions (`words.MOST_CLAUSES`).
 SHOWN = {
     "face": {"Admiration": 0.2, "Amusement": 0.2, "Empathic Pain": 0.2, "Joy": 0.2},
     "voice": {"Determination": 0.25, "Empathic Pain": 0.25, "Excitement": 0.2, "Joy": 0.25},
     "words": dict.fromkeys(EMOTIONS, 0.2),
 }
-FULL = {"Empathic Pain": 0.4}  # the intensity at which an emotion is shown in full, where that is not 1
+FULL = {"Empathic Pain": 0.4}  # the intensity at which an emotion is fully shown, if not 1
 
-# Shares of the clips with each defect; a clip misses at most one modality, and a missing one has no other defect.
+# Shares of the clips with each defect. A clip lacks at most one modality, and a missing modality has no other defect.
 MISSING = {"face": 0.035, "voice": 0.035, "words": 0.035}
 OCCLUDED = 0.10
 NOISY = 0.10
@@ -33,7 +33,7 @@ SPEAKERS = {"train": 180, "valid": 12, "test": 24}
 
 @dataclasses.dataclass(frozen=True)
 class Defects:
-    """The defects of a clip: a missing modality (or ""), what covers the face from when to when, noise in the voice."""
+    """The defects of a clip: a missing modality or "", what covers the face and when, the voice's noise level."""
 
     missing: str
     occluder: str
@@ -43,7 +43,7 @@ class Defects:
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """Everything that rendering a clip needs, and its true intensities."""
+    """Everything that is needed to render a clip, and its true intensities."""
 
     id: str
     split: str
@@ -66,7 +66,7 @@ class ClipPlan:
         return {name: min(1.1, value / FULL.get(name, 1.0)) ** 0.5 for name, value in shown.items()}
 
     def envelope(self, times: np.ndarray) -> np.ndarray:
-        """How much of the expression shows at each time: onset, apex, offset to a rest, in [0, 1]."""
+        """The strength of the expression at each time, in [0, 1]: onset, apex, offset to a resting level."""
         rise, fall = (value * self.seconds for value in self.apex)
         onset = np.clip(times / rise, 0, 1)
         offset = np.clip((times - fall) / (self.seconds - fall), 0, 1)
@@ -124,7 +124,7 @@ def _smooth(x: np.ndarray) -> np.ndarray:
 
 
 def _show(rng: np.random.Generator, expected: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:
-    """What one modality shows of E[y | a]: with its error, bounded to [0, 1.1]."""
+    """What one modality shows: E[y | a] plus that modality's error, clipped to [0, 1.1]."""
     columns = {name: expected[:, EMOTIONS.index(name)] for name in errors}
     return {
         name: np.clip(column + errors[name] * column.std() * rng.standard_normal(len(column)), 0, 1.1)
@@ -133,7 +133,7 @@ def _show(rng: np.random.Generator, expected: np.ndarray, errors: dict[str, floa
 
 
 def _speakers(rng: np.random.Generator, counts: dict[str, int]) -> list[tuple[str, int]]:
-    """(split, speaker) of each clip, splits mixed; no speaker is in two splits."""
+    """(split, speaker) of each clip, with the splits shuffled; no speaker is in two splits."""
     pairs, first = [], 0
     for split, clips in counts.items():
         pairs += [(split, first + k % SPEAKERS[split]) for k in range(clips)]
@@ -146,7 +146,7 @@ def _manner(rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _prompts(rng: np.random.Generator) -> list[tuple[dict[str, int], str, str]]:
-    """(levels, gesture, text) of the texts that several clips repeat."""
+    """(levels, gesture, text) of the texts that several clips share."""
     expected = latents.expected_labels(latents.draw_latents(rng, PROMPTS))
     prompts = []
     for row in expected:

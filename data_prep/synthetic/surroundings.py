@@ -1,4 +1,4 @@
-"""What is around and before a synthetic face: background, camera noise, and what covers it."""
+"""The surroundings of a synthetic face: background, camera noise, and occluders."""
 
 import functools
 
@@ -11,14 +11,14 @@ from data_prep.synthetic.plan import ClipPlan
 
 
 def draw_scene(speaker: int) -> np.ndarray:
-    """A speaker's blurred room, uint8 [SIZE, SIZE, 3]: the same in all clips, as where people film themselves."""
+    """A speaker's blurred room, uint8 [SIZE, SIZE, 3]: the same in all clips, as if filmed at home."""
     rng = np.random.default_rng([speaker, 2])
     small = rng.uniform(60, 200) + rng.uniform(-30, 30, 3) + rng.uniform(-25, 25, (3, 3, 3))
     return np.clip(cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
 
 
 def add_grain(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture under a camera's noise."""
+    """The picture with camera noise."""
     row, column = rng.integers(0, SIZE, 2)
     return cv2.add(picture, _noise()[row : row + SIZE, column : column + SIZE], dtype=cv2.CV_8U)
 
@@ -30,7 +30,7 @@ def _noise() -> np.ndarray:
 
 
 def draw_occluder(plan: ClipPlan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
-    """What covers the face, as a picture and its opacity."""
+    """The occluder of the face, as a picture and its opacity; None if there is none."""
     cover = np.zeros((SIZE, SIZE, 3), np.uint8)
     opacity = np.zeros((SIZE, SIZE), np.float32)
 

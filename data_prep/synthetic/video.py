@@ -13,7 +13,7 @@ from emi_jax.files import whole_file
 
 
 def write_clip(plan: ClipPlan, folder: Path) -> None:
-    """Renders a clip into `folder/<id>.mp4`; the file appears whole or not at all."""
+    """Renders a clip into `folder/<id>.mp4`, atomically."""
     final = folder / f"{plan.id}.mp4"
     if final.exists():
         return
@@ -26,11 +26,11 @@ def write_mp4(target: Path, frames: np.ndarray, sound: np.ndarray | None, fps: i
     """Writes pictures and sound.
 
     Args:
-        target: a path, whatever its ending.
+        target: a path with any ending.
         frames: uint8 [N, height, width, 3] RGB, even height and width.
         sound: float32 [samples] in [-1, 1], or None for no audio track.
-        fps: frames a second.
-        rate: samples a second.
+        fps: frames per second.
+        rate: samples per second.
     """
     with av.open(target, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "25"})

@@ -1,7 +1,7 @@
-"""A stylised voice: a pulse train through moving formants, shaped by emotion.
+"""A stylised voice: a pulse train filtered by moving formants, shaped by emotion.
 
-Excitement lifts the pitch and its swings, Determination cuts the syllables apart and deepens the chest tone, Joy adds
-the ring of a smile near 3 kHz, Empathic Pain makes the voice breathe and tremble.
+Excitement raises the pitch and its range, Determination separates the syllables and strengthens the low frequencies,
+Joy adds energy near 3 kHz, as a smile does, Empathic Pain makes the voice breathy and tremulous.
 """
 
 import functools
@@ -10,10 +10,10 @@ import numpy as np
 
 from data_prep.synthetic.plan import ClipPlan
 
-RATE = 24_000  # samples a second
+RATE = 24_000  # samples per second
 _WINDOW, _HOP = 1024, 256
 
-# First two formants of each vowel in Hz, of an adult of middle height (after Peterson and Barney, 1952).
+# First two formants of each vowel in Hz, for an average adult (after Peterson and Barney, 1952).
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
 
 
@@ -55,7 +55,7 @@ def _syllables(plan: ClipPlan, times: np.ndarray, rng: np.random.Generator) -> t
 
 
 def _envelope(plan: ClipPlan, cue: dict[str, np.ndarray], tract: float) -> np.ndarray:
-    """The vocal tract's gain, float32 [frames, bins], at the middle of each window."""
+    """The vocal tract's gain at the centre of each window, float32 [frames, bins]."""
     frames = _frames(round(plan.seconds * RATE))
     middle = np.minimum(np.arange(frames) * _HOP, len(cue["Joy"]) - 1)
     hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE)
@@ -78,7 +78,7 @@ def _envelope(plan: ClipPlan, cue: dict[str, np.ndarray], tract: float) -> np.nd
 
 @functools.cache
 def _vowel(vowel: str, tract: float) -> np.ndarray:
-    """Gain in dB of one vowel, [bins]: three formants over a falling spectrum."""
+    """Gain in dB of one vowel, [bins]: three formants on a falling spectrum."""
     hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE)
     formants = (*_FORMANTS[vowel], 2600)
     peaks = [22 * np.exp(-(((hertz / tract - centre) / (90 + 0.06 * centre)) ** 2)) for centre in formants]
@@ -90,7 +90,7 @@ def _frames(samples: int) -> int:
 
 
 def _filter(source: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Filters by overlapping windows: sqrt-Hann analysis and synthesis, each frame times its gain [frames, bins]."""
+    """Filters by overlap-add: sqrt-Hann analysis and synthesis windows, each frame times its gain [frames, bins]."""
     window = np.sqrt(np.hanning(_WINDOW + 1)[:-1]).astype(np.float32)
     padded = np.pad(source.astype(np.float32), (_WINDOW // 2, _WINDOW + _HOP))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][: len(gain)]
@@ -102,7 +102,7 @@ def _filter(source: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def _spoil(sound: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """The voice under brown-ish room noise at the given signal-to-noise ratio; infinity leaves it clean."""
+    """Adds brown-like room noise at the given signal-to-noise ratio; infinity adds none."""
     if np.isinf(snr_db):
         return sound + 1e-4 * rng.standard_normal(len(sound))
     spectrum = np.fft.rfft(rng.standard_normal(len(sound)))

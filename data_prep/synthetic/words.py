@@ -1,7 +1,7 @@
-"""What the synthetic speakers say: sentences whose wording is graded by emotion, and when each syllable falls.
+"""What the synthetic speakers say: sentences worded by the strength of each emotion, and the timing of each syllable.
 
-The voice babbles: it has as many syllables as the words, at the times at which they would fall, but with other vowels,
-so that a voice shares the emotion with its words and not the spelling. An interjection is heard as written.
+The voice babbles: it has the same number and timing of syllables as the words, but random vowels, so that voice and
+words share the emotion but not the spelling. Only an interjection is spoken as written.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-# Emotion -> templates, and for each level from 1 on the phrases of that strength. Level 0 is not mentioned.
+# Emotion -> templates, and the phrases of each level from 1 up. Emotions of level 0 are not mentioned.
 LEXICON: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "Admiration": (
         ("that was {}", "your {topic} is {}", "what a {} {topic}"),
@@ -79,12 +79,12 @@ INTERJECTIONS = {"none": "", "a": "ah", "e": "hey", "i": "whee", "o": "oh", "u":
 MOST_CLAUSES = 2
 VOWELS = ("a", "e", "i", "o", "u")
 PAUSE = 0.12
-HELD = 0.40  # seconds that an interjection is held for
+HELD = 0.40  # seconds for which an interjection is held
 
 
 @dataclasses.dataclass(frozen=True)
 class Syllable:
-    """One syllable: start and end in seconds, and its vowel, one of a, e, i, o, u."""
+    """A syllable: start and end in seconds, and its vowel, one of a, e, i, o, u."""
 
     start: float
     end: float
@@ -92,7 +92,7 @@ class Syllable:
 
 
 def levels(strengths: dict[str, float], step: float = 0.2) -> dict[str, int]:
-    """The level of wording for each emotion of the lexicon, from strengths of about 0 to 1."""
+    """The level of wording of each emotion in the lexicon, from strengths between about 0 and 1."""
     return {
         name: int(np.clip(np.ceil(strengths[name] / step - 0.4), 0, len(phrases)))
         for name, (_, phrases) in LEXICON.items()
@@ -100,7 +100,7 @@ def levels(strengths: dict[str, float], step: float = 0.2) -> dict[str, int]:
 
 
 def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, interjection: str) -> str:
-    """An English sentence or two that names the MOST_CLAUSES strongest emotions, at their levels."""
+    """Composes one or two English sentences that name the MOST_CLAUSES strongest emotions, at their levels."""
     clauses = []
     felt = sorted((name for name in level if level[name]), key=lambda name: -level[name] / len(LEXICON[name][1]))
     for name in felt[:MOST_CLAUSES]:
@@ -118,13 +118,13 @@ def compose(rng: np.random.Generator, level: dict[str, int], gesture: str, inter
 
 
 def speak(rng: np.random.Generator, text: str, pace: float, longest: float) -> list[Syllable]:
-    """When each syllable of a text is spoken, and its vowel.
+    """The timing and vowel of each syllable of a text.
 
     Args:
-        rng: draws the vowels of all but the interjection.
-        text: what `compose` wrote.
+        rng: draws the vowels of everything but the interjection.
+        text: the result of `compose`.
         pace: seconds per syllable.
-        longest: the speech is sped up, where need be, to end by this second.
+        longest: latest end of the speech in seconds; it is sped up if necessary.
     """
     syllables, now = [], 0.25
     for word in re.findall(r"[a-zA-Z]+[,.!]?", text):
@@ -141,7 +141,7 @@ def speak(rng: np.random.Generator, text: str, pace: float, longest: float) -> l
 
 
 def _vowels(word: str) -> list[str]:
-    """One vowel per syllable, by spelling: near enough to English for a stylised voice."""
+    """One vowel per syllable, guessed from spelling: close enough to English for a stylised voice."""
     groups = re.findall(r"[aeiouy]+", word)
     if len(groups) > 1 and re.search(r"[^aeiouyl]e$", word):  # the silent e of "nice"
         groups.pop()
