@@ -39,7 +39,7 @@ def write_table(path: Path, header, *rows) -> Path:
 
 
 def write_video(path: Path, seconds, claimed_rate=25, sound=None, sound_start=0.0, codecs=("libx264", "aac")) -> Path:
-    """Writes a grey-level ramp whose picture n has brightness 5 n, shown at the given times; sound is at 16 kHz."""
+    """Writes grey pictures with brightness 5 n for picture n, shown at the given times; sound is at 16 kHz."""
     with av.open(str(path), "w") as container:
         if seconds is not None:
             video = container.add_stream(codecs[0], rate=claimed_rate)

@@ -1,4 +1,4 @@
-"""Needs the environment of requirements-beam.txt: `make test-extras` installs it and runs these tests."""
+"""These tests need the environment of requirements-beam.txt: `make test-extras` installs it and runs them."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def _examples(out):
     return {(split, e["id"]): e for split in builder.info.splits for e in builder.as_data_source(split)}
 
 
-def test_the_content_is_that_of_one_machine(built, raw_corpus, tmp_path, monkeypatch):
+def test_beam_gives_the_same_content_as_one_machine(built, raw_corpus, tmp_path, monkeypatch):
     out, report = built
     monkeypatch.setattr(beam, "BATCH", 2)
     sizes = ["--clips", ",".join(map(str, COUNTS.values())), "--seed=3", "--max-frames=4", "--face-size=32"]
@@ -40,7 +40,7 @@ def test_the_content_is_that_of_one_machine(built, raw_corpus, tmp_path, monkeyp
     assert not (tmp_path / "out" / "staging").exists()
 
 
-def test_clips_that_cannot_be_read_come_back_by_name(tmp_path):
+def test_unreadable_clips_are_reported_by_name(tmp_path):
     write_video(tmp_path / "a.mp4", np.arange(5) / 10)
     (tmp_path / "broken.mp4").write_bytes(b"nonsense")
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["a", 0.5], ["broken", 0.5], ["gone", 0.5])
@@ -50,7 +50,7 @@ def test_clips_that_cannot_be_read_come_back_by_name(tmp_path):
     assert sum(report.clips.values()) == 1
 
 
-def test_options_that_beam_does_not_have_are_refused(capsys):
+def test_options_unsupported_by_beam_are_refused(capsys):
     with pytest.raises(SystemExit):
         prepare_with_beam(["--processes=2"])
     assert "--processes is no option of this command" in capsys.readouterr().err

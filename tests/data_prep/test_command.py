@@ -61,7 +61,7 @@ def run(monkeypatch, *arguments):
         (["--check=x", "--corpus=folder", "--source=y", "--processes=2"], "--processes does nothing with --check"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, message, capsys):
+def test_invalid_option_is_a_one_line_error_with_exit_code_2(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(arguments)
     error = capsys.readouterr().err
@@ -104,7 +104,7 @@ def test_every_option_is_explained(capsys):
         (KeyboardInterrupt(), 130, "stopped; the same command resumes\n"),
     ],
 )
-def test_errors_are_one_line(error, code, text, capsys):
+def test_errors_are_printed_as_one_line(error, code, text, capsys):
     def fail():
         raise error
 
@@ -112,7 +112,7 @@ def test_errors_are_one_line(error, code, text, capsys):
     assert capsys.readouterr().err == text
 
 
-def test_a_fault_of_the_program_is_not_taken_for_a_fault_of_the_data(capsys):
+def test_internal_error_is_not_reported_as_a_data_error(capsys):
     assert run_command(lambda: 1 // 0) == INTERNAL_ERROR
     assert "Traceback" in capsys.readouterr().err
 
@@ -129,14 +129,14 @@ def clips(tmp_path):
 @pytest.mark.parametrize(
     ("out", "reason"), [("/dev/null/x", "Not a directory"), ("/proc/nope", "No such file or directory")]
 )
-def test_an_out_that_cannot_be_written_is_one_line(clips, out, reason, monkeypatch, capsys):
+def test_unwritable_out_is_a_one_line_error(clips, out, reason, monkeypatch, capsys):
     assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={out}") == 2
     error = capsys.readouterr().err
     assert reason in error
     assert len(error.splitlines()) == 1
 
 
-def test_too_small_a_disk_is_noticed_before_any_clip_is_read(clips, tmp_path, monkeypatch, capsys):
+def test_too_small_a_disk_is_reported_before_any_clip_is_read(clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=5_000))
     monkeypatch.setattr(prepare, "map_clips", lambda *arguments: pytest.fail("a clip was read"))
     assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}") == 2
@@ -145,14 +145,14 @@ def test_too_small_a_disk_is_noticed_before_any_clip_is_read(clips, tmp_path, mo
 
 
 @pytest.mark.parametrize("option", ["--labels", "--transcripts"])
-def test_a_folder_in_the_place_of_a_file_is_one_line(option, clips, tmp_path, monkeypatch, capsys):
+def test_folder_in_place_of_a_file_is_a_one_line_error(option, clips, tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
     arguments = ["--corpus=folder", f"--source={clips}", f"{option}={tmp_path / 'empty'}", f"--out={tmp_path / 'out'}"]
     assert run(monkeypatch, *arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_missing_dataset_is_one_line(tmp_path, monkeypatch, capsys):
+def test_missing_dataset_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, f"--check={tmp_path}") == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}: found no dataset")
 
@@ -164,7 +164,7 @@ def test_checking_writes_nothing(built, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_repeated_call_reports_so_and_a_lost_report_is_rewritten(clips, tmp_path, monkeypatch, capsys):
+def test_repeated_call_says_so_and_rewrites_a_lost_report(clips, tmp_path, monkeypatch, capsys):
     arguments = ["--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}", "--processes=1"]
     assert run(monkeypatch, *arguments) == 0
     assert "already prepared" not in capsys.readouterr().out
@@ -176,7 +176,7 @@ def test_a_repeated_call_reports_so_and_a_lost_report_is_rewritten(clips, tmp_pa
     assert run(monkeypatch, f"--check={tmp_path / 'out'}") == 0
 
 
-def test_a_disk_that_is_probably_too_small_is_a_warning(tmp_path, monkeypatch, caplog):
+def test_disk_that_is_probably_too_small_causes_a_warning(tmp_path, monkeypatch, caplog):
     video = write_video(tmp_path / "a.mp4", [k / 25 for k in range(50)], sound=tone(2.0))
     monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=200_000))
     check_room(tmp_path, [ClipSource("a", video)], ClipOptions())

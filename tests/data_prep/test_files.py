@@ -3,7 +3,7 @@ import os
 from data_prep.files import unusable
 
 
-def test_what_is_no_proper_file_is_named(tmp_path):
+def test_path_that_is_not_a_regular_file_is_named(tmp_path):
     (tmp_path / "good").write_bytes(b"x" * 2000)
     (tmp_path / "link").symlink_to(tmp_path / "good")
     (tmp_path / "broken").symlink_to("/nowhere/clip.mp4")

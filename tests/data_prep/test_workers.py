@@ -26,7 +26,7 @@ def _die_or_fail(item: int) -> int:
     return 10 * item
 
 
-def test_an_item_that_kills_its_worker_costs_only_itself():
+def test_item_that_kills_its_worker_does_not_affect_others():
     started = time.monotonic()
     results = dict(map_clips(_die_or_fail, range(40), processes=2))
     assert time.monotonic() - started < 30
@@ -38,7 +38,7 @@ def test_an_item_that_kills_its_worker_costs_only_itself():
     assert str(results[5]) == "clip5: is broken"
 
 
-def test_workers_that_do_not_start_are_one_line(monkeypatch):
+def test_workers_that_do_not_start_raise_a_one_line_error(monkeypatch):
     monkeypatch.setattr(workers, "START_LIMIT", 0.0)
     expected = r"^the processes that read clips do not work here: no item was started within 0 s; rerun"
     with pytest.raises(UserError, match=expected):
@@ -54,7 +54,7 @@ def _hang(item: int) -> int:
     return item
 
 
-def test_an_item_that_exceeds_the_time_limit_is_given_up():
+def test_item_that_exceeds_the_time_limit_is_abandoned():
     results = dict(map_clips(_hang, range(4), processes=2, seconds=0.5))
     assert [results[0], results[3]] == [0, 3]
     assert str(results[1]) == "1: took longer than the time limit of 0.5 s"
@@ -83,7 +83,7 @@ def test_memory_settings_of_the_parent_are_not_inherited(monkeypatch):
     assert os.environ["EMI_JAX_MALLOC"] == "1"
 
 
-def test_workers_end_when_the_results_are_no_longer_wanted():
+def test_workers_end_when_the_consumer_stops():
     results = map_clips(_die_or_fail, [0, *[1] * 1000], processes=1)
     next(results)
     started = time.monotonic()
@@ -122,7 +122,7 @@ def _runs(process: int) -> bool:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # ended, and nobody has waited for it yet
+    return state != "Z"  # a zombie has ended, but its parent has not waited for it yet
 
 
 def _until(condition: Callable[[], bool]) -> None:

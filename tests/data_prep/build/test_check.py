@@ -15,7 +15,7 @@ from tests.data_prep.conftest import COUNTS, write_table
 
 @pytest.fixture
 def spoiled(built, tmp_path):
-    """Writes the built dataset again with one example of `valid` changed; returns the faults that are found then."""
+    """Returns a function that rewrites the built dataset with one changed `valid` example and returns the faults."""
     builder = open_dataset(built[0])
     (tmp_path / "report.json").write_bytes((built[0] / "report.json").read_bytes())
 
@@ -55,7 +55,7 @@ def spoiled(built, tmp_path):
         ),
     ],
 )
-def test_a_malformed_example_is_named(spoiled, change, fault):
+def test_check_reports_a_malformed_example(spoiled, change, fault):
     faults = spoiled(**change)
     assert faults.pop() == "fingerprint: found another content than when the dataset was written"
     assert len({line.split(":")[0] for line in faults}) == 1
@@ -63,18 +63,18 @@ def test_a_malformed_example_is_named(spoiled, change, fault):
     assert re.search(fault, "\n".join(faults))
 
 
-def test_changed_words_are_noticed_by_the_fingerprint(spoiled):
+def test_fingerprint_detects_changed_words(spoiled):
     assert spoiled(transcript="other words") == ["fingerprint: found another content than when the dataset was written"]
 
 
-def test_too_many_faces_are_named(spoiled, built):
+def test_check_reports_too_many_faces(spoiled, built):
     (example, *_) = open_dataset(built[0]).as_data_source("train")
     face = list(example["faces"])[:1]
     more = {"faces": face * 9, "times": np.arange(9, dtype=np.float32), "face_found": np.ones(9, bool)}
     assert "found 9 faces, expected at most 4" in "\n".join(spoiled(**more))
 
 
-def test_a_damaged_record_is_a_fault_of_its_split(built, tmp_path):
+def test_check_reports_the_split_of_a_damaged_record(built, tmp_path):
     shutil.copytree(built[0], tmp_path / "copy")
     (record,) = (tmp_path / "copy").rglob("*valid*.array_record*")
     data = bytearray(record.read_bytes())
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_a_fault_of_its_split(built, tmp_path):
     assert len(faults) == 1
 
 
-def test_a_label_that_never_varies_is_a_fault(built, tmp_path, monkeypatch):
+def test_check_reports_a_label_that_never_varies(built, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "FEW", 3)
     builder = open_dataset(built[0])
     (tmp_path / "report.json").write_bytes((built[0] / "report.json").read_bytes())
@@ -99,7 +99,7 @@ def test_a_label_that_never_varies_is_a_fault(built, tmp_path, monkeypatch):
     assert "label Joy: found 0.25 in all clips of split train, expected several values" in check_dataset(tmp_path)
 
 
-def test_labels_and_words_are_held_against_the_tables(built, raw_corpus, tmp_path):
+def test_check_compares_labels_and_words_with_the_tables(built, raw_corpus, tmp_path):
     for name in ("raw", "face_images"):
         (tmp_path / name).mkdir()
     for table in ("train_split.csv", "valid_split.csv", "test_split.csv", "transcripts.csv", "subjects.csv"):
@@ -118,7 +118,7 @@ def test_labels_and_words_are_held_against_the_tables(built, raw_corpus, tmp_pat
     assert "valid 77777: found in neither dataset nor report, expected in one" in faults
 
 
-def test_the_report_is_held_against_the_dataset(built, tmp_path):
+def test_check_compares_the_report_with_the_dataset(built, tmp_path):
     (tmp_path / "emi").symlink_to(built[0] / "emi")
     assert check_dataset(tmp_path) == [
         f"{tmp_path}/report.json: found no readable report, expected the one of the preparation"

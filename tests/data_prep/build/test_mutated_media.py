@@ -1,7 +1,7 @@
 from benchmarks.proofs.mutate_media import KINDS, outcomes, write_mutants
 
 
-def test_broken_media_neither_stop_the_rest_nor_change_it(tmp_path):
+def test_broken_media_do_not_affect_other_clips(tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
     kinds = write_mutants(clips, 3 * len(KINDS), seed=1)

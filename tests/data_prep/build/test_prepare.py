@@ -30,7 +30,7 @@ def _examples(out):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four clips without faces: one of sound alone, one broken, one missing."""
+    """Four clips without faces: one with sound only, one broken, one missing."""
     source = tmp_path / "clips"
     source.mkdir()
     write_video(source / "a.mp4", np.arange(10) / 10, 10, tone(1.0))
@@ -47,7 +47,7 @@ def folder(tmp_path):
     return source
 
 
-def test_an_example_comes_back_as_it_was_read(built, raw_corpus):
+def test_dataset_holds_examples_as_they_were_read(built, raw_corpus):
     out, _ = built
     examples = _examples(out)
     assert {split: sum(key[0] == split for key in examples) for split in COUNTS} == COUNTS
@@ -86,7 +86,7 @@ def test_metadata_and_report(built):
         }
         for split in COUNTS
     }
-    assert set(metadata["ceiling"]) == {"train", "test"}  # two clips have no correlation worth the name
+    assert set(metadata["ceiling"]) == {"train", "test"}  # two clips are too few for a correlation
     assert report.clips == COUNTS
     assert 0.5 < report.faces_found <= 1
     assert "clips left out: 0" in report.summary()
@@ -97,7 +97,7 @@ def test_metadata_and_report(built):
     assert check_dataset(out) == []
 
 
-def test_same_corpus_same_fingerprint_and_a_repeated_call_does_nothing(built, raw_corpus, tmp_path):
+def test_same_corpus_gives_same_fingerprint_and_repeated_call_does_nothing(built, raw_corpus, tmp_path):
     out, report = built
     changed = (out / "emi/1.1.0/metadata.json").stat().st_mtime_ns
     again = {"source": raw_corpus, "counts": COUNTS, "seed": 3, "options": OPTIONS, "processes": 1, "progress": False}
@@ -106,7 +106,7 @@ def test_same_corpus_same_fingerprint_and_a_repeated_call_does_nothing(built, ra
     assert prepare("synthetic", tmp_path, **again).fingerprint == report.fingerprint
 
 
-def test_broken_and_missing_clips_are_reported_and_the_rest_is_kept(folder, tmp_path):
+def test_broken_and_missing_clips_are_reported_and_others_are_kept(folder, tmp_path):
     out = tmp_path / "out"
     report = prepare("folder", out, source=folder, label_range=(0.0, 100.0), options=OPTIONS, progress=False)
     assert report.clips == {"train": 1, "valid": 1}
@@ -132,7 +132,7 @@ def test_changed_files_are_prepared_again(folder, tmp_path):
     assert ("test", "gone") in _examples(out)
 
 
-def test_nothing_to_read_is_an_error(folder, tmp_path):
+def test_corpus_without_readable_clips_is_an_error(folder, tmp_path):
     (folder / "a.mp4").unlink()
     (folder / "b.wav").unlink()
     with pytest.raises(
@@ -164,7 +164,7 @@ def _command(out, raw_corpus, *more):
     return [sys.executable, "-m", "data_prep", *places, *sizes, *more]
 
 
-def test_a_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_path):
+def test_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_path):
     _, report = built
     process = subprocess.Popen(_command(tmp_path, raw_corpus), cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""The report of a preparation: labels of any name, in the users' units, escaped; clips left out and remarked on."""
+"""The report of a preparation: any label names, in the users' units, escaped; clips that failed or have remarks."""
 
 import base64
 
@@ -50,7 +50,7 @@ def test_statistics_and_histograms_are_in_the_users_units(report):
     assert "above -50" in report.summary()
 
 
-def test_a_label_named_seconds_leaves_the_lengths_alone(report):
+def test_label_named_seconds_does_not_affect_the_lengths(report):
     assert (report.lengths["edges"][0], report.lengths["edges"][-1]) == (2, 5)
     titles = [axes.get_title() for axes in report_page.histograms(report).axes]
     assert titles == ["length in seconds", *LABELS]
@@ -73,7 +73,7 @@ def test_the_page_escapes_and_lists_clips(html):
     assert html.count("data:image/jpeg") == 6
 
 
-def test_very_many_clips_are_listed_in_part(report, tmp_path, monkeypatch):
+def test_page_lists_only_the_first_of_many_clips(report, tmp_path, monkeypatch):
     monkeypatch.setattr(report_page, "LISTED", 3)
     many = Report(**vars(report) | {"left_out": report.left_out * 5})
     report_page.write_page(many, [], tmp_path)

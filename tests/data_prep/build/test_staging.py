@@ -1,4 +1,4 @@
-"""Staged clips: complete files are kept, clips with damaged files are read again."""
+"""Staged clips: complete files are kept; clips with damaged files are read again."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def test_a_damaged_staged_file_is_read_again(source, tmp_path, damage):
     np.testing.assert_array_equal(example["audio"], read_clip(source, OPTIONS).example["audio"])
 
 
-def test_damage_that_is_found_while_the_dataset_is_written_is_an_error(source, tmp_path):
+def test_damage_found_while_writing_the_dataset_is_an_error(source, tmp_path):
     stage_clip(source, tmp_path, OPTIONS)
     path = staged_path(source, tmp_path, OPTIONS)
     path.write_bytes(cut(path.read_bytes()))
@@ -51,13 +51,13 @@ def test_damage_that_is_found_while_the_dataset_is_written_is_an_error(source, t
         load_staged(path, 2)
 
 
-def test_a_whole_staged_file_is_kept(source, tmp_path, monkeypatch):
+def test_complete_staged_file_is_kept(source, tmp_path, monkeypatch):
     first = stage_clip(source, tmp_path, OPTIONS)
     monkeypatch.setattr(staging, "read_clip", lambda *arguments: pytest.fail("the clip was read again"))
     assert stage_clip(source, tmp_path, OPTIONS) == first
 
 
-def test_replaced_face_images_are_another_clip(tmp_path):
+def test_replaced_face_images_change_the_signature(tmp_path):
     images = tmp_path / "00001"
     images.mkdir()
     (images / "1.jpg").write_bytes(b"one")

@@ -1,4 +1,4 @@
-"""A small Vidmimic2 with each of the traps in the real one: preparation survives and reports all of them."""
+"""A small Vidmimic2 with each irregularity of the real corpus: preparation handles and reports all of them."""
 
 import os
 import pickle
@@ -38,7 +38,7 @@ class Bomb:
 
 
 def hertz(name: str) -> float:
-    """Each clip has its own tone, so that a wrong join is heard."""
+    """The clip's tone in Hz: each clip has a different one, so that a wrong join is detected."""
     return 300.0 + 100 * int(name)
 
 
@@ -138,7 +138,7 @@ def test_the_report_names_each_trap(prepared, kind, name, detail):
     assert kind in (out / "report.html").read_text()
 
 
-def test_the_report_describes_the_delivery(prepared):
+def test_report_describes_the_corpus(prepared):
     _, report = prepared
     notes = "\n".join(report.notes)
     assert "1 clips in" in notes
@@ -149,5 +149,5 @@ def test_the_report_describes_the_delivery(prepared):
     assert not os.path.exists("exploded")
 
 
-def test_the_prepared_delivery_has_no_faults(prepared):
+def test_check_finds_no_faults(prepared):
     assert check_dataset(prepared[0]) == []

@@ -29,7 +29,7 @@ def test_pick_evenly_in_time(count):
     assert len(set(picks)) == len(picks)
 
 
-def test_pick_evenly_goes_by_time_and_not_by_number():
+def test_pick_evenly_spreads_by_time_and_not_by_index():
     seconds = np.concatenate([np.linspace(0, 1, 90), np.linspace(1.1, 10, 30)])
     chosen = seconds[pick_evenly(seconds, 10)]
     np.testing.assert_allclose(chosen, np.linspace(0, 10, 10), atol=0.2)
@@ -56,11 +56,11 @@ def test_the_centre_counts_as_a_face_on_request(tmp_path):
 
 
 def two_faces():
-    """A detector for the test below."""
+    """Returns a detector, for the test below."""
     return lambda picture, at_least=0.0: [Box(0, 0, 20), Box(24, 24, 40)]
 
 
-def test_a_detector_is_given_by_the_name_of_its_function(tmp_path):
+def test_detector_is_loaded_by_function_name(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(5) / 25)
     mine = dataclasses.replace(OPTIONS, detector=f"{__name__}:two_faces", margin=0.0)
     assert read_clip(ClipSource("7", path, transcript="x"), mine).example["face_found"].all()
@@ -69,12 +69,12 @@ def test_a_detector_is_given_by_the_name_of_its_function(tmp_path):
 @pytest.mark.parametrize(
     "name", ["nowhere:haar", "data_prep.clips.detectors:nothing", "data_prep.clips.detectors", "json:__doc__"]
 )
-def test_a_detector_that_does_not_exist_is_refused(name):
+def test_unknown_detector_is_refused(name):
     with pytest.raises(CorpusError, match=f"--detector={name}: .*expected"):
         load_detector(name)
 
 
-def test_memory_does_not_grow_with_the_clip(tmp_path):
+def test_memory_does_not_grow_with_clip_length(tmp_path):
     peaks = []
     for seconds in (20, 100):
         path = write_video(tmp_path / "long.mp4", np.arange(seconds * 2) / 2, 2, tone(seconds))
@@ -100,7 +100,7 @@ def test_a_face_image_that_claims_to_be_huge_is_not_decoded(tmp_path):
     assert Remark(BAD_IMAGE, "00001/1.png") in remarks
 
 
-def test_whatever_a_decoder_raises_becomes_the_error_of_its_clip(tmp_path, monkeypatch):
+def test_any_decoder_exception_becomes_a_clip_error(tmp_path, monkeypatch):
     def broken(*arguments):
         raise ZeroDivisionError("odd header")
 
@@ -110,7 +110,7 @@ def test_whatever_a_decoder_raises_becomes_the_error_of_its_clip(tmp_path, monke
         read_clip(ClipSource("a", path), OPTIONS)
 
 
-def test_what_comes_after_max_seconds_is_not_read(tmp_path):
+def test_nothing_after_max_seconds_is_read(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 10, 10, sound=tone(5.0))
     example, _ = read_clip(ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32))
     assert len(example["audio"]) == 32_000
@@ -118,7 +118,7 @@ def test_what_comes_after_max_seconds_is_not_read(tmp_path):
     assert len(example["faces"]) == 20
 
 
-def test_face_images_come_in_the_order_of_their_numbers(tmp_path):
+def test_face_images_are_ordered_by_number(tmp_path):
     folder = tmp_path / "00007"
     folder.mkdir()
     for number in (1, 2, 10, 11, 3):
@@ -132,7 +132,7 @@ def test_face_images_come_in_the_order_of_their_numbers(tmp_path):
     assert Remark(BAD_IMAGE, "00007/4.png") in remarks
 
 
-def test_face_images_keep_the_gaps_and_the_limit_of_their_clip(tmp_path):
+def test_face_images_keep_gaps_and_the_time_limit(tmp_path):
     folder = tmp_path / "00007"
     folder.mkdir()
     for number in (10, 11, 110, 111, 310, 311):
@@ -142,7 +142,7 @@ def test_face_images_keep_the_gaps_and_the_limit_of_their_clip(tmp_path):
     assert Remark(LONG, "00007/: face images of 12.1 s, read to 12 s") in remarks
 
 
-def test_numbers_that_are_no_decimals_are_no_face_images(tmp_path):
+def test_files_without_decimal_numbers_are_not_face_images(tmp_path):
     for name in ("1", "²", "x"):
         cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 100, np.uint8))
         (tmp_path / "a.png").rename(tmp_path / f"{name}.png")
@@ -157,7 +157,7 @@ def test_a_sound_file_replaces_the_track_of_the_video(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a media file"])
-def test_a_file_that_cannot_be_read_leaves_the_other(tmp_path, content):
+def test_unreadable_file_does_not_affect_the_other(tmp_path, content):
     video = write_video(tmp_path / "clip.mp4", [0.0, 0.04])
     sound = write_video(tmp_path / "clip.wav", None, sound=tone(0.25), codecs=("", "pcm_s16le"))
     broken = tmp_path / "broken.mp3"
@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_read_leaves_the_other(tmp_path, content):
         read_clip(ClipSource("clip", broken, transcript="words"), OPTIONS)
 
 
-def test_words_alone_are_a_clip_and_nothing_at_all_is_refused():
+def test_clip_of_words_only_is_read_and_empty_clip_is_refused():
     example, _ = read_clip(ClipSource("words", transcript="hm"), OPTIONS)
     assert example["faces"] == []
     with pytest.raises(ClipError, match="empty: has no pictures, no sound and no transcript"):
@@ -192,7 +192,7 @@ def test_real_clips(name, share):
     assert {remark.kind for remark in remarks} <= {NO_TEXT, NO_AUDIO, NO_FACE, LONG, SILENT}
 
 
-def test_a_strip_without_room_for_a_face_holds_none(tmp_path):
+def test_picture_too_thin_for_a_face_has_none(tmp_path):
     assert load_detector("haar")(np.zeros((2, 2000, 3), np.uint8)) == []
     image = tmp_path / "clip.mp4"
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))

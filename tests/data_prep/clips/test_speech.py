@@ -18,7 +18,7 @@ OPTIONS = ClipOptions(max_frames=2, face_size=32, asr=f"{__name__}:stub")
 
 
 def stub():
-    """A recogniser that returns how much it heard."""
+    """Returns a recogniser whose text is the number of samples that it received."""
 
     def recognise(audio: np.ndarray) -> str:
         CALLS.append(len(audio))
@@ -95,7 +95,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_whisper_model_of_random_weights_is_loaded_and_run(tmp_path):
-    """Its words mean nothing; that the real library reads the model and hears a clip is what is tested."""
+    """The real library loads the model and transcribes a clip; the words are meaningless."""
     pytest.importorskip("faster_whisper")
     folder = _tiny_whisper(tmp_path)
     check_recogniser(str(folder))

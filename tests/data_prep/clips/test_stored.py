@@ -1,4 +1,4 @@
-"""Stored clip options are data: no function that they name is imported unless the user names it, too."""
+"""Stored clip options are data: a function that they name is imported only if the user also names it."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from data_prep.errors import CorpusError
 STORED = dataclasses.asdict(ClipOptions(max_frames=6))
 
 
-def test_built_in_names_need_nothing():
+def test_built_in_names_need_no_confirmation():
     assert stored_options(STORED) == ClipOptions(max_frames=6)
     assert stored_options(STORED | {"asr": "small.en"}, asr="small.en").asr == "small.en"
 
@@ -26,7 +26,7 @@ def test_a_function_in_a_stored_file_has_to_be_named_again(option):
     assert getattr(stored_options(stored, **{option: "runs.shared.evil:go"}), option) == "runs.shared.evil:go"
 
 
-def test_an_option_other_than_the_run_s_is_refused():
+def test_option_that_differs_from_the_stored_one_is_refused():
     with pytest.raises(CorpusError, match=r"--asr=small\.en: the run's own clips were read with none"):
         stored_options(STORED, asr="small.en")
 
@@ -34,6 +34,6 @@ def test_an_option_other_than_the_run_s_is_refused():
 @pytest.mark.parametrize(
     "change", [{"max_frames": "many"}, {"detector": None}, {"max_seconds": True}, {"shutter": 1}, {"face_size": 2.5}]
 )
-def test_malformed_options_are_one_line(change):
+def test_malformed_options_are_a_one_line_error(change):
     with pytest.raises(CorpusError, match=f"stored clip options hold .*{next(iter(change))}"):
         stored_options(STORED | change)

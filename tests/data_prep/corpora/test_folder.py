@@ -1,4 +1,4 @@
-"""A folder of clips with a table, as people keep them."""
+"""A folder of clips with a table, in the variants found in practice."""
 
 import collections
 import math
@@ -22,7 +22,7 @@ def notes_of(corpus):
     return "\n".join(corpus.notes)
 
 
-def test_named_splits_and_other_units(tmp_path):
+def test_table_with_named_splits_and_other_units(tmp_path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "b.wav").touch()
     write_table(
@@ -46,7 +46,7 @@ def test_named_splits_and_other_units(tmp_path):
     assert math.isnan(b.labels[0])
 
 
-def test_splits_keep_subjects_together_whatever_the_order(tmp_path):
+def test_splits_keep_subjects_together_in_any_row_order(tmp_path):
     rows = [[f"clip{k}", 0.5, f"s{k % 20}"] for k in range(200)]
     splits = []
     for ordered in (rows, rows[::-1]):
@@ -81,7 +81,7 @@ def test_splits_of_few_clips_are_not_empty(tmp_path, clips):
         (["Filename", "Joy", "Mood"], ["a", 0.5, "good"], "column 'Mood': found 'good', expected a number"),
     ],
 )
-def test_faults(tmp_path, header, row, message):
+def test_invalid_tables_are_refused(tmp_path, header, row, message):
     write_table(tmp_path / "labels.csv", header, row)
     with pytest.raises(CorpusError, match=message):
         read_folder(tmp_path, None, (0.0, 1.0), None)
@@ -128,7 +128,7 @@ def test_two_files_of_one_stem_keep_their_endings(tmp_path):
     ]
 
 
-def test_a_name_that_fits_two_files_is_an_error_with_both(tmp_path):
+def test_name_that_matches_two_files_is_an_error_with_both(tmp_path):
     files(tmp_path, "take.mov", "take.mkv")
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["take", 0.1])
     with pytest.raises(CorpusError, match=r"line 2, .*found 'take', expected .* not take.mkv and take.mov"):
@@ -142,7 +142,7 @@ def test_two_names_of_one_file_are_an_error_with_both_lines(tmp_path):
         read_folder(tmp_path)
 
 
-def test_another_ending_than_the_files_is_a_remark(tmp_path):
+def test_ending_that_differs_from_the_file_is_a_remark(tmp_path):
     files(tmp_path, "clip1.mp4", "clip2.MP4")
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["clip1.avi", 0.1], ["clip2.mp4", 0.2])
     one, two = read_folder(tmp_path).clips
@@ -154,7 +154,7 @@ def test_names_without_a_file_and_files_without_a_name_are_noted(tmp_path):
     files(tmp_path, "anna_1.mp4", "b.mp4", "notes.pdf", "sub/c.mp4")
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["ana_1", 0.1], ["b", 0.2])
     corpus = read_folder(tmp_path)
-    assert corpus.clips[0].video == tmp_path / "ana_1"  # reading it will report the missing file
+    assert corpus.clips[0].video == tmp_path / "ana_1"  # reading the clip will report the missing file
     notes = notes_of(corpus)
     assert "'ana_1' names no file; most like it: anna_1.mp4" in notes
     assert "1 media files in" in notes
@@ -201,7 +201,7 @@ def test_label_columns_are_chosen_or_reported(tmp_path):
         ("Filename,Joy,,,", "a,0.5,,,"),
     ],
 )
-def test_nameless_and_reserved_columns_are_no_labels(tmp_path, header, row):
+def test_nameless_and_reserved_columns_are_not_labels(tmp_path, header, row):
     (tmp_path / "labels.csv").write_text(f"{header}\n{row}\n")
     corpus = read_folder(tmp_path)
     assert ([name.lower() for name in corpus.label_names], corpus.clips[0].labels) == (["joy"], (0.5,))
@@ -212,7 +212,7 @@ def test_nameless_and_reserved_columns_are_no_labels(tmp_path, header, row):
     ("spelled", "split"),
     [("devel", "valid"), ("Development", "valid"), ("Val", "valid"), ("TRAINING set", "train"), ("Test_Set", "test")],
 )
-def test_splits_as_corpora_spell_them(tmp_path, spelled, split):
+def test_splits_are_recognised_in_common_spellings(tmp_path, spelled, split):
     write_table(tmp_path / "labels.csv", ["Filename", "Joy", "Partition"], ["a", 0.5, spelled])
     corpus = read_folder(tmp_path)
     assert corpus.clips[0].split == split
@@ -228,7 +228,7 @@ def test_too_few_clips_for_three_splits_are_noted(tmp_path, clips, empty):
     assert f"no clip is in split {empty}" in notes
 
 
-def test_words_next_to_clips_are_read_where_no_table_has_any(tmp_path):
+def test_words_next_to_clips_are_read_if_no_table_has_words(tmp_path):
     files(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "a.txt").write_bytes("caf\u00e9 is so funny".encode("cp1252"))
     (tmp_path / "b.mp4.txt").write_bytes("so funny".encode("utf-16"))
@@ -252,7 +252,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
         read_folder(tmp_path)
 
 
-def test_plain_names_and_words_of_clips_in_subfolders(tmp_path):
+def test_clips_in_subfolders_match_plain_names_and_words(tmp_path):
     files(tmp_path, "s1/a.mp4", "s2/b.wav", "s1/c.mp4", "s2/c.mp4")
     (tmp_path / "loop").symlink_to(tmp_path)
     rows = ["a", 0.1], ["b.wav", 0.2], ["s1/c", 0.3], ["s2/c", 0.4]

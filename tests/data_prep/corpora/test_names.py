@@ -20,12 +20,12 @@ def find(name, *names):
     ("name", "disk", "right"),
     [
         ("a.wav", ["a.mp4", "a.wav"], "a.wav"),  # the ending decides
-        ("a", ["a.mp4", "a.wav"], "a.mp4"),  # without one the video
+        ("a", ["a.mp4", "a.wav"], "a.mp4"),  # without an ending, the video wins
         ("a.flac", ["a.mp4", "a.wav"], "a.wav"),  # another sound file
         ("clip1.mp4", ["clip1.MP4"], "clip1.MP4"),
         ("CLIP1", ["clip1.MP4"], "clip1.MP4"),
         ("clip1.avi", ["clip1.mp4"], "clip1.mp4"),
-        ("A.mp4", ["a.mp4", "A.mp4"], "A.mp4"),  # exact before anything else
+        ("A.mp4", ["a.mp4", "A.mp4"], "A.mp4"),  # an exact match wins
         ("1", ["00001.mp4", "00010.mp4"], "00001.mp4"),
         ("1.0", ["00001.mp4"], "00001.mp4"),
         ("00001", ["1.mp4"], "1.mp4"),
@@ -36,16 +36,16 @@ def find(name, *names):
         ("x.ts", ["x.ts.mp4"], "x.ts.mp4"),
         ("Andr\u00e9", [unicodedata.normalize("NFD", "Andr\u00e9.mp4")], "Andre\u0301.mp4"),
         (unicodedata.normalize("NFD", "\u30ac\u30fc\u30eb"), ["\u30ac\u30fc\u30eb.mp4"], "\u30ac\u30fc\u30eb.mp4"),
-        ("Andr\u00e9", [os.fsdecode(b"Andr\xe9.mp4")], "Andr\udce9.mp4"),  # bytes that are no UTF-8
+        ("Andr\u00e9", [os.fsdecode(b"Andr\xe9.mp4")], "Andr\udce9.mp4"),  # bytes that are not UTF-8
         ("at 10.15.22 PM", ["at 10.15.22\u202fPM.mov"], "at 10.15.22\u202fPM.mov"),
         ("a\u3000b", ["a b.mp4"], "a b.mp4"),
         ("-x", ["-x.mp4"], "-x.mp4"),
         ("12:30", ["12:30.mp4"], "12:30.mp4"),
         ("b", ["a.mp4"], None),
-        ("P1", ["P001.mp4"], None),  # zeros are lost from numbers only
+        ("P1", ["P001.mp4"], None),  # only plain numbers may lack leading zeros
     ],
 )
-def test_a_name_finds_what_is_meant(name, disk, right):
+def test_inexact_name_finds_the_intended_file(name, disk, right):
     assert find(name, *disk) == right
 
 
@@ -57,13 +57,13 @@ def test_a_name_finds_what_is_meant(name, disk, right):
         ("1", ["001.mp4", "00001.mp4"], ("00001.mp4", "001.mp4")),
     ],
 )
-def test_a_name_that_matches_twice_lists_its_candidates(name, disk, candidates):
+def test_ambiguous_name_lists_its_candidates(name, disk, candidates):
     with pytest.raises(AmbiguousNameError) as caught:
         find(name, *disk)
     assert caught.value.candidates == candidates
 
 
-def test_names_that_match_nothing_have_nearest_ones():
+def test_unmatched_names_have_similar_candidates():
     assert NameIndex({"anna_01.mp4": 1, "bob.mp4": 2}).nearest("ana_01.mp4") == ["anna_01.mp4"]
 
 
@@ -112,7 +112,7 @@ def test_a_folder_is_listed_by_kind(tmp_path):
     assert [path.name for path in deep.folders] == ["loop"]
 
 
-def test_the_endings_of_ffmpegs_common_formats_are_taken():
+def test_endings_of_common_ffmpeg_formats_are_media_endings():
     formats = (
         "mp4 mov 3gp matroska webm avi flv asf mpegts mpeg vob ogg opus mp3 adts flac wav aiff caf au amr ac3 wv tta"
     )
@@ -129,16 +129,16 @@ def test_the_endings_of_ffmpegs_common_formats_are_taken():
         ("A.MP4", ["s1/a.mp4"], "s1/a.mp4"),
         ("a.mp4", ["s1/a.mp4", "a.mp4"], "a.mp4"),
         ("s2/a", ["s1/a.mp4"], None),
-        ("a.mp4", ["a", "a.wav"], "a"),  # files with words, without their own ending
+        ("a.mp4", ["a", "a.wav"], "a"),  # files with words, indexed without their ending
         ("\u202aa\u202c.mp4", ["a.mp4"], "a.mp4"),  # as Windows copies paths
         ("\ufeffa\u200b", ["a.mp4"], "a.mp4"),
     ],
 )
-def test_paths_and_invisible_characters(name, disk, right):
+def test_paths_and_invisible_characters_are_matched(name, disk, right):
     assert find(name, *disk) == right
 
 
-def test_a_name_in_two_folders_lists_both():
+def test_ambiguous_name_in_two_folders_lists_both():
     with pytest.raises(AmbiguousNameError) as caught:
         find("a", "s1/a.mp4", "s2/a.mp4")
     assert caught.value.candidates == ("s1/a.mp4", "s2/a.mp4")

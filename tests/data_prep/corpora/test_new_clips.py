@@ -1,4 +1,4 @@
-"""What a path stands for: one clip, a folder, a table of names; words next to clips; bad files are named."""
+"""Paths of new clips: one clip, a folder, a table of names; words next to clips; unreadable files are named."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_every_media_file_in_it(folder):
+def test_folder_gives_every_media_file_in_it(folder):
     clips, notes = find_clips(folder)
     assert [(source.id, source.transcript) for source in clips] == [("a", "what a day"), ("b", None)]
     assert notes == (f"1 files in {folder} are not read, hidden or without an ending of media: notes.pdf",)
 
 
-def test_a_file_is_itself(folder):
+def test_file_gives_one_clip(folder):
     (found,) = find_clips(folder / "a.wav").clips
     assert (found.video, found.transcript) == (folder / "a.wav", "what a day")
 
@@ -90,14 +90,14 @@ def test_subfolders_are_searched_on_request(tmp_path):
     assert [(clip.id, clip.transcript) for clip in found.clips] == [("a", None), ("b", "deep words")]
 
 
-def test_other_json_next_to_a_clip_is_no_transcript(tmp_path):
+def test_other_json_next_to_a_clip_is_not_a_transcript(tmp_path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "a.json").write_text('{"prediction": 0.5}')
     assert find_clips(tmp_path).clips[0].transcript is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX")
-def test_names_that_are_no_utf8_are_taken(tmp_path):
+def test_names_that_are_not_utf8_are_read(tmp_path):
     with open(os.path.join(os.fsencode(tmp_path), b"Andr\xe9.mp4"), "wb"):
         pass
     (found,) = find_clips(tmp_path).clips
@@ -105,13 +105,13 @@ def test_names_that_are_no_utf8_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.mp4", "no such file or folder"), ("empty", "no media file")])
-def test_nothing_there_is_an_error(name, message, tmp_path):
+def test_path_without_clips_is_an_error(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match=message):
         find_clips(tmp_path / name)
 
 
-def test_a_file_that_cannot_be_read_is_left_out_and_named(folder):
+def test_unreadable_file_is_left_out_and_named(folder):
     shutil.copy(folder / "a.txt", folder / "c.mp4")
     left_out: dict[str, ClipError] = {}
     clips = find_clips(folder).clips

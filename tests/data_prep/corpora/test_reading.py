@@ -10,7 +10,7 @@ from data_prep.errors import CorpusError
 from tests.data_prep.conftest import COUNTS, write_table
 
 
-def test_no_corpus_has_a_clip_twice_in_a_split(tmp_path, monkeypatch):
+def test_duplicate_clip_in_a_split_is_an_error(tmp_path, monkeypatch):
     clip = ClipSource("a", split="train")
     corpus = Corpus("folder", ("Joy",), (0.0, 1.0), (clip, dataclasses.replace(clip, split="test"), clip))
     monkeypatch.setattr(reading, "read_folder", lambda *arguments: corpus)
@@ -43,7 +43,7 @@ def test_a_synthetic_corpus_is_not_written_where_only_reading_is_allowed(tmp_pat
     assert not (tmp_path / "new").exists()
 
 
-def test_a_cut_mark_of_a_synthetic_corpus_is_named(tmp_path):
+def test_truncated_mark_of_a_synthetic_corpus_is_named(tmp_path):
     (tmp_path / "corpus.json").write_text('{"corpus": "synth')
     with pytest.raises(CorpusError, match=r"corpus.json: found broken JSON .*; delete"):
         write_synthetic(tmp_path, COUNTS)

@@ -35,7 +35,7 @@ def _write(tmp_path, text, encoding="utf-8"):
         ('Filename,Joy\na,"1\n', "found broken CSV"),
     ],
 )
-def test_faults_of_a_table_name_file_line_found_and_expected(tmp_path, text, message):
+def test_table_errors_name_file_line_found_and_expected(tmp_path, text, message):
     with pytest.raises(
         CorpusError, match=f"labels.csv, {message}" if message.startswith("line") else message
     ) as caught:
@@ -92,7 +92,7 @@ def test_damaged_and_missing_tables_are_named(tmp_path):
         ("1e999", "a number from"),
     ],
 )
-def test_faults_of_a_label_have_a_hint(tmp_path, cell, hint):
+def test_label_errors_have_a_hint(tmp_path, cell, hint):
     table = read_table(_write(tmp_path, f'Filename,Joy\na,"{cell}"\n'), ["Joy"])
     with pytest.raises(CorpusError, match=f"line 2, column 'Joy': found '{cell}', expected .*{hint}"):
         table.rows[0].number("Joy", 0, 1)
@@ -105,7 +105,7 @@ def test_rounding_beyond_the_range_is_clipped(tmp_path, cell, value):
 
 
 @pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
-def test_other_separators_come_with_decimal_commas(tmp_path, separator, name):
+def test_other_separators_allow_decimal_commas(tmp_path, separator, name):
     rows = [["Filename", "Joy", "Transcript"], ["a", "0,25", "so, well"], ["b", "0.5", ""]]
     text = "".join(separator.join(row) + "\n" for row in rows)
     for start in ("", f"sep={separator}\n"):
@@ -116,7 +116,7 @@ def test_other_separators_come_with_decimal_commas(tmp_path, separator, name):
         assert table.rows[0].line == 2 + bool(start)
 
 
-def test_a_comma_that_may_separate_thousands_is_a_fault(tmp_path):
+def test_comma_that_may_separate_thousands_is_an_error(tmp_path):
     table = read_table(_write(tmp_path, "Filename;Joy\na;1,000\n"), ["Joy"])
     assert table.rows[0].number("Joy", 0, 100) == 0.01
     with pytest.raises(CorpusError, match="may be a decimal comma or separate thousands"):
@@ -132,12 +132,12 @@ def test_only_line_feeds_and_returns_end_lines(tmp_path, sign):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_in_all_ways(tmp_path, end):
+def test_all_line_endings_are_read(tmp_path, end):
     table = read_table(_write(tmp_path, end.join(["Filename,Joy", "a,1", '"b",0', ""])), ["Joy"])
     assert [row.name for row in table.rows] == ["a", "b"]
 
 
-def test_a_cell_may_be_long(tmp_path):
+def test_long_cells_are_read(tmp_path):
     words = "word " * 40_000
     assert (
         read_table(_write(tmp_path, f"Filename,Transcript\na,{words}\n"), []).rows[0].cells["Transcript"]
@@ -156,11 +156,11 @@ def test_a_cell_may_be_long(tmp_path):
         "x" * 255,
     ],
 )
-def test_names_may_hold_what_file_names_hold(tmp_path, name):
+def test_names_may_contain_any_file_name_character(tmp_path, name):
     assert read_table(_write(tmp_path, f"Filename,Joy\n{name},1\n"), ["Joy"]).rows[0].name == name
 
 
-def test_good_tables_in_all_their_forms(tmp_path):
+def test_valid_tables_are_read_in_all_forms(tmp_path):
     table = read_table(_write(tmp_path, "\ufeffFilename, Joy\r\na,25\r\n\r\nb,\r\n"), ["Joy"])
     assert table.columns == ("Filename", "Joy")
     assert [row.name for row in table.rows] == ["a", "b"]
@@ -178,13 +178,13 @@ def test_good_tables_in_all_their_forms(tmp_path):
         '\u200bFilename,Joy,Transcript\n./a,0.5,"hi, you"\n',
     ],
 )
-def test_spaces_after_separators_and_invisible_characters(tmp_path, text):
+def test_spaces_after_separators_and_invisible_characters_are_ignored(tmp_path, text):
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     (row,) = read_table(tmp_path / "labels.csv", ["Joy"]).rows
     assert (row.name, row.number("Joy", 0, 1), row.cells["Transcript"]) == ("a", 0.5, "hi, you")
 
 
-def test_a_table_in_utf16_with_words_of_another_script(tmp_path):
+def test_utf16_table_with_words_in_another_script_is_read(tmp_path):
     text = "Filename,Joy,Transcript\na,0.5,\u4f60\u597d\u4e16\u754c" + "\u4e16\u754c" * 200 + "\n"
     (tmp_path / "labels.csv").write_bytes(text.encode("utf-16-le"))
     (row,) = read_table(tmp_path / "labels.csv", ["Joy"]).rows
@@ -198,7 +198,7 @@ def test_cells_that_look_like_unknown_text_are_noted(tmp_path):
     assert "1 cells of Transcript are read as text: 'nan'" in notes
 
 
-def test_a_zero_character_in_words_is_a_fault(tmp_path):
+def test_nul_character_in_words_is_an_error(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"Filename,Joy,Transcript\na,1,he\0llo\n")
     with pytest.raises(CorpusError, match=r"line 2, column 'Transcript': .*expected text without zero characters"):
         read_table(tmp_path / "labels.csv", ["Joy"])

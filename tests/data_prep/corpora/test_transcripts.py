@@ -1,4 +1,4 @@
-"""The words of clips in every form that people keep them in."""
+"""The words of clips in every supported form."""
 
 import json
 
@@ -42,7 +42,7 @@ def words(transcripts, *names):
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "records.json"])
-def test_tables_and_json_by_name(tmp_path, name):
+def test_words_are_read_by_name_from_tables_and_json(tmp_path, name):
     path = tmp_path / name
     path.write_text(
         {
@@ -60,7 +60,7 @@ def test_tables_and_json_by_name(tmp_path, name):
     assert transcripts.unmatched() == []
 
 
-def test_json_by_name_holds_whispers_results(tmp_path):
+def test_json_by_name_may_hold_whisper_output(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps({"a": WHISPER, "b.wav": WHISPERX}))
     transcripts = read_transcripts(tmp_path / "t.json")
     assert [words(transcripts, name) for name in ("a.mp4", "b.wav")] == ["So funny.", "So funny."]
@@ -81,12 +81,12 @@ def test_json_by_name_holds_whispers_results(tmp_path):
         ("a.txt", "\n", ""),
     ],
 )
-def test_a_file_for_each_clip(tmp_path, file, content, right):
+def test_words_are_read_from_one_file_per_clip(tmp_path, file, content, right):
     (tmp_path / file).write_text(content, encoding="utf-8")
     assert words(read_transcripts(tmp_path), "a.mp4") == right
 
 
-def test_of_several_files_of_a_clip_the_text_is_read(tmp_path):
+def test_text_file_takes_precedence_over_other_files_of_a_clip(tmp_path):
     for ending in ("vtt", "json", "txt", "srt", "tsv"):
         (tmp_path / f"a.{ending}").write_text("from the text" if ending == "txt" else "{}")
     transcripts = read_transcripts(tmp_path)
@@ -146,7 +146,7 @@ def test_words_that_match_a_clip_twice_are_an_error(tmp_path):
         "[" * 100_000,
     ],
 )
-def test_faults_of_json_transcripts(tmp_path, text):
+def test_invalid_json_transcripts_are_an_error(tmp_path, text):
     path = tmp_path / "t.json"
     path.write_text(text)
     with pytest.raises(CorpusError, match=r"t.json.*: found .*expected"):
@@ -154,7 +154,7 @@ def test_faults_of_json_transcripts(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["{}", '{"text": 1}', '{"segments": [1]}', '{"text": "\\ud800"}'])
-def test_faults_of_a_clips_json(tmp_path, text):
+def test_invalid_json_of_a_clip_is_an_error(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(CorpusError, match=r"a.json: found .*expected"):
         read_transcripts(tmp_path).find("a.mp4")
@@ -178,7 +178,7 @@ CUES = "1\n00:00:00,000 --> 00:00:01,000\n{}\n2\n00:00:01,000 --> 00:00:02,000\n
         ("a.srt", CUES.format("no", "no"), "no no"),
         ("a.srt", "1\n0:0:0.0 --> 0:0:1.0\nHi\n2\n00:00:01 --> 00:00:02\nyou\n", "Hi you"),
         (
-            "a.vtt",  # captions that roll
+            "a.vtt",  # roll-up captions
             "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n\n00:01.000 --> 00:01.010\nhello\n\n"
             "00:01.010 --> 00:02.000\nhello\nwor<00:00:01.500><c>ld</c>\n\n00:02.000 --> 00:03.000\nworld\nagain\n",
             "hello world again",
@@ -189,7 +189,7 @@ CUES = "1\n00:00:00,000 --> 00:00:01,000\n{}\n2\n00:00:01,000 --> 00:00:02,000\n
         ("a.json", '{"result": {"language": "en"}, "transcription": [{"text": " Hi"}, {"text": " you"}]}', "Hi you"),
     ],
 )  # fmt: skip
-def test_words_of_odd_files(tmp_path, file, text, right):
+def test_words_are_read_from_unusual_files(tmp_path, file, text, right):
     (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert words(read_transcripts(tmp_path), "a.mp4") == right
 
@@ -204,7 +204,7 @@ def test_words_of_odd_files(tmp_path, file, text, right):
         ("a.txt", b"%PDF-1.4\n", "a.txt: found a spreadsheet, document or archive"),
     ],
 )
-def test_files_that_hold_no_words_are_named(tmp_path, file, data, message):
+def test_files_without_words_are_named(tmp_path, file, data, message):
     (tmp_path / file).write_bytes(data)
     with pytest.raises(CorpusError, match=message):
         read_transcripts(tmp_path).find("a.mp4")

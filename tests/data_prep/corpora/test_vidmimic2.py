@@ -1,4 +1,4 @@
-"""Hume-Vidmimic2 as it is delivered and as its participants keep it."""
+"""Hume-Vidmimic2 as published and as arranged by participants of the challenge."""
 
 import math
 
@@ -43,10 +43,10 @@ def test_vidmimic2_is_joined_by_name(vidmimic2):
     assert [clip.subject for clip in corpus.clips] == ["ann", "", "bob", "", ""]  # 1 is 00001: spreadsheets drop zeros
     assert math.isnan(second.labels[5])
     assert (test.video, test.labels, test.transcript) == (vidmimic2 / "test_data/raw/00100.mp4", (), "bye")
-    assert clips["valid", "00003"].video == vidmimic2 / "raw/00003.mp4"  # missing: reading it will say so
+    assert clips["valid", "00003"].video == vidmimic2 / "raw/00003.mp4"  # reading the clip will report the missing file
 
 
-def test_vidmimic2_says_what_does_not_match(vidmimic2):
+def test_vidmimic2_notes_what_does_not_match(vidmimic2):
     notes = "\n".join(read_vidmimic2(vidmimic2, None).notes)
     assert "no transcripts: give them with --transcripts" in notes
     assert "1 clips in" in notes
@@ -61,7 +61,7 @@ def test_vidmimic2_needs_its_folders(tmp_path):
 
 @pytest.fixture
 def participants(tmp_path):
-    """Train and valid in raw/, words in text/, and a test table full of zeros."""
+    """A corpus with train and valid in raw/, words in text/, and a test table of zeros."""
     for folder in ("raw", "text", "test_data/raw"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("00001", "00002", "00003"):
@@ -74,7 +74,7 @@ def participants(tmp_path):
 
 
 @pytest.mark.parametrize("home", ["raw", "test_data/raw", "test_data"])
-def test_a_test_table_full_of_zeros_is_an_unlabelled_split_wherever_its_clips_lie(participants, home):
+def test_test_table_of_zeros_is_an_unlabelled_split_wherever_its_clips_are(participants, home):
     for name in ("00100", "00101"):
         (participants / home / f"{name}.mp4").touch()
     corpus = read_vidmimic2(participants, None)
@@ -139,7 +139,7 @@ def test_a_clip_in_two_tables_is_an_error(participants):
         read_vidmimic2(participants, None)
 
 
-def test_headers_in_another_spelling_are_found_and_extra_columns_named(participants):
+def test_headers_in_other_spellings_are_found_and_extra_columns_named(participants):
     header = ["filename", *(label.upper().replace(" ", "_") for label in LABELS), "Age"]
     write_table(participants / "valid_split.csv", header, ["3", 0, 0, 0, 0.7, 0, 0, 44])
     corpus = read_vidmimic2(participants, None)

@@ -1,4 +1,4 @@
-"""Clips with a flash and a click at one moment, like a clapper board, in any container and codec."""
+"""Clips with a simultaneous flash and click, like a clapper board, in any container and codec."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ EXPERIMENTAL = ("vorbis", "opus")
 
 
 class Clapper(NamedTuple):
-    """What is read of a clip: seconds of the flash and the click, pictures, seconds of sound, remarks by kind."""
+    """What was read from a clip: times of flash and click in seconds, pictures, seconds of sound, remarks by kind."""
 
     flash: float
     click: float
@@ -117,6 +117,6 @@ def read_clapper(path: Path, max_seconds: float = 12.0) -> Clapper:
 
 
 def first_loud(audio: np.ndarray, at_least: int = 4_000) -> float:
-    """Seconds of the first loud sample of int16 [samples] at 16 kHz; NaN without one."""
+    """Time in seconds of the first loud sample in int16 [samples] at 16 kHz; NaN if there is none."""
     loud: Sequence[int] = np.flatnonzero(np.abs(audio.astype(np.int32)) > at_least).tolist()
     return loud[0] / 16_000 if loud else math.nan

@@ -18,7 +18,7 @@ def remarks_of(path: Path, options: ClipOptions = OPTIONS) -> dict[str, str]:
 
 
 def mixed(path: Path, pictures: float, sound: float, video: str, audio: str, rate: int = 44_100) -> Path:
-    """A clip whose tracks are of different lengths: the longer one is written first and cut."""
+    """Writes a clip whose tracks have different lengths, `pictures` and `sound` in seconds."""
     import av
 
     parts = {
@@ -52,13 +52,13 @@ def mixed(path: Path, pictures: float, sound: float, video: str, audio: str, rat
         ("a.ts", "libx264", "aac"),
     ],
 )
-def test_a_track_that_is_shorter_than_the_other_is_whole(tmp_path, name, video, audio, pictures, sound):
+def test_shorter_track_is_not_reported_as_cut_off(tmp_path, name, video, audio, pictures, sound):
     rate = 48_000 if audio == "libopus" else 44_100
     assert CUT_OFF not in remarks_of(mixed(tmp_path / name, pictures, sound, video, audio, rate))
 
 
 @pytest.mark.parametrize("event", [0.1, 3.9])
-def test_a_length_guessed_from_the_bit_rate_is_no_claim(tmp_path, event):
+def test_length_estimated_from_the_bit_rate_is_not_a_claim(tmp_path, event):
     path = write_clapper(tmp_path / "a.aac", None, "aac", length=4.0, event=event, rate=44_100)
     assert set(remarks_of(path)) == {"no pictures"}
 
@@ -74,7 +74,7 @@ def test_a_length_guessed_from_the_bit_rate_is_no_claim(tmp_path, event):
         ("a.wav", None, "pcm_s16le", {}),
     ],
 )
-def test_a_file_that_is_cut_off_is_remarked_on(tmp_path, name, video, audio, options):
+def test_truncated_file_gets_a_remark(tmp_path, name, video, audio, options):
     whole = write_clapper(tmp_path / name, video, audio, length=4.0, event=0.2, rate=44_100, options=options)
     assert CUT_OFF not in remarks_of(whole)
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -93,7 +93,7 @@ def test_claims_are_compared_track_by_track():
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
-def test_what_is_not_read_of_a_long_clip_is_remarked_on(tmp_path, name):
+def test_long_clip_that_is_not_fully_read_gets_a_remark(tmp_path, name):
     codecs = ("mpeg4", "pcm_s16le") if name == "a.avi" else ("libx264", "aac")
     path = write_clapper(tmp_path / name, *codecs, length=3.0, event=0.2)
     short = ClipOptions(max_frames=4, max_seconds=1.0, face_size=32)
@@ -102,13 +102,13 @@ def test_what_is_not_read_of_a_long_clip_is_remarked_on(tmp_path, name):
     assert LONG not in remarks_of(path, ClipOptions(max_frames=4, max_seconds=3.2, face_size=32))
 
 
-def test_long_sound_is_remarked_on(tmp_path):
+def test_long_sound_gets_a_remark(tmp_path):
     path = write_video(tmp_path / "a.wav", None, sound=tone(2.0), codecs=("", "pcm_s16le"))
     short = ClipOptions(max_seconds=1.0)
     assert remarks_of(path, short)[LONG] == "a.wav: 2.0 s, read to 1 s"
 
 
-def test_a_last_picture_is_shown_for_as_long_as_the_others():
+def test_last_picture_is_shown_for_as_long_as_the_others():
     assert shown_until(np.array([0.0, 1.0, 2.0, 3.0])) == 4.0
     assert shown_until(np.array([0.5])) == 0.5
     assert shown_until(np.zeros(0)) == 0.0

@@ -27,7 +27,7 @@ def write_wav(path: Path) -> Path:
 
 
 def huge_png(side: int) -> bytes:
-    """A picture of side x side zeros, of which a thousandth is stored."""
+    """A PNG of side x side zeros, compressed to about a thousandth."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -39,7 +39,7 @@ def huge_png(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_huge_picture_takes_no_memory_while_a_file_is_probed(tmp_path, wrapped):
+def test_probing_a_huge_picture_needs_little_memory(tmp_path, wrapped):
     path = tmp_path / "clip.mov"
     path.write_bytes(png := huge_png(9_000))
     if wrapped:
@@ -66,7 +66,7 @@ def test_a_huge_picture_takes_no_memory_while_a_file_is_probed(tmp_path, wrapped
     )
     *error, grown = done.stdout.splitlines()
     assert "clip.mov" in error[0]
-    assert int(grown) < 60  # MiB; the picture has 232
+    assert int(grown) < 60  # MiB; the decoded picture takes 232
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_huge_picture_takes_no_memory_while_a_file_is_probed(tmp_path, wrapped
     ids=["concat", "hls", "dash", "sdp"],
 )
 @pytest.mark.parametrize("ending", ["mp4", "wav"])
-def test_a_playlist_opens_no_other_file(tmp_path, text, ending):
+def test_playlist_does_not_open_other_files(tmp_path, text, ending):
     write_wav(tmp_path / "other.wav")
     path = tmp_path / f"clip.{ending}"
     path.write_text(text)
@@ -92,20 +92,20 @@ def test_a_playlist_opens_no_other_file(tmp_path, text, ending):
 @pytest.mark.parametrize(
     "name", ["12:30.wav", "concat:other.wav", "subfile,,start,0,end,9,,:other.wav", "data:x.wav", "-x.wav", "a%03d.wav"]
 )
-def test_names_are_no_protocols(tmp_path, monkeypatch, name):
+def test_names_are_not_interpreted_as_protocols(tmp_path, monkeypatch, name):
     write_wav(tmp_path / "plain.wav").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     example, _ = read_clip(ClipSource("a", Path(name)), ClipOptions())
     assert len(example["audio"]) == 8_000
 
 
-def test_a_name_whose_bytes_are_no_utf8(tmp_path):
+def test_file_name_that_is_not_utf8_is_opened(tmp_path):
     name = os.fsdecode(b"caf\xe9.wav")
     write_wav(tmp_path / "plain.wav").rename(tmp_path / name)
     assert read_clapper(tmp_path / name).length == 0.5
 
 
-def test_every_ending_that_is_taken_belongs_to_a_format_that_is_read():
+def test_every_media_ending_belongs_to_a_supported_format():
     known = {
         ending
         for name, more in FORMATS.items()
@@ -122,7 +122,7 @@ def test_broken_files_are_named(tmp_path, content):
         pass
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_path_that_is_not_a_file_is_named(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "link.mp4").symlink_to("/nowhere/a.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
@@ -139,7 +139,7 @@ def test_what_is_no_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["mp4", "matroska", "avi", "mpegts", "asf", "mpeg", "ogg", "wav"])
-def test_an_ending_that_does_not_match_is_remarked_on(tmp_path, format):
+def test_ending_that_does_not_match_gets_a_remark(tmp_path, format):
     usual = {"matroska": "mkv", "mpegts": "m2ts", "asf": "wmv", "mpeg": "vob", "ogg": "opus"}.get(format, format)
     video = None if format in ("ogg", "wav") else "mpeg2video" if format == "mpeg" else "mpeg4"
     audio = {"ogg": "libopus", "wav": "pcm_s16le", "mpeg": "mp2"}.get(format, "libmp3lame")
@@ -148,7 +148,7 @@ def test_an_ending_that_does_not_match_is_remarked_on(tmp_path, format):
         assert (WRONG_ENDING in read_clapper(path).remarks) is wrong
 
 
-def test_sound_and_pictures_are_absent_where_there_are_none(tmp_path):
+def test_missing_sound_or_pictures_are_absent(tmp_path):
     assert read_clapper(write_clapper(tmp_path / "v.mp4", audio=None)).length == 0
     assert read_clapper(write_clapper(tmp_path / "a.mp4", video=None)).pictures == 0
     assert np.isnan(read_clapper(write_clapper(tmp_path / "b.mp4", video=None)).flash)

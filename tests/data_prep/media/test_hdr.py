@@ -11,14 +11,14 @@ from data_prep.media.timeline import read_timeline
 
 
 def pq(nits):
-    """Signal of SMPTE ST 2084 for light in candelas per square metre."""
+    """SMPTE ST 2084 signal for a luminance in candelas per square metre."""
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
     power = (np.asarray(nits) / 10_000) ** m1
     return ((c1 + c2 * power) / (1 + c3 * power)) ** m2
 
 
 def hlg(nits):
-    """Signal of ARIB STD-B67 for light on a screen of 1000 candelas per square metre."""
+    """ARIB STD-B67 signal for a luminance on a display of 1000 candelas per square metre."""
     scene = (np.asarray(nits) / 1000) ** (1 / 1.2)
     return np.where(
         scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073

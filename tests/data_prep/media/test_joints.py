@@ -5,7 +5,7 @@ from data_prep.media.joints import Joints
 
 
 def shifts(joints, stamps, stream=0, duration=40, pts=None):
-    """Shifts of packets with decoding timestamps in milliseconds, which may come from two streams."""
+    """The shifts of packets with decoding timestamps in milliseconds, in one stream of possibly several."""
     result = []
     for number, stamp in enumerate(stamps):
         packet = Fake(stream, stamp, stamp if pts is None else pts[number], duration)
@@ -18,24 +18,24 @@ class Fake:
         self.stream_index, self.dts, self.pts, self.duration = stream_index, dts, pts, duration
 
 
-def test_timestamps_that_rise_are_not_shifted():
+def test_increasing_timestamps_are_not_shifted():
     assert shifts(Joints(), range(0, 4000, 40)) == [0] * 100
 
 
-def test_timestamps_that_start_again_follow_what_came_before():
+def test_restarted_timestamps_follow_the_previous_recording():
     assert shifts(Joints(), [*range(0, 400, 40), 0, 40, 80]) == [0] * 10 + [400] * 3
 
 
 @pytest.mark.parametrize("stray", [9_000_000, 500, 0])
 @pytest.mark.parametrize("leaps", [False, True])
-def test_one_corrupted_timestamp_is_no_restart(stray, leaps):
+def test_single_corrupted_timestamp_is_not_a_restart(stray, leaps):
     joints = Joints()
     joints.leaps = leaps
     assert shifts(joints, [1000, 1040, stray, 1120, 1160])[3:] == [0, 0]
     assert joints.places == []
 
 
-def test_leaps_are_joints_where_the_format_allows_them():
+def test_jumps_are_joints_if_the_format_allows_them():
     joints = Joints()
     assert shifts(joints, [0, 40, 90_000, 90_040]) == [0] * 4
     joints = Joints()
@@ -52,7 +52,7 @@ def test_both_tracks_share_one_shift():
     assert len(joints.places) == 1
 
 
-def test_a_packet_without_timestamps_takes_the_shift_of_its_track():
+def test_packet_without_timestamps_gets_the_shift_of_its_track():
     joints = Joints()
     shifts(joints, [*range(0, 400, 40), 0, 40])
     packet = av.Packet(4)

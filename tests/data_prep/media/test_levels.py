@@ -31,7 +31,7 @@ def test_samples_that_are_not_finite_become_zero():
     assert count == 2
 
 
-def test_stereo_is_its_mean():
+def test_stereo_is_mixed_to_its_mean():
     (mono,), remarks = mix([np.stack([VOICE, 0.5 * VOICE])], ["FL", "FR"])
     np.testing.assert_allclose(mono, 0.75 * VOICE, atol=1e-6)
     assert not remarks
@@ -65,7 +65,7 @@ def test_the_centre_outweighs_the_sides_and_bass_is_left_out():
     assert weights.sum() == pytest.approx(1)
 
 
-def test_channels_are_weighed_over_all_pieces():
+def test_channels_are_weighted_over_all_pieces():
     pieces = [np.stack([VOICE, -VOICE]), np.stack([VOICE, -VOICE])[:, :10]]
     mixed, remarks = mix(pieces, ["FL", "FR"])
     assert [len(piece) for piece in mixed] == [16_000, 10]
@@ -98,7 +98,7 @@ def test_int16_survives_unchanged():
     np.testing.assert_array_equal(as_int16(as_float(samples))[0], samples)
 
 
-def test_what_is_inaudible_is_empty():
+def test_inaudible_sound_is_empty():
     audio, remarks = as_int16(VOICE * 15 / 32_768)
     assert len(audio) == 0
     assert kinds(remarks) == [SILENT]
@@ -106,7 +106,7 @@ def test_what_is_inaudible_is_empty():
     assert not as_int16(np.zeros(0, np.float32))[1]
 
 
-def test_a_constant_offset_is_removed_and_alone_is_silence():
+def test_constant_offset_is_removed_and_counts_as_silence_if_alone():
     tone = 0.1 * np.sin(np.arange(16_000) / 5).astype(np.float32)
     audio, remarks = as_int16(tone + np.float32(0.25))
     np.testing.assert_allclose(audio, np.rint(32768 * (tone - tone.mean())), atol=2)

@@ -24,7 +24,7 @@ def pictures_of(path: Path, remarks: list[Remark] | None = None) -> list[np.ndar
 
 
 def quadrants(width: int = 96, height: int = 64) -> np.ndarray:
-    """A picture whose quarters are 0, 80, 160 and 240 bright, so that every turn and mirroring shows."""
+    """A picture whose quarters have brightness 0, 80, 160 and 240, so that every rotation and mirroring is visible."""
     picture = np.zeros((height, width, 3), np.uint8)
     for number in range(4):
         rows, columns = (slice(k * n // 2, (k + 1) * n // 2) for k, n in ((number // 2, height), (number % 2, width)))
@@ -66,7 +66,7 @@ def set_matrix(path: Path, a: float, b: float, c: float, d: float) -> Path:
 
 
 def as_shown(picture: np.ndarray, a: float, b: float, c: float, d: float) -> np.ndarray:
-    """The display matrix applied point by point."""
+    """Applies the display matrix point by point."""
     height, width = picture.shape[:2]
     size = (round(abs(b) * width + abs(d) * height), round(abs(a) * width + abs(c) * height))
     shown = np.zeros((*size, 3), picture.dtype)
@@ -135,7 +135,7 @@ def test_a_circle_stored_with_oblong_pixels_is_round(tmp_path, aspect):
 
 
 def write_two_sizes(path: Path, picture: np.ndarray, widths) -> Path:
-    """One MJPEG stream of 10 pictures of each width."""
+    """Writes one MJPEG stream with 10 pictures of each width."""
     height = picture.shape[0] / picture.shape[1]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
@@ -155,7 +155,7 @@ def write_two_sizes(path: Path, picture: np.ndarray, widths) -> Path:
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="needs the sample clips next to the repository")
 @pytest.mark.parametrize("widths", [(320, 1280), (1280, 320), (480, 640)])
-def test_a_face_is_followed_through_changes_of_size(tmp_path, widths):
+def test_face_is_tracked_when_the_picture_size_changes(tmp_path, widths):
     face = pictures_of(MEDIA / "single_face.mp4")[0]
     path = write_two_sizes(tmp_path / "a.mkv", face, widths)
     example, remarks = read_clip(ClipSource("a", path, transcript="x"), ClipOptions(max_frames=20, face_size=64))
@@ -168,7 +168,7 @@ def test_a_face_is_followed_through_changes_of_size(tmp_path, widths):
 
 
 @pytest.mark.parametrize(("width", "height"), [(97, 65), (65, 97), (33, 33)])
-def test_odd_sizes(tmp_path, width, height):
+def test_pictures_with_odd_sizes_are_read(tmp_path, width, height):
     options = {"crf": "10"}
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options=options)
@@ -181,7 +181,7 @@ def test_odd_sizes(tmp_path, width, height):
     assert corners(picture) == [0, 1, 2, 3]
 
 
-def test_cover_art_is_no_video(tmp_path):
+def test_cover_art_is_not_video(tmp_path):
     path = tmp_path / "song.mp3"
     _, jpeg = cv2.imencode(".jpg", quadrants())
     with av.open(str(path), "w") as container:
@@ -207,13 +207,13 @@ def test_cover_art_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize("claimed_rate", [5, 25, 1000])
-def test_times_are_the_timestamps_whatever_rate_is_claimed(tmp_path, claimed_rate):
+def test_times_are_the_timestamps_for_any_claimed_rate(tmp_path, claimed_rate):
     shown = [0.0, 0.04, 0.2, 0.24, 0.9, 1.5]
     path = write_video(tmp_path / "clip.mp4", shown, claimed_rate)
     np.testing.assert_allclose(read_timeline(path).seconds, shown, atol=1e-3)
 
 
-def test_only_wanted_pictures_are_given_and_they_are_the_right_ones(tmp_path):
+def test_exactly_the_requested_pictures_are_returned(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(40) / 25)
     stamps = read_timeline(path).stamps[[0, 7, 30, 39]]
     pictures = dict(read_pictures(path, stamps, []))
@@ -221,7 +221,7 @@ def test_only_wanted_pictures_are_given_and_they_are_the_right_ones(tmp_path):
     assert [round(float(picture.mean()) / 5) for picture in pictures.values()] == [0, 7, 30, 39]
 
 
-def test_damaged_pictures_are_counted_and_the_rest_is_read(tmp_path):
+def test_damaged_pictures_are_counted_and_the_others_are_read(tmp_path):
     path = write_video(tmp_path / "clip.mkv", np.arange(50) / 25, sound=tone(2.0), codecs=("mjpeg", "pcm_s16le"))
     data = bytearray(path.read_bytes())
     starts = [k for k in range(len(data) - 1) if data[k : k + 2] == b"\xff\xd8"]

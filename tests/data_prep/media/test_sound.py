@@ -47,7 +47,7 @@ def hertz(audio: np.ndarray) -> float:
 
 
 def write_takes(path: Path, takes, layout: str = "mono") -> Path:
-    """Joins MP3 recordings of one second, (sample rate, hertz) each."""
+    """Concatenates MP3 recordings of one second; each take is (sample rate, hertz)."""
     parts = []
     for rate, pitch in takes:
         with av.open(str(path), "w", format="mp3", options={"write_xing": "0", "id3v2_version": "0"}) as container:
@@ -65,7 +65,7 @@ def write_takes(path: Path, takes, layout: str = "mono") -> Path:
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mkv", "pcm_s16le"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.ts", "aac")]
 )
-def test_a_gap_is_silence_of_its_length(tmp_path, name, codec):
+def test_gap_is_filled_with_silence_of_its_length(tmp_path, name, codec):
     video = "libvpx" if name.endswith("webm") else "libx264"
     path = write_clapper(tmp_path / name, video, codec, event=1.8, length=2.4, gap=(0.5, 1.5))
     found = read_clapper(path)
@@ -123,7 +123,7 @@ def test_sound_that_starts_after_the_limit_is_absent(tmp_path):
     assert {NO_AUDIO, LONG} <= {remark.kind for remark in remarks}
 
 
-def test_what_comes_before_second_zero_is_dropped(tmp_path):
+def test_sound_before_second_zero_is_dropped(tmp_path):
     path = write_clapper(tmp_path / "a.wav", None, "pcm_s16le", rate=16_000)
     assert first_loud(sound_of(path, start=0.4)) == pytest.approx(0.8, abs=0.001)
 
@@ -137,7 +137,7 @@ def test_silence_is_absent_sound(tmp_path, level):
     assert {SILENT, NO_AUDIO} <= {remark.kind for remark in remarks}
 
 
-def test_a_quiet_voice_is_no_silence(tmp_path):
+def test_quiet_voice_is_not_silence(tmp_path):
     path = write_video(tmp_path / "a.wav", None, sound=tone(1.0) / 200, codecs=("", "pcm_s16le"))
     assert np.abs(sound_of(path)).max() == pytest.approx(32_767 * 0.5 / 200, abs=2)
 
@@ -156,7 +156,7 @@ def test_a_track_without_a_decoder_is_absent_and_the_other_is_read(tmp_path, old
 
 
 def write_tracks(path: Path, defaults: tuple[bool, ...]) -> Path:
-    """Two sound tracks: silence, then a click at 0.5 s."""
+    """Writes two sound tracks: the first is silent, the second has a click at 0.5 s."""
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in defaults]
         for stream, default in zip(streams, defaults, strict=True):
@@ -176,7 +176,7 @@ def test_the_default_track_is_read(tmp_path):
     assert len(sound_of(write_tracks(tmp_path / "first.mka", (True, False)))) == 0
 
 
-def test_a_default_track_without_a_decoder_gives_way(tmp_path):
+def test_default_track_without_a_decoder_is_skipped(tmp_path):
     path = write_tracks(tmp_path / "a.mka", (True, False))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT", 1))
@@ -203,7 +203,7 @@ def test_a_voice_on_any_channel_is_kept_at_its_level(tmp_path, channels, place):
 
 
 def write_floats(path: Path, samples: np.ndarray) -> Path:
-    """A WAV file of 32-bit floats at 48 kHz."""
+    """Writes a WAV file of 32-bit floats at 48 kHz."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_f32le", rate=48_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], format="flt", layout="mono")
@@ -213,7 +213,7 @@ def write_floats(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def test_samples_that_are_not_finite_leave_the_rest_as_it_is(tmp_path):
+def test_non_finite_samples_do_not_change_the_others(tmp_path):
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
     good = sound_of(write_floats(tmp_path / "good.wav", wave)).astype(int)
     wave[24_000:24_010], wave[30_000] = np.nan, -np.inf
@@ -229,13 +229,13 @@ def test_samples_that_are_not_finite_leave_the_rest_as_it_is(tmp_path):
 def test_floats_beyond_full_scale_are_not_clipped(tmp_path):
     path = write_floats(tmp_path / "loud.wav", 4 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000))
     audio = sound_of(path).astype(float)
-    assert np.sqrt(np.mean(np.square(audio))) == pytest.approx(32_768 / 2**0.5, rel=0.02)  # a clipped sine has more
+    assert np.sqrt(np.mean(np.square(audio))) == pytest.approx(32_768 / 2**0.5, rel=0.02)  # more if clipped
     assert TOO_LOUD in remarks_of(path)
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="needs the sample clips next to the repository")
 @pytest.mark.parametrize("path", sorted(MEDIA.glob("*.wav")), ids=lambda path: path.name)
-def test_real_speech(path):
+def test_real_speech_is_read(path):
     assert len(sound_of(path)) == pytest.approx((path.stat().st_size - 44) / 2, rel=0.02)
 
 

@@ -1,4 +1,4 @@
-"""A flash and a click at one moment stay together, whatever the container, the codecs and the timestamps."""
+"""A simultaneous flash and click stay simultaneous for any container, codecs and timestamps."""
 
 import io
 
@@ -120,8 +120,8 @@ def test_a_track_that_starts_later_stays_later(tmp_path, ending, video, audio, v
     assert GAP not in found.remarks
 
 
-def test_what_lies_before_the_zero_of_an_mp4_is_cut_off(tmp_path):
-    """An edit list that starts 0.4 s into both tracks, as cutting without encoding leaves it."""
+def test_content_before_the_zero_of_an_mp4_is_cut_off(tmp_path):
+    """An edit list starts 0.4 s into both tracks, as after cutting without re-encoding."""
     path = write_clapper(tmp_path / "clip.mov", "mjpeg", "pcm_s16le")
     data = bytearray(path.read_bytes())
     at = -1
@@ -212,7 +212,7 @@ def test_pictures_without_timestamps_follow_the_claimed_rate(tmp_path, name, cod
         ("a.caf", "alac", 44_100),
     ],
 )
-def test_sound_alone(tmp_path, name, codec, rate):
+def test_file_with_sound_only_is_read(tmp_path, name, codec, rate):
     found = read_clapper(write_clapper(tmp_path / name, None, codec, rate=rate))
     assert found.click == pytest.approx(1.2, abs=TOLERANCE)
     assert found.length == pytest.approx(2.0, abs=0.1)
@@ -220,7 +220,7 @@ def test_sound_alone(tmp_path, name, codec, rate):
     assert not found.remarks
 
 
-def test_a_recording_of_a_browser_has_neither_duration_nor_rate(tmp_path):
+def test_browser_recording_without_duration_and_rate_is_read(tmp_path):
     buffer = _Pipe()
     path = tmp_path / "browser.webm"
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ def test_labels_have_the_statistics_of_the_real_corpus():
     assert (labels[:, 3] > 0).mean() == pytest.approx(0.10, abs=0.01)
 
 
-def test_ceiling_is_the_pearson_of_the_best_guess():
+def test_ceiling_is_the_pearson_of_the_best_prediction():
     rng = np.random.default_rng(2)
     hidden = latents.draw_latents(rng, 300)
     labels, expected = latents.draw_labels(rng, hidden), latents.expected_labels(hidden)

@@ -12,7 +12,7 @@ def plans():
     return plan_corpus(COUNTS, seed=7)
 
 
-def test_same_seed_same_plan_another_seed_another(plans):
+def test_seed_determines_the_plan(plans):
     assert plan_corpus(COUNTS, seed=7) == plans
     assert plan_corpus(COUNTS, seed=8)[0] != plans[0]
 
@@ -23,7 +23,7 @@ def test_splits_have_their_counts_and_no_speaker_in_common(plans):
     assert len(set.union(*speakers.values())) == sum(map(len, speakers.values())) >= 12
 
 
-def test_transcripts_are_many_and_shared_in_part(plans):
+def test_transcripts_are_diverse_and_partly_shared(plans):
     train = {plan.text for plan in plans if plan.split == "train"}
     test = [plan.text for plan in plans if plan.split == "test"]
     assert len({plan.text for plan in plans}) >= 100
@@ -31,7 +31,7 @@ def test_transcripts_are_many_and_shared_in_part(plans):
     assert 0.05 < np.mean([text in train for text in test]) < 0.5
 
 
-def test_defects_have_their_shares(plans):
+def test_defects_have_their_stated_shares(plans):
     defects = [plan.defects for plan in plans]
     for name, share in MISSING.items():
         assert np.mean([d.missing == name for d in defects]) == pytest.approx(share, abs=0.02)
@@ -65,7 +65,7 @@ def test_syllables_of_words(word, count):
     assert len(words.speak(np.random.default_rng(0), word, pace=0.15, longest=4.0)) == count
 
 
-def test_the_voice_has_the_vowels_of_the_interjection_alone():
+def test_voice_shares_vowels_only_with_the_interjection():
     spoken = [words.speak(np.random.default_rng(seed), "Whee, it is it", 0.15, 4.0) for seed in range(20)]
     assert {syllables[0].vowel for syllables in spoken} == {"i"}
     assert {syllable.vowel for syllables in spoken for syllable in syllables[1:]} == set(words.VOWELS)

@@ -36,7 +36,7 @@ def test_layout_is_vidmimic2(raw_corpus):
     assert {path.stem for path in (raw_corpus / "raw").iterdir()} == {row["Filename"] for row in truth}
 
 
-def test_same_seed_same_files(plans, tmp_path):
+def test_same_seed_gives_the_same_files(plans, tmp_path):
     (tmp_path / "again").mkdir()
     for plan in plans[:2]:
         write_clip(plan, tmp_path)
@@ -54,7 +54,7 @@ def test_writing_resumes_after_a_stop_and_keeps_finished_clips(tmp_path):
     assert clips[1].read_bytes() == content
 
 
-def test_never_mixes_two_corpora(raw_corpus, tmp_path):
+def test_writing_refuses_to_mix_two_corpora(raw_corpus, tmp_path):
     with pytest.raises(CorpusError, match="delete"):
         write_synthetic(raw_corpus, COUNTS, seed=4)
     (tmp_path / "thesis.txt").touch()
@@ -78,7 +78,7 @@ def test_faces_are_found_by_the_cascades(plans):
     assert np.mean([bool(finder(frame)) for frame in frames]) >= 0.97
 
 
-def test_small_faces_are_left_out_where_only_large_ones_are_asked_for(plans):
+def test_detector_skips_faces_below_the_requested_size(plans):
     finder, frame = haar(), render_frames(plans[0])[0]
     side = max(box.side for box in finder(frame))
     assert [box.side for box in finder(frame, 0.5 * side)] == [side]
@@ -124,7 +124,7 @@ def test_a_written_clip_is_read_back(plans, tmp_path):
 
 
 def _pitch(sound: np.ndarray) -> float:
-    """The strongest repetition between 70 and 450 Hz, by autocorrelation of the middle second."""
+    """The pitch in Hz: the strongest periodicity between 70 and 450 Hz, by autocorrelation of the middle second."""
     middle = len(sound) // 2
     piece = sound[middle - RATE // 4 : middle + RATE // 4]
     spectrum = np.abs(np.fft.rfft(piece, 2 * len(piece))) ** 2
