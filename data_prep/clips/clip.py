@@ -140,8 +140,8 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
 
 def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, float]:
     """The claimed ends that can be compared with what was read: the file's length only if all its tracks were read."""
-    whole = "video" in ends and ("audio" in ends or not timeline.has_sound)
-    return {kind: end for kind, end in timeline.claimed.items() if kind in ends or whole}
+    all_read = "video" in ends and ("audio" in ends or not timeline.has_sound)
+    return {kind: end for kind, end in timeline.claimed.items() if kind in ends or all_read}
 
 
 def _nothing(remarks: list[Remark]) -> str:

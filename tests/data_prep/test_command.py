@@ -71,7 +71,7 @@ def test_invalid_option_is_a_one_line_error_with_exit_code_2(arguments, message,
     assert len(error.splitlines()) == 1
 
 
-def test_options_that_a_command_lacks_are_refused(capsys):
+def test_options_unsupported_by_a_command_are_refused(capsys):
     with pytest.raises(SystemExit):
         parse(["--check=x"], without=("check",))
     assert "--check is no option of this command" in capsys.readouterr().err

@@ -35,8 +35,8 @@ def flip(data):
 def test_a_damaged_staged_file_is_read_again(source, tmp_path, damage):
     first = stage_clip(source, tmp_path, OPTIONS)
     path = staged_path(source, tmp_path, OPTIONS)
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
+    intact = path.read_bytes()
+    path.write_bytes(damage(intact))
     assert stage_clip(source, tmp_path, OPTIONS) == first
     example = load_staged(path, 2)
     assert content_digest(example) == first.digest

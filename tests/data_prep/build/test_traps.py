@@ -66,9 +66,9 @@ def delivery(tmp_path_factory):
     video("raw/00005.mp4", np.arange(25) / 25)
     video("raw/00006.mp4", None, sound=tone(1.0, hertz("6")))
     video("raw/00010.mp4", [0.0, 0.04])
-    whole = write_video(root / "raw/00012.avi", np.arange(100) / 25, sound=tone(4.0), codecs=("mpeg4", "pcm_s16le"))
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    whole.rename(root / "raw/00012.mp4")
+    truncated = write_video(root / "raw/00012.avi", np.arange(100) / 25, sound=tone(4.0), codecs=("mpeg4", "pcm_s16le"))
+    truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
+    truncated.rename(root / "raw/00012.mp4")
     video("test_data/raw/00100.mp4", np.arange(25) / 25, sound=tone(1.0, hertz("5")))
     (root / "vit/00001.pkl").write_bytes(pickle.dumps(Bomb()))
     rows = [[name, *[label] * 6] for name, label in LABEL.items()]

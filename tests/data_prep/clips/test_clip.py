@@ -35,7 +35,7 @@ def test_pick_evenly_spreads_by_time_and_not_by_index():
     np.testing.assert_allclose(chosen, np.linspace(0, 10, 10), atol=0.2)
 
 
-def test_a_clip_without_a_face(tmp_path):
+def test_clip_without_a_face_keeps_its_pictures(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 25, sound=tone(2.0))
     example, remarks = read_clip(ClipSource("7", path, transcript=" Hello. "), OPTIONS)
     assert len(example["faces"]) == len(example["times"]) == len(example["face_found"]) == 6
@@ -185,7 +185,7 @@ def test_clip_of_words_only_is_read_and_empty_clip_is_refused():
 @pytest.mark.parametrize(
     ("name", "share"), [("single_face.mp4", 1.0), ("WolfgangLanger_Pexels.mp4", 1.0), ("no_face.mp4", 0.0)]
 )
-def test_real_clips(name, share):
+def test_real_clips_are_read(name, share):
     example, remarks = read_clip(ClipSource(name, MEDIA / name), OPTIONS)
     assert example["face_found"].mean() == share
     assert np.all(np.diff(example["times"]) > 0)

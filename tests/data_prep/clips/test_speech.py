@@ -94,7 +94,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_whisper_model_of_random_weights_is_loaded_and_run(tmp_path):
+def test_whisper_model_with_random_weights_is_loaded_and_run(tmp_path):
     """The real library loads the model and transcribes a clip; the words are meaningless."""
     pytest.importorskip("faster_whisper")
     folder = _tiny_whisper(tmp_path)

@@ -87,7 +87,7 @@ def test_invalid_tables_are_refused(tmp_path, header, row, message):
         read_folder(tmp_path, None, (0.0, 1.0), None)
 
 
-def test_names_without_a_file_that_differ_by_ending_only(tmp_path):
+def test_names_without_a_file_that_differ_only_by_ending_are_an_error(tmp_path):
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["a.mp4", 0], ["a.mov", 0])
     with pytest.raises(CorpusError, match=r"line 3, column 'Filename': found 'a.mov', expected a name that differs"):
         read_folder(tmp_path, None, (0.0, 1.0), None)
@@ -104,7 +104,7 @@ def test_label_range_must_be_finite(tmp_path):
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_dots_belong_to_names(tmp_path, ended):
+def test_dots_are_part_of_names(tmp_path, ended):
     names = ["anna.happy", "anna.sad", "P01.5"]
     files(tmp_path, *(f"{name}.mp4" for name in names))
     rows = [[name + ".mp4" * ended, k / 10] for k, name in enumerate(names)]
@@ -177,7 +177,7 @@ def test_subfolders_are_searched_on_request(tmp_path):
     ]
 
 
-def test_label_columns_are_chosen_or_reported(tmp_path):
+def test_chosen_label_columns_are_read_else_all_are_reported(tmp_path):
     write_table(tmp_path / "labels.csv", ["Filename", "Age", "Joy", "Mood"], ["a", 0.4, 0.5, "good"])
     corpus = read_folder(tmp_path, label_columns=("joy",))
     assert (corpus.label_names, corpus.clips[0].labels) == (("Joy",), (0.5,))

@@ -18,7 +18,7 @@ def test_duplicate_clip_in_a_split_is_an_error(tmp_path, monkeypatch):
         read_corpus(Request("folder", tmp_path))
 
 
-def test_label_columns_and_subfolders_reach_the_folder(tmp_path):
+def test_label_columns_and_recursive_are_passed_to_the_folder_corpus(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.mp4").touch()
     write_table(tmp_path / "labels.csv", ["Filename", "Joy", "Age"], ["sub/a.mp4", 50, 99])
@@ -37,7 +37,7 @@ def test_an_unknown_corpus_or_no_source_is_an_error(corpus, source):
         read_corpus(Request(corpus, source))
 
 
-def test_a_synthetic_corpus_is_not_written_where_only_reading_is_allowed(tmp_path):
+def test_synthetic_corpus_is_not_written_if_only_reading_is_allowed(tmp_path):
     with pytest.raises(CorpusError, match="found no synthetic corpus"):
         read_corpus(Request("synthetic", tmp_path / "new"), write=False)
     assert not (tmp_path / "new").exists()

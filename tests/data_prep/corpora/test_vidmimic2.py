@@ -126,7 +126,7 @@ def test_words_of_the_test_split_come_from_test_data_first(participants):
 
 
 @pytest.mark.parametrize("twin", ["1", "00001.mp4", "00001.0"])
-def test_a_clip_that_a_table_names_twice_is_an_error_with_both_lines(participants, twin):
+def test_clip_named_twice_in_a_table_is_an_error_with_both_lines(participants, twin):
     write_table(participants / "train_split.csv", HEADER, ["00001", *[0.1] * 6], [twin, *[0.9] * 6])
     message = rf"train_split.csv, line 3, column 'Filename': found '{twin}', .*'00001' \(train_split.csv, line 2\)"
     with pytest.raises(CorpusError, match=message):

@@ -87,11 +87,11 @@ def _blocks(wave: np.ndarray, sound, rate: int, gap: tuple[float, float] | None)
     context = sound.codec_context
     channels = context.layout.nb_channels
     samples = np.repeat((wave * 32767).astype(np.int16)[:, None], channels, 1).reshape(1, -1)
-    whole = av.AudioFrame.from_ndarray(samples, format="s16", layout=context.layout.name)
-    whole.sample_rate = rate
+    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=context.layout.name)
+    frame.sample_rate = rate
     resampler = av.AudioResampler(context.format, context.layout, rate, context.frame_size or 800)
     at = 0
-    for block in resampler.resample(whole) + resampler.resample(None):
+    for block in resampler.resample(frame) + resampler.resample(None):
         if gap is None or not gap[0] <= at / rate < gap[1]:
             yield block, at
         at += block.samples

@@ -75,10 +75,10 @@ def test_length_estimated_from_the_bit_rate_is_not_a_claim(tmp_path, event):
     ],
 )
 def test_truncated_file_gets_a_remark(tmp_path, name, video, audio, options):
-    whole = write_clapper(tmp_path / name, video, audio, length=4.0, event=0.2, rate=44_100, options=options)
-    assert CUT_OFF not in remarks_of(whole)
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    assert CUT_OFF in remarks_of(whole)
+    path = write_clapper(tmp_path / name, video, audio, length=4.0, event=0.2, rate=44_100, options=options)
+    assert CUT_OFF not in remarks_of(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert CUT_OFF in remarks_of(path)
 
 
 def test_claims_are_compared_track_by_track():

@@ -29,7 +29,7 @@ NITS = np.array([0.0, 5, 20, 50, 100, 150])
 
 
 @pytest.mark.parametrize(("transfer", "encode"), [("PQ", pq), ("HLG", hlg)])
-def test_greys_of_hdr_become_those_of_sdr(transfer, encode):
+def test_hdr_greys_map_to_sdr_greys(transfer, encode):
     signal = np.rint(65_535 * encode(NITS)).astype(np.uint16)
     sdr = tone_map(np.repeat(signal[None, :, None], 3, 2), transfer)
     expected = 255 * (NITS / 203) ** (1 / 2.4)

@@ -43,7 +43,7 @@ def test_a_silent_channel_does_not_weaken_the_other():
 
 
 @pytest.mark.parametrize("second", [-VOICE, -VOICE + 0.05 * RNG.standard_normal(16_000).astype(np.float32)])
-def test_channels_that_cancel_give_the_loudest(second):
+def test_cancelling_channels_are_replaced_by_the_loudest(second):
     (mono,), remarks = mix([np.stack([1.01 * VOICE, second])], ["FL", "FR"])
     np.testing.assert_allclose(mono, 1.01 * VOICE, atol=1e-6)
     assert kinds(remarks) == [CANCELLING]
@@ -85,7 +85,7 @@ def test_floats_in_the_range_of_integers_are_scaled():
     assert kinds(remarks) == [TOO_LOUD]
 
 
-def test_one_spike_does_not_silence_the_voice():
+def test_single_spike_does_not_silence_the_voice():
     samples = VOICE.copy()
     samples[100] = 1e20
     audio, remarks = as_int16(samples)

@@ -91,7 +91,7 @@ ALL_TURNS = [
 
 
 @pytest.mark.parametrize("matrix", ALL_TURNS)
-def test_turned_and_mirrored_pictures_are_set_upright(tmp_path, matrix):
+def test_rotated_and_mirrored_pictures_are_set_upright(tmp_path, matrix):
     path = set_matrix(write_pictures(tmp_path / "phone.mp4", [quadrants()] * 2), *matrix)
     shown, expected = pictures_of(path)[0], as_shown(quadrants(), *matrix)
     assert shown.shape == expected.shape
@@ -118,7 +118,7 @@ def test_small_angles_are_rounded_to_quarter_turns(matrix, degrees):
         (Fraction(1000), (100, 50)),
     ],
 )
-def test_pixels_are_shown_square(aspect, size):
+def test_pictures_are_shown_with_square_pixels(aspect, size):
     assert shown_size(100, 50, float(aspect)) == size
 
 

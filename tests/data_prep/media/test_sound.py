@@ -239,7 +239,7 @@ def test_real_speech_is_read(path):
     assert len(sound_of(path)) == pytest.approx((path.stat().st_size - 44) / 2, rel=0.02)
 
 
-def test_a_sample_rate_that_cannot_be_right_is_reported(tmp_path):
+def test_implausible_sample_rate_is_reported(tmp_path):
     data = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 236, b"WAVE", b"fmt ", 16, 1, 1, 1, 2, 2, 16, b"data", 200)
     (tmp_path / "a.wav").write_bytes(data + bytes(range(200)))
     with pytest.raises(ClipError, match=r"sample rate that cannot be right; .*\(a.wav: 1 Hz\)"):

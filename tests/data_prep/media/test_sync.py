@@ -103,7 +103,7 @@ def test_the_clock_starts_with_the_earliest_timestamp(tmp_path, name, options):
     ],
 )
 @pytest.mark.parametrize(("video_start", "audio_start"), [(0.48, 0.0), (0.0, 0.32)])
-def test_a_track_that_starts_later_stays_later(tmp_path, ending, video, audio, video_start, audio_start):
+def test_track_that_starts_later_keeps_its_delay(tmp_path, ending, video, audio, video_start, audio_start):
     rate = RATES.get(ending, 48_000)
     path = write_clapper(
         tmp_path / f"clip.{ending}",
@@ -176,7 +176,7 @@ def test_joined_recordings_of_different_hours_follow_each_other(tmp_path, first,
     assert found.remarks[RESTARTED].startswith("joined.ts: at 2.")
 
 
-def test_an_error_of_the_container_ends_what_is_read(tmp_path):
+def test_container_error_ends_reading(tmp_path):
     first, second = (
         write_clapper(tmp_path / f"{event}.ogv", "libvpx", "libopus", event=event, format="ogg") for event in (1.2, 9.0)
     )

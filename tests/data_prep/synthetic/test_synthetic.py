@@ -62,7 +62,7 @@ def test_writing_refuses_to_mix_two_corpora(raw_corpus, tmp_path):
         write_synthetic(tmp_path, COUNTS, seed=3)
 
 
-def test_ceiling_comes_from_the_truth(raw_corpus):
+def test_ceiling_is_computed_from_the_true_intensities(raw_corpus):
     corpus = read_synthetic(raw_corpus)
     with (raw_corpus / "truth.csv").open() as file:
         expected = {row["Filename"]: float(row["Expected Admiration"]) for row in csv.DictReader(file)}
