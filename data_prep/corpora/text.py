@@ -22,7 +22,7 @@ DOCUMENTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
 WESTERN = "cp1252"
 FOREIGN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949"]
 FOREIGN_SHARE, FOREIGN_BYTES = 0.4, 16
-"""At or above this share and number of non-ASCII bytes, a text is not considered Western, since Western has few."""
+"""At or above this share and number of non-ASCII bytes, a text is not considered Western: those have few."""
 
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")
 CONTROL_SHARE = 0.05

@@ -36,7 +36,7 @@ def rate_remarks(container: InputContainer, stream: av.VideoStream | None, secon
     if stream is None or len(seconds) < 3:
         return
     shown = (len(seconds) - 1) / (seconds[-1] - seconds[0])
-    base = stream.base_rate if stream.base_rate != 2 * (stream.average_rate or 0) else None  # else of fields
+    base = stream.base_rate if stream.base_rate != 2 * (stream.average_rate or 0) else None  # 2x counts fields
     claims = [rate for rate in (stream.average_rate, base) if rate]
     wrong = float(max(claims, key=lambda rate: abs(math.log(rate / shown)), default=shown))
     if not 1 / RATE_TOLERANCE < wrong / shown < RATE_TOLERANCE:
