@@ -1,1 +1,1 @@
-"""Measurements, each a script (`python -m benchmarks.NAME`), and the PyTorch twin that they compare with."""
+"""Measurement scripts (`python -m benchmarks.NAME`), and the PyTorch twin for comparison."""

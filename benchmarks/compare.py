@@ -1,4 +1,4 @@
-"""Times emi_jax and its PyTorch twin in turn, each in fresh processes, and prints and stores the results.
+"""Times emi_jax and its PyTorch twin alternately, in fresh processes, and prints and stores the results.
 
 python -m benchmarks.compare --cases=stage1-demo,cached-demo --dtype=float32 --json=compare.json
 
@@ -45,7 +45,7 @@ def main() -> None:
                 found = compare(case, dtype, options, Path(folder))
                 report["results"] += summary.summarise(case.name, dtype, found, report["peaks"][dtype])
                 print(summary.lines(report["results"][-len(found) :]), flush=True)
-                if options.json:  # after each case, so that an interrupted run leaves its results
+                if options.json:  # after each case, so that an interrupted run keeps its results
                     options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.png:
         from benchmarks.comparison.chart import draw
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Parses the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ",".join(CASES)
     parser.add_argument("--cases", type=_list(CASES), default=None, help=f"names joined by commas, of: {names}")
@@ -93,7 +93,7 @@ def chosen(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The measurements of each side, one for each round."""
+    """The measurements of each side, one per round."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
     for number in range(options.repeats):
         for side in options.sides:
@@ -113,12 +113,12 @@ def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -
 
 
 def run_worker(folder: Path, arguments: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Runs a module in a fresh process, returns the JSON that it wrote.
+    """Runs a module in a fresh process and returns the JSON that it wrote.
 
     Args:
-        folder: holds the file and the compilation caches.
-        arguments: the module's name and its options, besides `--device`, `--threads` and `--out`.
-        options: with `device` and `threads`.
+        folder: for the JSON file and the compilation caches.
+        arguments: the module's name and its options, except `--device`, `--threads` and `--out`.
+        options: supplies `device` and `threads`.
     """
     out = folder / "out.json"
     out.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The facts about a machine that a table of measurements needs, without the machine's name."""
+"""The facts about a machine that a table of measurements reports, without the machine's name."""
 
 import importlib.metadata
 import os
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "flax", "torch", "transformers")
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
-    """Device, cores in use, the widest vector instructions, versions, and how busy the machine was."""
+    """Device, cores in use, the widest vector instructions, versions, and the machine's load."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:

@@ -1,6 +1,6 @@
-"""Writes measured tables into docs/performance.md and docs/results.md, between the comments that name them.
+"""Writes tables of measurements into docs/performance.md and docs/results.md, between the comments that name them.
 
-The figures of the studies go to docs/figures, that of the comparison to docs/performance.png.
+The figures of the studies are written to docs/figures, that of the comparison to docs/performance.png.
 
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --forms=forms.json
 python -m benchmarks.tables --studies=runs/demo
@@ -24,7 +24,7 @@ STUDIES = ("ablation", "robustness")
 
 
 def main() -> None:
-    """Parses the options and rewrites the document."""
+    """Parses the options and rewrites the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
@@ -68,7 +68,7 @@ def fill(text: str, name: str, table: str) -> str:
 
 
 def compared(reports: list[dict[str, Any]]) -> str:
-    """The ratios of several comparisons, then the rows of each under what they were measured on."""
+    """The ratios of several comparisons, then the rows of each under a line on its machine."""
     parts = [summary.against_better(_rows(reports))]
     for report in reports:
         parts += [measured_on(report["machine"]), peaks(report["peaks"]), summary.markdown(report["results"])]
@@ -80,7 +80,7 @@ def _rows(reports: list[dict[str, Any]]) -> list[summary.Row]:
 
 
 def measured_on(machine: dict[str, Any]) -> str:
-    """One line on the machine."""
+    """A line about the machine."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     where = machine.get("gpu") or f"CPU with {', '.join(machine['instructions'])}, {machine['threads']} cores"
     load = f"; load before the run {machine['load_before']}" if "load_before" in machine else ""
@@ -88,7 +88,7 @@ def measured_on(machine: dict[str, Any]) -> str:
 
 
 def peaks(found: dict[str, dict[str, dict[str, float]]]) -> str:
-    """One line on the measured speed of matrix products."""
+    """A line about the measured speed of matrix products."""
     texts = [
         f"{dtype} {side} {peak['flops_per_second'] / 1e9:.0f}"
         for dtype, sides in found.items()

@@ -1,4 +1,4 @@
-"""Imports run one way: from a higher room to a lower one, never back, never in a circle."""
+"""Imports run one way: from a higher room to a lower one, never upwards and never in a circle."""
 
 import ast
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ FLOORS = {
         ("errors",),
     ),
 }
-"""The rooms of each package, highest floor first. A module imports its own room and lower floors."""
+"""The rooms of each package, highest floor first. A module may import from its own room and from lower floors."""
 FORBIDDEN = {
     "emi_jax": ("configs", "data_prep", "benchmarks", "tests", "torch", "run"),
     "data_prep": ("configs", "emi_jax", "benchmarks", "tests", "torch", "run"),
@@ -45,7 +45,7 @@ ALLOWED = {
         "emi_jax.report.terminal",
     ),
 }
-"""Modules of a forbidden package that are light and know nothing of the rest of it."""
+"""Modules of a forbidden package that are allowed because they are light and independent of the rest of it."""
 HEAVY = ("flax", "grain", "jax", "optax", "orbax", "transformers")
 MOST_ROOT_MODULES, MOST_LINES, MEDIAN_LINES = 8, 300, 130
 
@@ -116,7 +116,7 @@ def test_modules_that_data_prep_uses_are_light():
 def test_modules_of_a_room_import_each_other_without_a_circle(package):
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
     graph = {
-        name: {part for _, told in imports(path) for part in (told, told.rpartition(".")[0]) if part in names} - {name}
+        name: {part for _, used in imports(path) for part in (used, used.rpartition(".")[0]) if part in names} - {name}
         for name, path in names.items()
     }
     while leaves := [name for name, needs in graph.items() if not needs & graph.keys()]:

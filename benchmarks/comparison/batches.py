@@ -9,17 +9,17 @@ from emi_jax.modalities import SAMPLE_RATE
 
 Batch = dict[str, np.ndarray]
 SHORTEST = 0.5
-"""The shortest clip of a batch as a part of the longest: lengths are uniform between."""
+"""Length of the shortest clip of a batch as a fraction of the longest; lengths are uniform in between."""
 
 
 def clips(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, Any]], *, padded: bool = True) -> Batch:
     """A batch of raw clips.
 
     Args:
-        rng: of the content.
-        sizes: of the batch.
-        encoders: configs, for the side of a frame and the number of words.
-        padded: clips have different lengths; False: each fills its places.
+        rng: draws the content.
+        sizes: sizes of the batch.
+        encoders: encoder configs, for the image size and the vocabulary size.
+        padded: whether clips have different lengths; if False, all have full length.
     """
     B, N, L = sizes.batch, sizes.num_frames, sizes.num_tokens
     S, side = round(sizes.seconds * SAMPLE_RATE), encoders["vision"].get("image_size", 224)
@@ -36,7 +36,7 @@ def clips(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, 
 
 
 def features(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, Any]]) -> Batch:
-    """A batch from the feature cache, clips of different lengths."""
+    """A batch as from the feature cache, with clips of different lengths."""
     B, share = sizes.batch, rng.uniform(SHORTEST, 1.0, sizes.batch)
     lengths = {
         "vision": sizes.num_frames,
@@ -53,7 +53,7 @@ def features(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[st
 
 
 def sequences(rng: np.random.Generator, sizes: Sizes, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For a part alone: inputs [B, T, d], the mask [B, T] of different lengths, and a gradient [B, T, d]."""
+    """For a single module: inputs [B, T, d], a mask [B, T] of different lengths, and a gradient [B, T, d]."""
     shape = sizes.batch, length, sizes.width
     x, gradient = (rng.standard_normal(shape, np.float32) for _ in range(2))
     share = rng.uniform(SHORTEST, 1.0, sizes.batch)
@@ -85,7 +85,7 @@ def _prefix(share: np.ndarray, length: int) -> np.ndarray:
 
 
 def _segments(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """True but for one segment of a third of each row."""
+    """True except in one segment of a third of each row."""
     length = mask.shape[1]
     start = rng.integers(0, length, (len(mask), 1))
     places = np.arange(length)

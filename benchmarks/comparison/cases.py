@@ -1,11 +1,11 @@
-"""What is compared: each case by its name."""
+"""The cases of the comparison, by name."""
 
 import dataclasses
 
 from benchmarks.comparison.shapes import CACHED, STAGE1, STAGE2, Sizes
 
 WARMUP, STEPS, RATE, DECAY, CLIP = 10, 1000, 1e-4, 0.05, 1.0
-"""Of the optimizer on both sides."""
+"""Settings of the optimizer on both sides."""
 NO_SIZES = Sizes(16, 0, 0.0, 0, 256)
 
 
@@ -14,13 +14,13 @@ class Case:
     """One comparison.
 
     Attributes:
-        name: as `--cases` takes it.
-        kind: which work: `stage1`, `stage2`, `cached`, `fed`, `predict`, `bilstm`, `tcn`, `attention`, `contrastive`,
-            `input`.
-        stage: the stage that it is of; 0 for none.
+        name: as given to `--cases`.
+        kind: the kind of work: `stage1`, `stage2`, `cached`, `fed`, `predict`, `bilstm`, `tcn`, `attention`,
+            `contrastive`, `input`.
+        stage: the stage to which it belongs; 0 for none.
         preset: `demo` or `base`.
-        sizes: of its batch.
-        length: T of a part, or B of the contrastive loss.
+        sizes: sizes of its batch.
+        length: T of a single module, or B of the contrastive loss.
     """
 
     name: str

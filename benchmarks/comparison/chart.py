@@ -10,7 +10,7 @@ COLOURS = dict(zip(SIDES, ("#1b7f79", "#c2703d", "#7a5195"), strict=True))
 
 
 def draw(results: Sequence[Row], path: Path) -> None:
-    """Draws the clips per second of each side relative to ours, by case."""
+    """Draws the clips per second of each side relative to ours, for each case."""
     from matplotlib.figure import Figure
 
     rows = [row for row in results if "ratio" in row]

@@ -1,6 +1,6 @@
 """The demo's clips through the shipped input pipeline, and through a `DataLoader` with the same transform.
 
-Needs what the input pipeline needs (grain, tensorflow_datasets, opencv) and `data/demo`.
+Requires the dependencies of the input pipeline (grain, tensorflow_datasets, opencv) and `data/demo`.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ HOW_TO_MAKE = "python run.py --config=configs/stage1.py"
 
 
 def loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], dict[str, Any]]:
-    """Endless batches of `emi_jax.inputs`, and the encoders with the tokenizer's number of words."""
+    """Endless batches of `emi_jax.inputs`, and the encoder configs with the tokenizer's vocabulary size."""
     from emi_jax.inputs.loader import batches
     from emi_jax.inputs.sampling import Epochs
 
@@ -44,7 +44,7 @@ def torch_loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], d
             persistent_workers=True,
             prefetch_factor=2,
             generator=torch.Generator().manual_seed(0),
-            multiprocessing_context="spawn",  # what reads the records has threads, which do not survive a fork
+            multiprocessing_context="spawn",  # the record reader has threads, which do not survive a fork
         )
         while True:
             yield from clips
@@ -53,7 +53,7 @@ def torch_loader(case: Case, encoders: dict[str, Any]) -> tuple[Iterator[Any], d
 
 
 class _Clips:
-    """A map-style dataset, as `DataLoader` takes it."""
+    """A map-style dataset for `DataLoader`."""
 
     def __init__(self, split: Any, transform: Any):
         self._split, self._transform = split, transform

@@ -9,7 +9,7 @@ from jax.extend import core
 
 
 def count(function: Callable, *arguments: Any) -> float:
-    """Operations of one call, a multiplication and an addition counted apart; loops count as often as they run."""
+    """Operations of one call; multiplications and additions count separately, and every loop iteration counts."""
     return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 

@@ -1,4 +1,4 @@
-"""The JAX side of each case, run as in training: `make_step` mapped by `Mapping`, the state donated."""
+"""The JAX side of each case, run as in training: `make_step` mapped by `Mapping`, with a donated state."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ def _training(
 
 
 def _gradients(loss: Callable, params: Any, inputs: tuple[Any, ...], clips: int) -> Work:
-    """The gradients of a scalar by parameters and first input."""
+    """The gradients of a scalar with respect to parameters and first input."""
     take = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     params, inputs = jax.device_put((params, inputs))
 

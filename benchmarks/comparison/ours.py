@@ -24,7 +24,7 @@ Encoders = Mapping[str, Mapping[str, Any]]
 
 
 def towers(encoders: Encoders, dtype: DTypeLike = jnp.float32, remat: bool = False) -> Towers:
-    """The towers of configs by modality."""
+    """The towers for encoder configs by modality."""
     built: Any = {name: build_encoder(config, name, dtype=dtype, remat=remat) for name, config in encoders.items()}
     return Towers(
         VisionTower(built["vision"], HALF, HALF), AudioTower(built["audio"], normalize=True), TextTower(built["text"])
@@ -59,7 +59,7 @@ def intensity(
 
 
 def draw(stage: Alignment | Intensity, seed: int = 0, std: float = 0.02) -> dict[str, np.ndarray]:
-    """Parameters for a stage by path: norms around one, magnitudes as their directions, the rest normal."""
+    """Random parameters for a stage by path: norms around one, magnitudes as their directions, the rest normal."""
     shapes = jax.eval_shape(lambda: stage.init(jax.random.key(0), {}))
     return draw_like(shapes, seed, std)
 
@@ -76,5 +76,5 @@ def draw_like(shapes: Any, seed: int = 0, std: float = 0.02) -> dict[str, np.nda
 
 
 def tree(flat: Mapping[str, Any]) -> dict:
-    """Parameters by path as the tree that the models take."""
+    """Converts parameters by path to the tree that the models expect."""
     return traverse_util.unflatten_dict(flat, sep="/")

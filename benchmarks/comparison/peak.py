@@ -1,4 +1,4 @@
-"""Measures how fast this machine multiplies matrices: `benchmarks.compare` starts it.
+"""Measures how fast this machine multiplies matrices; started by `benchmarks.compare`.
 
 python -m benchmarks.comparison.peak --side=torch --dtype=float32 --out=FILE
 """
@@ -18,7 +18,7 @@ REPEATS = 7
 
 
 def main() -> None:
-    """Parses the options, measures, writes operations per second."""
+    """Parses the options, measures, and writes operations per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=("jax", "torch"), required=True)
     parser.add_argument("--dtype", required=True)
@@ -45,7 +45,7 @@ def _jax(size: int, dtype: str, device: str) -> Callable[[], Any]:
     import jax.numpy as jnp
 
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
-    # With a result in bfloat16 XLA would multiply in float32 on the CPU.
+    # For a result in bfloat16, XLA would multiply in float32 on the CPU.
     multiply = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
     return lambda: jax.block_until_ready(multiply(x))
 

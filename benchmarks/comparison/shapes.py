@@ -1,4 +1,4 @@
-"""The two sizes that are compared: the demo's, as `configs/` ships it, and the paper's base encoders."""
+"""The two sizes of the comparison: the demo, as shipped in `configs/`, and the base encoders of the paper."""
 
 import dataclasses
 from typing import Any
@@ -13,10 +13,10 @@ class Sizes:
     Attributes:
         batch: B.
         num_frames: N.
-        seconds: of audio.
+        seconds: seconds of audio.
         num_tokens: L.
         width: P of the pairs in stage 1, d of the fusion in stage 2.
-        num_heads: of the fusion's decoder.
+        num_heads: number of attention heads of the fusion's decoder.
     """
 
     batch: int
@@ -86,7 +86,7 @@ PAIR_WEIGHTS = {"demo": {"vision": 1.0, "audio": 0.3}, "base": {"vision": 1.0, "
 
 
 def audio_steps(seconds: float, config: dict[str, Any]) -> int:
-    """T of that much audio."""
+    """T, the number of encoder steps, for this many seconds of audio."""
     kernels = config.get("conv_kernel", (10, 3, 3, 3, 3, 2, 2))
     strides = config.get("conv_stride", (5, 2, 2, 2, 2, 2, 2))
     length = round(seconds * SAMPLE_RATE)

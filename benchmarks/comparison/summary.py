@@ -1,4 +1,4 @@
-"""From the measurements of all rounds to one row for each side of a case."""
+"""Summarises the measurements of all rounds in one row for each side of a case."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ def summarise(
     """One row for each side.
 
     Args:
-        case: its name.
-        dtype: of the products.
-        found: by side the measurements of each round.
-        peaks: by side the output of `benchmarks.comparison.peak`; the best counts.
+        case: name of the case.
+        dtype: dtype of the products.
+        found: the measurements of each round, by side.
+        peaks: the outputs of `benchmarks.comparison.peak`, by side; the best is used.
 
     Returns:
         Rows with `step_ms` (median over all rounds), `spread_ms` (first and third quartile), `rounds_ms` (median of
@@ -84,7 +84,7 @@ def cells(row: Row) -> list[str]:
 
 
 def lines(rows: Sequence[Row]) -> str:
-    """Rows for the terminal."""
+    """Rows as lines for the terminal."""
     widths = (17, 9, 14, 8, 13, 8, 8, 6, 9, 9, 8, 8, 8)
     texts = [[heading for heading, _ in COLUMNS.values()], *map(cells, rows)]
     return "\n".join(" ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) for row in texts)

@@ -11,14 +11,14 @@ Encoders = Mapping[str, Mapping[str, Any]]
 
 
 def alignment(encoders: Encoders, sizes: Sizes, weights: Mapping[str, float]) -> Alignment:
-    """Stage 1."""
+    """The twin of stage 1."""
     return Alignment(encoders, sizes.width, weights)
 
 
 def intensity(
     encoders: Encoders, sizes: Sizes, *, modality_dropout: float = 0.1, dropout: float = 0.1, **fields: Any
 ) -> Intensity:
-    """Stage 2 on frozen towers or cached features; `fields` are those of `Fusion`."""
+    """The twin of stage 2 on frozen towers or cached features; `fields` are those of `Fusion`."""
     widths = {name: config["hidden_size"] for name, config in encoders.items()}
     head = Fusion(widths, NUM_LABELS, sizes.width, num_heads=sizes.num_heads, dropout=dropout, **fields)
     return Intensity(encoders, head, modality_dropout)

@@ -26,9 +26,9 @@ def prepare(case: Case, dtype: str, *, compiled: bool, device: str = "cpu") -> W
     """Builds a case.
 
     Args:
-        case: which.
+        case: the case to build.
         dtype: `float32`, or `bfloat16` for autocast.
-        compiled: by `torch.compile`.
+        compiled: whether to use `torch.compile`.
         device: `cpu` or `cuda`.
     """
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ class _Settings:
         return run
 
     def put(self, batch: Any) -> Any:
-        """NumPy arrays, or a tree of them, to the device."""
+        """Copies NumPy arrays, or a tree of them, to the device."""
         if isinstance(batch, dict):
             return {name: self.put(array) for name, array in batch.items()}
         tensor = batch if isinstance(batch, Tensor) else torch.from_numpy(np.asarray(batch))
@@ -134,7 +134,7 @@ def _predict(case: Case, settings: _Settings) -> Work:
         settings.wait()
         return predictions
 
-    def once() -> Any:  # with gradients on, without which the counter's hooks fail
+    def once() -> Any:  # with gradients enabled, since the counter's hooks fail without them
         return eager(settings.put(next(_clips(case))))
 
     return Work(lambda: settings.put(next(source)), step, 1, lambda: operations(once))
@@ -151,7 +151,7 @@ def _eager(function: Callable, settings: _Settings) -> Callable:
 def _gradients(
     loss: Callable, parameters: list[Tensor], inputs: tuple[Any, ...], clips: int, settings: _Settings
 ) -> Work:
-    """The gradients of a scalar by parameters and first input."""
+    """The gradients of a scalar with respect to parameters and first input."""
     inputs = tuple(settings.put(x) for x in inputs)
     wanted = [*parameters, inputs[0].requires_grad_()]
     take, eager = settings.wrap(loss), _eager(loss, settings)
@@ -161,7 +161,7 @@ def _gradients(
         settings.wait()
         return gradients
 
-    # Counted by `backward`: the counter's hooks do not work with `autograd.grad`.
+    # Counted with `backward`, since the counter's hooks do not work with `autograd.grad`.
     return Work(lambda: inputs, step, clips, lambda: operations(lambda: eager(*inputs).backward()))
 
 

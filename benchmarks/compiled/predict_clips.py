@@ -1,10 +1,10 @@
-"""How much faster than real time base-size encoders predict clips: decoding and face search included.
+"""Measures how much faster than real time base-size encoders predict clips, including decoding and face detection.
 
 python -m benchmarks.compiled.predict_clips CLIP_OR_FOLDER
 python -m benchmarks.compiled.predict_clips CLIP_OR_FOLDER --dtype=bfloat16
 
 The preset `vidmimic2` of stage 2 (ViT-B/16, wav2vec2-base, BERT-base and the fusion of the paper) with random weights,
-and clips that are read as for it. What is measured is what `run.py --mode=predict` does; compilation stands apart.
+and clips read with its options. The measured work is that of `run.py --mode=predict`; compilation is listed separately.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Exciteme
 
 
 class Sentences(Dataset):
-    """A dataset without clips, with words on which a tokenizer can be trained."""
+    """A dataset without clips, with sentences on which to train a tokenizer."""
 
     def split(self, name: str) -> Sequence[dict[str, Any]]:  # noqa: D102
         return [{"transcript": "that was wonderful and it makes me happy"}]

@@ -1,9 +1,9 @@
-"""Clips per second of preparation, compared with bare decoding and detection of the same clips.
+"""Compares the clips per second of preparation with bare decoding and detection of the same clips.
 
 python -m benchmarks.compiled.preparation [--clips=24] [--repeats=5] [--media=shared/media]
 
 Bare: one function call per clip decodes the same pictures and sound and runs the detector on them, split over the
-same number of processes; no tracking, crops, staging, report or dataset. Both include the start of their processes;
+same number of processes; no tracking, crops, staging, report or dataset. Both include starting the processes;
 they alternate, and medians are compared. The goal is a ratio of at least 80%.
 """
 
@@ -20,7 +20,7 @@ PROCESSES = (1, 2)
 
 
 def bare(path: Path, max_seconds: float, max_frames: int) -> int:
-    """Decodes and detects, nothing else; returns the number of pictures with a face."""
+    """Only decodes and detects; returns the number of pictures with a face."""
     from data_prep.clips.detectors import HAAR, load_detector
     from data_prep.clips.vision import pick_evenly
     from data_prep.media.pictures import read_pictures
@@ -34,7 +34,7 @@ def bare(path: Path, max_seconds: float, max_frames: int) -> int:
 
 
 def bare_seconds(paths: list[Path], processes: int, max_seconds: float, max_frames: int) -> float:
-    """Seconds for all clips."""
+    """Seconds for bare decoding and detection of all clips."""
     from data_prep.workers import map_clips
 
     work = functools.partial(bare, max_seconds=max_seconds, max_frames=max_frames)
@@ -45,7 +45,7 @@ def bare_seconds(paths: list[Path], processes: int, max_seconds: float, max_fram
 
 
 def prepared_seconds(source: Path, out: Path, processes: int) -> float:
-    """Seconds of the whole preparation, from the tables to the dataset and report."""
+    """Seconds for the whole preparation, from the tables to the dataset and report."""
     from data_prep.build.prepare import prepare
     from data_prep.clips.options import ClipOptions
 
@@ -71,7 +71,7 @@ def write_clips(folder: Path, count: int, media: Path | None) -> None:
 
 def main() -> None:
     """Prints the table."""
-    from data_prep.build import dataset  # noqa: F401  its imports take seconds, and are no part of the work
+    from data_prep.build import dataset  # noqa: F401  its imports take seconds and are not part of the work
     from data_prep.clips.options import ClipOptions
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -2,9 +2,9 @@
 
 python -m benchmarks.compiled.startup [--scales=demo,paper]
 
-The command is `run.py` on stage 1 and a small synthetic dataset, ended when the first step's metrics are on disk: the
+The command is `run.py` on stage 1 and a small synthetic dataset, stopped when the first step's metrics are on disk: the
 time covers imports, encoders, tracing, compiling and one step. `paper` is the preset `vidmimic2` from scratch with two
-clips a batch. The first start has an empty cache, the second one uses the cache of the first.
+clips per batch. The first start has an empty cache, the second one uses the cache of the first.
 """
 
 import argparse

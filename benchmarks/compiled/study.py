@@ -1,10 +1,10 @@
-"""Compiled training, studied: mappings, scan over layers, rematerialisation, donation, precision, unrolling, memory.
+"""Studies compiled training: mappings, scan over layers, rematerialisation, donation, precision, unrolling, memory.
 
 python -m benchmarks.compiled.study --json=compiled.json
 
 Each variant is compiled and run in a separate process. Columns: seconds to trace and compile, milliseconds of a step,
-processor milliseconds of a step, MiB of temporary memory that XLA plans for (of one device), and of arguments and
-results that share memory. Malloc is tuned as by `run.py` (`emi_jax/memory.py`) in all rows that do not say otherwise.
+processor milliseconds of a step, MiB of temporary memory planned by XLA (for one device), and MiB of arguments and
+results that share memory. Malloc is tuned as in `run.py` (`emi_jax/memory.py`) unless a row says otherwise.
 """
 
 import argparse
@@ -105,7 +105,7 @@ HEADINGS = ("study", "variant", "trace + compile s", "step ms", "quartiles", "CP
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """A row as text."""
+    """The cells of a row as text."""
     shown = {"mapping": ("mapping", "devices"), "scan+remat": ("scan", "remat"), "donation": ("donate",)}
     shown |= {"precision": ("dtype",), "unrolling": ("unroll",)}
     names = shown.get(row["group"], (row["group"],))

@@ -32,7 +32,7 @@ LAYERS = 12
 SEQUENCES = 8, 64
 """Batch and length of the transformer's input."""
 BATCH = Sizes(16, 2, 1.0, 16, 96)
-"""Of stage 1 over devices: small, as eight of them share a few cores."""
+"""Sizes for stage 1 over devices: small, since eight devices share a few cores."""
 
 POLICIES = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -42,7 +42,7 @@ POLICIES = {
 
 
 def main() -> None:
-    """Reads the variant, writes its row."""
+    """Reads the variant and writes its row."""
     task, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     hold_threads(task["threads"])
     prepare = {"stage1": _stage1, "stack": _stack, "bilstm": _bilstm}[task["work"]]
@@ -86,7 +86,7 @@ def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
     state = mapping.replicate(create_state(params, {}, optimizer, 0.0))
     batch, rng = mapping.put(batch), mapping.replicate(jax.random.PRNGKey(0))
     if task["mapping"] == "jit":
-        # The step asks for a named axis: one of length 1 around the whole batch.
+        # The step needs a named axis: here one of length 1 around the whole batch.
         whole = jax.vmap(only_state, in_axes=(None, 0, None), axis_name=AXIS)
 
         def alone(state: Any, batch: Any, rng: Array) -> Any:
@@ -99,7 +99,7 @@ def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
 
 
 class _Stack(nn.Module):
-    """Transformer layers, one after another or by `nn.scan` over stacked parameters."""
+    """Transformer layers, unrolled or by `nn.scan` over stacked parameters."""
 
     layer: Layer
     scan: bool
@@ -146,7 +146,7 @@ def _stack(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
 
 
 def _bilstm(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
-    """The gradients of the BiLSTM, its scans unrolled."""
+    """The gradients of the BiLSTM with unrolled scans."""
     x, mask, gradient = batches.sequences(np.random.default_rng(0), Sizes(16, 0, 0.0, 0, 256), 200)
     module = GatedBiLSTM(256)
     params = ours.tree(ours.draw_like(jax.eval_shape(module.init, jax.random.key(0), x, mask)["params"]))

@@ -1,1 +1,1 @@
-"""Scripts that verify guarantees: nothing is lost when killed, damaged files break nothing, parity, memory."""
+"""Scripts that verify guarantees: recovery from kills, robustness to damaged files, encoder parity, memory."""

@@ -1,9 +1,9 @@
-"""Temporary memory of the contrastive loss and its gradients by the embeddings, from XLA's own plan of its buffers.
+"""Temporary memory of the contrastive loss and its gradients for the embeddings, from XLA's buffer plan.
 
 python -m benchmarks.proofs.contrastive_memory [--devices=2,4,8] [--batches=256,4096] [--width=256]
 
-A device that holds b of B clips compares b rows with B columns, so that its memory grows with b x B and not with B x B.
-Nothing is run; devices are virtual ones of the CPU.
+A device that holds b of B clips compares b rows with B columns, so its memory grows with b x B rather than B x B.
+Nothing is run, and the devices are virtual CPU devices.
 """
 
 import argparse
@@ -26,7 +26,7 @@ MIB = 2**20
 
 
 def temporary_bytes(devices: int, batch: int, width: int) -> int:
-    """Temporary bytes of one device for the loss of a pair over a global batch and all its gradients."""
+    """Temporary bytes per device for the loss of a pair over a global batch and all its gradients."""
     stage = Alignment(ContrastiveModel(Towers(), (VISION,), width), {}, {VISION: 1.0})
     embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
     scale, both = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.float32, jnp.bool_))

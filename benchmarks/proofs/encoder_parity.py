@@ -1,9 +1,9 @@
-"""Encoders of base size against transformers' PyTorch classes, with random weights drawn by PyTorch.
+"""Compares encoders of base size with transformers' PyTorch classes, with random weights drawn by PyTorch.
 
 python -m benchmarks.proofs.encoder_parity
 
 For each family a model of the default size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
-the same inputs in float32, with padding where PyTorch's model takes a mask. Prints the largest difference,
+the same inputs in float32, with padding if PyTorch's model accepts a mask. Prints the largest difference,
 as a fraction of the largest magnitude, over all hidden states and over the pooled vector.
 """
 
@@ -23,7 +23,7 @@ from emi_jax.models.speech_features import audio_step_mask
 
 TOLERANCE = 1e-4
 NOISE = 0.01
-"""Added to every weight, so that none, biases and norms included, is at its initial value."""
+"""Noise added to every weight, so that none, including biases and norms, keeps its initial value."""
 
 FAMILIES = {
     "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
@@ -40,9 +40,9 @@ class Parity:
     """The difference between two encoders, as a fraction of the largest magnitude.
 
     Attributes:
-        parameters: scalars in the encoder.
-        states: over the states of all layers, on valid steps; each state by its own magnitude.
-        pooled: over the pooled vectors; None where PyTorch's class has none.
+        parameters: number of scalars in the encoder.
+        states: over the hidden states of all layers, on valid steps, relative to the magnitude of each state.
+        pooled: over the pooled vectors; None if PyTorch's class has none.
     """
 
     parameters: int
@@ -51,7 +51,7 @@ class Parity:
 
     @property
     def agrees(self) -> bool:
-        """Whether all is within `TOLERANCE`."""
+        """Whether all differences are within `TOLERANCE`."""
         return max(self.states, self.pooled or 0.0) <= TOLERANCE
 
 
@@ -73,7 +73,7 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def compare(case: Case, folder: Path) -> Parity:
-    """Makes the case's model, saves it in a folder and compares both sets of outputs."""
+    """Makes the case's model, saves it to a folder and compares both sets of outputs."""
     model, arrays = make_model(case, noise=NOISE), make_inputs(case)
     model.save_pretrained(folder)
     theirs = run_torch(model, **arrays)
@@ -96,7 +96,7 @@ def _difference(ours: jax.Array, theirs: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Prints the table; fails where a family does not agree."""
+    """Prints the table; fails if a family does not agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
     options = parser.parse_args()

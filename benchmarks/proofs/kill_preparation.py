@@ -2,8 +2,8 @@
 
 python -m benchmarks.proofs.kill_preparation 10 [--clips=40] [--seed=0]
 
-The dataset must be equal in content to one whose preparation was never stopped, no worker may outlive its parent, and
-no half-written dataset may be accepted as complete in between.
+The dataset must have the same content as one whose preparation was never interrupted, no worker may outlive its
+parent, and no partially written dataset may be accepted as complete.
 """
 
 import argparse
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(corpus: Path, out: Path, processes: int = 2) -> list[str]:
-    """Prepares the clips of a folder."""
+    """The command that prepares the clips of a folder."""
     options = ["--max-frames=8", "--face-size=48", f"--processes={processes}"]
     return [sys.executable, "-m", "data_prep", "--corpus=vidmimic2", f"--source={corpus}", f"--out={out}", *options]
 
@@ -36,13 +36,13 @@ def kill_at(corpus: Path, out: Path, staged: int, delay: float) -> bool:
     """Starts the preparation and kills it; returns whether it was still running.
 
     Args:
-        corpus: the clips.
+        corpus: the folder of clips.
         out: the data folder.
-        staged: it is killed when so many clips are finished, or, if there are fewer, when the dataset is written.
-        delay: seconds after that.
+        staged: the number of finished clips at which to kill it; if there are fewer clips, when the dataset is written.
+        delay: seconds to wait after that.
 
     Raises:
-        AssertionError: its workers outlive it.
+        AssertionError: its workers outlived it.
     """
     process = subprocess.Popen(
         command(corpus, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -52,7 +52,7 @@ def kill_at(corpus: Path, out: Path, staged: int, delay: float) -> bool:
     try:
         process.wait(delay)
     except subprocess.TimeoutExpired:
-        process.kill()  # this process alone: its workers are left to themselves
+        process.kill()  # only this process: its workers must exit by themselves
         process.wait()
         deadline = time.monotonic() + 300
         while _group_lives(process.pid):
@@ -84,7 +84,7 @@ def content(out: Path) -> dict[tuple[str, str], str]:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether any process of the group still runs; zombies do not count."""
+    """Whether any process of the group is still running, not counting zombies."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = status.read_text().rpartition(")")[2].split()

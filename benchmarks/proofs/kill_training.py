@@ -3,14 +3,14 @@
 python -m benchmarks.proofs.kill_training [--kills=20] [--per-run=4] [--signal=KILL] [--seed=0]
 python -m benchmarks.proofs.kill_training --pairs=10
 
-A run with a few small encoders is stopped and restarted until it is done. Its parameters must be bit for bit those of
-one that was never stopped, and its best checkpoint must have the same step and score. Half of the kills come in the
-middle of a save. With --signal=TERM half of the signals come during an evaluation; the run must also exit with 75 and
-resume after the very step that it has reported.
+A run with a few small encoders is stopped and restarted until it finishes. Its parameters must be bit-identical to
+those of an uninterrupted run, and its best checkpoint must have the same step and score. Half of the kills arrive
+during a save. With --signal=TERM half of the signals arrive during an evaluation; the run must also exit with 75 and
+resume after exactly the step that it reported.
 
-With --pairs two runs are started at once, in one workdir: one must train as if it were alone, the other must exit
-with code 2 and name the first. Then two runs of stage 2 are started at once on one new feature cache: both must end
-with the parameters of a run with a separate cache.
+With --pairs two runs are started at once in the same workdir: one must train as if it were alone, the other must exit
+with code 2 and name the first. Then two runs of stage 2 are started at once on the same new feature cache: both must
+end with the parameters of a run with a separate cache.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPLAINED, ASKED_TO_STOP = 2, 75  # of the exit codes that docs/engine.md names
+EXPLAINED, ASKED_TO_STOP = 2, 75  # exit codes, documented in docs/engine.md
 CLIPS = "24,8,8"
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""XLA's flags with which it compiles fast: LLVM at level 0, no MLIR fusions."""
+"""XLA flags for fast compilation: LLVM at level 0, no MLIR fusions."""
 STEPS_PER_EPOCH, EVALUATE_EVERY = 3, 4
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 BOTH_STAGES = {
@@ -58,21 +58,21 @@ class Training:
     """The command of a run in a separate workdir.
 
     Attributes:
-        workdir: of the run.
+        workdir: the workdir of the run.
     """
 
     def __init__(
         self, root: Path, name: str, epochs: int, stage: int = 1, fields: Mapping[str, Any] | None = None, log: str = ""
     ):
-        """Names the workdir.
+        """Builds the command.
 
         Args:
             root: holds the dataset and the compilation cache that all runs share.
-            name: of the workdir.
-            epochs: of the run.
+            name: name of the workdir.
+            epochs: number of epochs of the run.
             stage: 1 or 2.
             fields: further fields of the config.
-            log: name of the log, that of the workdir by default.
+            log: name of the log, by default that of the workdir.
         """
         own = {"data.dir": root / "data", "train.epochs": epochs, **(fields or {})}
         config = (STAGE_1, STAGE_2)[stage - 1] | own
@@ -92,10 +92,10 @@ class Training:
             )
 
     def printed(self, pattern: str) -> str:
-        """The group of a pattern in what the last start printed.
+        """The group that a pattern matches in the output of the last start.
 
         Raises:
-            AssertionError: it was not printed.
+            AssertionError: the pattern does not match.
         """
         text = self._log.read_text()
         found = re.search(pattern, text)
@@ -103,7 +103,7 @@ class Training:
         return found[1]
 
     def fingerprint(self) -> str:
-        """The hash of the parameters that the last start has ended with."""
+        """The hash of the parameters at the end of the last start."""
         return self.printed(r"parameters sha256:([0-9a-f]{64})")
 
     def best(self) -> tuple[int, Any]:
@@ -118,7 +118,7 @@ class Training:
         return self.fingerprint(), self.best()
 
     def records(self) -> list[dict[str, float]]:
-        """The complete lines of metrics; those of steps that were repeated too."""
+        """The complete lines of metrics, including those of repeated steps."""
         path = self.workdir / "metrics.jsonl"
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
         return [json.loads(line) for line in lines]
@@ -128,7 +128,7 @@ class Training:
         return any((self.workdir / "checkpoints").glob("*/*tmp*"))
 
     def is_evaluating(self) -> bool:
-        """Whether an evaluation is due after the last step logged and has not been logged."""
+        """Whether an evaluation after the last logged step is due and not yet logged."""
         last = (self.records() or [{"step": 0}])[-1]
         return bool(last["step"]) and last["step"] % (EVALUATE_EVERY * STEPS_PER_EPOCH) == 0 and "loss" in last
 
@@ -140,10 +140,10 @@ def stop(
 
     Args:
         training: the run.
-        number: which signal.
-        steps: after so many steps,
-        delay: and so many seconds,
-        moment: and as soon as this holds; None for at once.
+        number: the number of the signal.
+        steps: number of steps to wait for.
+        delay: seconds to wait after that.
+        moment: a condition to wait for after that; None sends the signal at once.
     """
     before, process = len(training.records()), training.start()
     _until(lambda: len(training.records()) >= before + steps, process)
@@ -161,7 +161,7 @@ def stop(
 def stop_until_done(
     training: Training, number: signal.Signals, stops: int, steps: int, chance: random.Random
 ) -> tuple[str, tuple[int, Any]]:
-    """Stops a run of so many steps several times, then lets it end; returns what `Training.finish` does."""
+    """Stops a run several times, then lets it finish; returns the result of `Training.finish`."""
     for stopped in range(stops):
         steps_before, delay = chance.randint(1, max(1, steps // (stops + 1) - EVALUATE_EVERY * STEPS_PER_EPOCH)), 0.0
         moment, where = None, ""
@@ -182,7 +182,7 @@ def stop_until_done(
 
 
 def share_workdir(root: Path, name: str, epochs: int, expected: tuple[str, tuple[int, Any]]) -> bool:
-    """Starts two runs at once in one workdir; returns whether one has trained alone and the other was refused."""
+    """Starts two runs at once in one workdir; returns whether one trained as if alone and the other was refused."""
     pair = [Training(root, name, epochs, log=f"{name}-{place}") for place in "ab"]
     codes = [process.wait() for process in [training.start() for training in pair]]
     assert sorted(codes) == [0, EXPLAINED], f"exit codes {codes}"
@@ -212,13 +212,13 @@ def _until(happens: Callable[[], bool], process: subprocess.Popen) -> None:
 
 
 def make_data(root: Path) -> None:
-    """A small synthetic corpus, prepared."""
+    """Makes and prepares a small synthetic corpus."""
     command = [sys.executable, "-m", "data_prep", "--corpus=synthetic", f"--out={root / 'data'}", f"--clips={CLIPS}"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Prints what each run ended with."""
+    """Prints the outcome of each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="signals in all")
     parser.add_argument("--per-run", type=int, default=4, help="signals to each run")
@@ -234,7 +234,7 @@ def main() -> None:
 
 
 def stop_runs(root: Path, options: argparse.Namespace) -> bool:
-    """Whether runs that were stopped end as one that was not."""
+    """Returns whether interrupted runs end like an uninterrupted one."""
     chance, number, same = random.Random(options.seed), signal.Signals[f"SIG{options.signal}"], 0
     runs = -(-options.kills // options.per_run)
     expected = Training(root, "whole", options.epochs).finish()
@@ -250,7 +250,7 @@ def stop_runs(root: Path, options: argparse.Namespace) -> bool:
 
 
 def start_pairs(root: Path, pairs: int, epochs: int = 4) -> bool:
-    """Whether two runs that are started at once end as one alone."""
+    """Returns whether two runs that are started at once end like a single one."""
     alone = Training(root, "whole", epochs)
     expected = alone.finish()
     fields = {"init_from": alone.workdir}

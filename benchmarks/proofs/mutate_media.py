@@ -2,9 +2,9 @@
 
 python -m benchmarks.proofs.mutate_media 1000 [--seed=0] [--keep=DIR]
 
-Nothing may crash or hang, no good clip may change, and a broken clip is either left out or remarked on in the report.
-A clip counts as whole if every picture and sample was read as before its file was broken. Bytes flipped inside a
-picture or sample may still decode without an error: such clips count as damage not detected.
+Nothing may crash or hang, no good clip may change, and a corrupted clip must be left out or remarked on in the report.
+A clip counts as whole if every picture and sample is read as before its file was corrupted. Bytes flipped inside a
+picture or sample may still decode without an error; such clips count as undetected damage.
 """
 
 import argparse
@@ -41,7 +41,7 @@ OUTCOMES = ("left out", "remarked on", "read whole", "not detected")
 
 
 def write_media(path: Path, codecs: tuple[str | None, str | None], frames: int = 24, samples: int = RATE) -> None:
-    """Writes moving noise and a rising tone; a codec of None leaves its stream out, 0 frames or samples empty."""
+    """Writes moving noise and a rising tone; a codec of None omits its stream, 0 frames or samples leave it empty."""
     import av
 
     rng = np.random.default_rng(frames + samples)
@@ -78,7 +78,7 @@ def _flipped(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _huge(data: bytes, rng: np.random.Generator) -> bytes:
-    """Every bit set in a few numbers of the headers: sizes, counts, durations, widths, rates."""
+    """Sets every bit of a few numbers in the headers: sizes, counts, durations, widths, rates."""
     array = bytearray(data)
     marks = [at + 4 for mark in SIZES if (at := data.find(mark)) >= 0] or [0]
     start = int(rng.choice(marks)) + int(rng.integers(0, 40))
@@ -110,7 +110,7 @@ def write_mutants(folder: Path, count: int, seed: int) -> dict[str, str]:
     """Fills a folder with intact and corrupted clips and a labels.csv.
 
     Returns:
-        The kind of damage of each broken clip, by name.
+        The kind of damage of each corrupted clip, by name.
     """
     rng = np.random.default_rng(seed)
     originals = {}
@@ -145,13 +145,13 @@ def _header_only(path: Path, codecs: tuple[str | None, str | None]) -> bytes:
 
 
 def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, time_limit: float) -> dict:
-    """Prepares the folder.
+    """Prepares the folder and classifies the outcome for each corrupted clip.
 
     Returns:
-        (kind, outcome) -> names of the broken clips, outcome one of OUTCOMES.
+        (kind, outcome) -> names of the corrupted clips; the outcome is one of OUTCOMES.
 
     Raises:
-        AssertionError: a good clip is not in the dataset as it is when read alone.
+        AssertionError: an intact clip in the dataset differs from the same clip read alone.
     """
     from data_prep.build.dataset import open_dataset
     from data_prep.build.prepare import prepare
@@ -192,7 +192,7 @@ def _content(example: Mapping) -> tuple:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,9 +1,9 @@
-"""Predicts many short clips with a tiny trained run, and reports the memory of the process on the way.
+"""Predicts many short clips with a tiny trained run, and reports the memory of the process during prediction.
 
 python -m benchmarks.proofs.predict_many [--clips=2000]
 
 The clips are copies of one synthetic clip. Peak resident memory of the predicting process is read when 10%, 50% and
-100% of the clips are on disk: it must not grow with their number.
+100% of the clips are on disk: it must not grow with the number of clips.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FIELDS = {
 
 
 def peak_mib(process: int) -> float:
-    """Peak resident memory of a process so far."""
+    """Peak resident memory of a process so far, in MiB."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -54,7 +54,7 @@ def make_run(root: Path, environment: dict[str, str]) -> Path:
 
 
 def main() -> None:
-    """Prints a row of a Markdown table for each share of the clips."""
+    """Prints a Markdown table with a row for each share of the clips."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=2000, help="number of clips (default: %(default)s)")
     options = parser.parse_args()

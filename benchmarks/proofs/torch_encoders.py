@@ -1,4 +1,4 @@
-"""Encoders of `transformers` in PyTorch, with random weights, and their outputs."""
+"""PyTorch encoders from `transformers` with random weights, and their outputs."""
 
 import dataclasses
 from typing import Any
@@ -13,10 +13,10 @@ class Case:
     Attributes:
         role: the modality that it encodes.
         model: name of its class.
-        config: name of its config's class.
-        fields: of the config, where they differ from the defaults.
-        padded: whether its inputs hold padding; PyTorch's group norm would take it into its statistics.
-        golden: whether its outputs are stored in the repository; the others are computed when they are compared.
+        config: name of its config class.
+        fields: config fields that differ from the defaults.
+        padded: whether its inputs hold padding, which PyTorch's group norm would include in its statistics.
+        golden: whether its outputs are stored in the repository; otherwise they are computed for each comparison.
     """
 
     role: str
@@ -42,7 +42,7 @@ def make_model(case: Case, seed: int = 0, noise: float = 0.1) -> Any:
 
 
 def run_torch(model: Any, inputs: np.ndarray, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """PyTorch's outputs: `sequence`, `states` (all hidden states), and `pooled` where the class has it."""
+    """PyTorch's outputs: `sequence`, `states` (all hidden states), and `pooled` if the class has it."""
     import torch
 
     arguments: dict[str, Any] = {model.main_input_name: torch.tensor(inputs)}

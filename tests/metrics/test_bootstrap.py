@@ -1,4 +1,4 @@
-"""Intervals against SciPy's bootstrap and against resamples drawn by hand."""
+"""Intervals compared with SciPy's bootstrap and with resamples drawn by hand."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def split():
     return pred, labels, rng.uniform(size=(120, 2)) < 0.9
 
 
-def test_sums_give_the_metrics_of_a_split_drawn_by_hand(split):
+def test_sums_give_the_metrics_of_a_resample_drawn_by_hand(split):
     pred, labels, mask = split
     groups = np.array([f"s{k % 7}" for k in range(len(pred))])
     sums, shift = bootstrap.group_sums(pred, labels, mask, groups)
@@ -29,7 +29,7 @@ def test_sums_give_the_metrics_of_a_split_drawn_by_hand(split):
             np.testing.assert_allclose(found[name][row], expected, rtol=1e-9)
 
 
-def test_clips_apart_give_scipys_percentile_interval(split):
+def test_resampling_single_clips_gives_scipys_percentile_interval(split):
     pred, labels, mask = split
     mask = np.ones_like(mask)
     found = bootstrap.intervals(pred, labels, mask, resamples=4000)["pearson"]
@@ -56,7 +56,7 @@ def test_the_mean_over_labels_has_its_own_interval(split):
     assert found[2, 1] - found[2, 0] < np.diff(found[:2]).mean()
 
 
-def test_clips_that_are_alike_in_groups_widen_the_interval():
+def test_similar_clips_within_groups_widen_the_interval():
     rng = np.random.default_rng(0)
     people = np.repeat(np.arange(12), 10)
     labels = rng.normal(size=(12, 1))[people] + 0.05 * rng.normal(size=(120, 1))

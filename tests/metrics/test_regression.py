@@ -1,4 +1,4 @@
-"""Split metrics against SciPy and plain NumPy."""
+"""Split metrics compared with SciPy and plain NumPy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def split():
     return pred, labels, mask
 
 
-def test_pearson_is_scipys_over_the_known_entries(split):
+def test_pearson_equals_scipys_over_the_known_entries(split):
     pred, labels, mask = split
     expected = [scipy.stats.pearsonr(pred[m, k], labels[m, k]).statistic for k, m in enumerate(mask.T)]
     np.testing.assert_allclose(metrics.pearson(pred, labels, mask), expected, rtol=1e-12)
@@ -35,7 +35,7 @@ def test_mse_and_ccc_follow_their_formulas(split):
         np.testing.assert_allclose(metrics.mse(pred, labels, mask)[k], np.mean((p - y) ** 2), rtol=1e-12)
 
 
-def test_constant_predictions_count_as_zero_and_constant_labels_have_none(split):
+def test_correlation_is_zero_for_constant_predictions_and_nan_for_constant_labels(split):
     pred, labels, mask = (x.copy() for x in split)
     pred[:, 0] = np.nextafter(np.float32(0.3), np.float32(mask[:, 0]))
     labels[:, 1] = np.float32(0.1)

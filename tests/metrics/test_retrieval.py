@@ -13,13 +13,13 @@ def unit(x):
 
 
 def brute_force_rank(query, candidates, hits):
-    """Position of the first hit in the sorted list, misses before hits among equal scores."""
+    """Position of the first hit in the sorted list, with misses before hits among equal scores."""
     order = sorted(range(len(hits)), key=lambda j: (-float(query @ candidates[j]), hits[j]))
     return 1 + next(place for place, j in enumerate(order) if hits[j])
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
-def test_ranks_and_recalls_are_those_of_a_sorted_list(chunk):
+def test_ranks_and_recalls_equal_those_of_a_sorted_list(chunk):
     rng = np.random.default_rng(0)
     left, noise = unit(rng.normal(size=(40, 8))), unit(rng.normal(size=(40, 8)))
     right = unit(left + 0.8 * noise)

@@ -1,4 +1,4 @@
-"""A config whose fields contradict each other, or have no effect, is one line before anything is encoded or written."""
+"""Contradictory or ineffective config fields are reported in one line before anything is encoded or written."""
 
 import dataclasses
 import logging

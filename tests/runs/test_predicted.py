@@ -1,4 +1,4 @@
-"""The folder of predictions grows clip by clip, is resumed, and has file names that are safe for any clip id."""
+"""The folder of predictions grows clip by clip, can be resumed, and has safe file names for any clip id."""
 
 import csv
 import json
@@ -49,7 +49,7 @@ def test_a_second_start_keeps_predictions_of_the_same_model_and_files(tmp_path):
     first.resume({"a": "model file", "b": "model file", "c": "model file"})
     for clip in "abc":
         first.add(prediction(clip))
-    (tmp_path / "c.json").write_text('{"id": "c", "inten')  # a cut file
+    (tmp_path / "c.json").write_text('{"id": "c", "inten')  # a truncated file
     second = opened(tmp_path)
     assert second.resume({"a": "model file", "b": "another model", "c": "model file", "d": "new"}) == {"a"}
     assert [row[0] for row in rows(tmp_path)] == ["Filename", "a"]
@@ -65,7 +65,7 @@ def test_a_clip_whose_page_is_missing_is_predicted_again(tmp_path):
     assert opened(tmp_path).resume({"a": "1"}) == {"a"}
 
 
-def test_what_was_left_out_is_written_at_once_and_named_at_the_end(tmp_path):
+def test_skipped_clips_are_recorded_at_once_and_named_at_the_end(tmp_path):
     folder = opened(tmp_path)
     folder.resume({"bad\n": "1"})
     folder.leave_out("bad\n", "bad.mp4: has no\x1b[2J pictures")
@@ -91,7 +91,7 @@ def test_the_summary_is_short_and_counts_remarks(tmp_path):
     assert f"{len(ids)} clips: no words" in summary
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+def test_an_unwritable_folder_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/out cannot be written \(Not a directory\); name another with --output"):
         PredictionFolder.open(tmp_path / "file" / "out", NAMES, (0.0, 1.0), False).__enter__()
@@ -139,7 +139,7 @@ def test_two_commands_do_not_write_to_one_folder(tmp_path):
         assert second.resume({"a": "1"}) == {"a"}
 
 
-def test_pages_of_clips_are_reached_from_an_index(tmp_path, monkeypatch):
+def test_an_index_links_to_the_pages_of_the_clips(tmp_path, monkeypatch):
     monkeypatch.setattr(predicted, "write_clip_page", lambda path, *_: path.write_text("page"))
     folder = opened(tmp_path, pages=True)
     clips = ("b", "index", "a #1")

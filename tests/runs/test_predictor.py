@@ -1,4 +1,4 @@
-"""A trained run is loaded by its folder alone, and predicts new clips as evaluation does."""
+"""A trained run is loaded from its folder alone, and predicts new clips as evaluation does."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
     return experiment, folder
 
 
-def test_predictions_are_those_of_evaluation(trained):
+def test_predictions_equal_those_of_evaluation(trained):
     experiment, folder = trained
     examples = experiment.dataset.split("test")
     outputs = evaluator(experiment, "test").gather(chosen_params(experiment))
@@ -53,8 +53,8 @@ def test_predictions_are_those_of_evaluation(trained):
         assert len(prediction.tokens) == len(prediction.reliability["text"])
 
 
-def test_a_trained_run_is_used_without_a_change_to_its_folder(trained, tmp_path):
-    """So that it may be on a read-only disk."""
+def test_prediction_does_not_change_the_folder_of_the_run(trained, tmp_path):
+    """The folder may therefore be on a read-only disk."""
     experiment, folder = trained
 
     def state():
@@ -86,7 +86,7 @@ def test_a_short_clip_gets_the_same_prediction_alone_and_in_a_batch_with_a_long_
         np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
 
 
-def test_a_clip_with_nothing_in_it_gets_the_prior_and_is_flagged(trained):
+def test_an_empty_clip_gets_the_prior_and_is_flagged(trained):
     experiment, folder = trained
     predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
     empty = {**experiment.dataset.split("test")[0], "faces": [], "times": np.zeros(0), "face_found": np.zeros(0, bool)}
@@ -99,7 +99,7 @@ def test_a_clip_with_nothing_in_it_gets_the_prior_and_is_flagged(trained):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Two clips of 3 s, of which the run's dataset would have kept 1 s, and a file that is none."""
+    """Two clips of 3 s, of which the run's dataset would have kept 1 s, and a file that is not a clip."""
     folder = tmp_path_factory.mktemp("new") / "clips"
     folder.mkdir()
     for name, hertz in (("a", 220.0), ("b", 440.0)):
@@ -115,12 +115,12 @@ def on_one_device(command, folder):
     return run
 
 
-def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(trained, clips):
+def test_the_command_predicts_new_clips_and_names_skipped_ones(trained, clips):
     _, folder = trained
     listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
     command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={folder}", "--mode=predict"]
     run = on_one_device([*command, f"--input={listed}"], ROOT)
-    assert "2.0 s of clips in" in run.stdout  # read as the run's own clips were, not as the config's corpus would be
+    assert "2.0 s of clips in" in run.stdout  # read like the run's own clips, not like those of the config's corpus
     (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
     assert "c.mp4" in left_out
     noted = (folder / "predicted" / "left_out.csv").read_text().splitlines()
@@ -129,7 +129,7 @@ def test_the_command_predicts_new_clips_and_names_those_that_it_leaves_out(train
     assert [row.split(",")[0] for row in rows] == ["Filename", "a", "b"]
     facts = json.loads((folder / "predicted" / "a.json").read_text())
     assert set(facts["weights"]) == {"vision", "audio", "text"}
-    assert facts["weights"]["vision"] == 0.0  # a ramp of grey has no face
+    assert facts["weights"]["vision"] == 0.0  # a grey ramp shows no face
     assert any("no face found" in remark for remark in facts["remarks"])
     assert any("the model hears only the beginning (0.5 of 1.0 s)" in remark for remark in facts["remarks"])
     before = (folder / "predicted" / "a.json").stat().st_mtime_ns
@@ -191,7 +191,7 @@ def test_a_run_of_stage_1_does_not_predict_intensities(tmp_path):
 
 @pytest.mark.parametrize("name", ["config.json", "dataset.json"])
 @pytest.mark.parametrize("content", ["", '{"stage": "intens', "[]", '{"stage": "intensity", "model": {}, "odd": 1}'])
-def test_a_damaged_run_is_one_line(name, content, tmp_path):
+def test_a_damaged_run_is_reported_in_one_line(name, content, tmp_path):
     config, dataset = tiny_stage2(), make_dataset()
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     (tmp_path / "dataset.json").write_text(json.dumps(dataset.description()))

@@ -1,4 +1,4 @@
-"""The presets: their settings at full size; shrunk, they train from pretrained folders."""
+"""The presets: their settings at full size, and training from pretrained folders when shrunk."""
 
 import logging
 
@@ -31,7 +31,7 @@ def folders(tmp_path_factory):
 
 
 def shrunk(config, folders):
-    """A preset of paper scale on tiny pretrained encoders and short clips."""
+    """A paper-scale preset, shrunk to tiny pretrained encoders and short clips."""
     shrink_sizes(config)
     config.train.update(epochs=1, warmup_epochs=0.0, weight_decay=0.0, evaluate_every=1.0)
     for modality in MODALITIES:
@@ -59,7 +59,7 @@ def test_presets_compose_and_scales_come_first():
 
 
 @pytest.mark.parametrize("preset", ["demo", "vidmimic2", "vidmimic2,finetune"])
-def test_one_field_moves_the_runs_that_belong_together(preset):
+def test_root_moves_the_folders_of_all_runs(preset):
     found = {}
     for module in (stage2, ablation, robustness):
         config = module.get_config(preset)
@@ -76,7 +76,7 @@ def test_one_field_moves_the_runs_that_belong_together(preset):
 
 @pytest.mark.parametrize("stage", [stage1, stage2])
 def test_paper_scale_has_the_parameter_counts_of_the_published_encoders(stage):
-    """Parameters as transformers counts them in ViTModel (ViT-B/16), Wav2Vec2Model (base) and BertModel (base)."""
+    """The parameter counts of transformers for ViTModel (ViT-B/16), Wav2Vec2Model (base) and BertModel (base)."""
     config = stage.get_config("vidmimic2")
     assert (config.data.num_frames, config.data.seconds, config.data.num_tokens) == (16, 12.0, 128)
     assert (config.train.batch_size, config.train.epochs, config.train.learning_rate) == (32, 30, 1e-4)
@@ -107,13 +107,13 @@ def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_p
     assert second.transform.shape.image_size == 24
     start = merge(*second.initial_params())
     assert fingerprint(second.encoders.params) == fingerprint(after)
-    again = open_and_train(config, tmp_path / "stage2")  # from its own folder, which holds what was loaded to the bit
+    again = open_and_train(config, tmp_path / "stage2")  # from its own copy of the loaded encoders
     assert fingerprint(again.encoders.params) == fingerprint(after)
     tuned = jax.device_get(chosen_params(second))
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), tuned, jax.device_get(start))
     kept = [fingerprint(tuned["towers"][name]) == fingerprint(start["towers"][name]) for name in MODALITIES]
     assert kept == [True, True, False]
-    # Adam's first steps move weights by the learning rate, whatever their gradients: the text tower's by a tenth.
+    # Adam's first steps move weights by the learning rate regardless of gradients: in the text tower by a tenth.
     text, fusion = (max(jax.tree.leaves(tree)) for tree in (moved["towers"]["text"], moved["fusion"]))
     assert 0.05 < text / fusion < 0.2
 

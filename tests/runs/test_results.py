@@ -1,4 +1,4 @@
-"""Evaluation of a run: its scores equal SciPy's on its predictions CSV; its folder holds figures and a page."""
+"""Evaluation of a run: scores equal SciPy's on the predictions CSV; the folder holds figures and a page."""
 
 import csv
 import json
@@ -38,32 +38,32 @@ def evaluated(tmp_path_factory):
     return dataset, folder, results.evaluate(experiment, "test")
 
 
-def test_scores_are_scipys_on_the_predictions_that_were_written(evaluated):
+def test_scores_equal_scipys_on_the_written_predictions(evaluated):
     dataset, folder, summary = evaluated
     with (folder / "predictions_test.csv").open() as file:
         rows = {row["Filename"]: row for row in csv.DictReader(file)}
-    told = json.loads((folder / "metrics_test.json").read_text())
+    measured = json.loads((folder / "metrics_test.json").read_text())
     examples = dataset.builder.examples["test"]
-    assert len(rows) == len(examples) == told["clips"]
+    assert len(rows) == len(examples) == measured["clips"]
     every = []
     for k, name in enumerate(NAMES):
         pred = np.array([float(rows[example["id"].decode()][name]) for example in examples])
         labels = np.array([example["labels"][k] for example in examples])
         every.append(scipy.stats.pearsonr(pred, labels).statistic)
-        row = told["labels"][name]
+        row = measured["labels"][name]
         assert row["pearson"] == pytest.approx(every[-1], abs=2e-4)  # the CSV has six decimals
         assert row["mse"] == pytest.approx(np.mean((pred - labels) ** 2), abs=1e-5)
         assert row["pearson_interval"][0] < row["pearson"] < row["pearson_interval"][1]
-    assert told["mean"]["pearson"] == pytest.approx(np.mean(every), abs=2e-4)
-    assert summary.verdict.startswith(f"mean pearson {told['mean']['pearson']:.3f}")
+    assert measured["mean"]["pearson"] == pytest.approx(np.mean(every), abs=2e-4)
+    assert summary.verdict.startswith(f"mean pearson {measured['mean']['pearson']:.3f}")
 
 
-def test_intervals_are_over_subjects_and_clips_are_counted_by_what_they_have(evaluated):
+def test_intervals_are_over_subjects_and_clips_are_counted_by_modality(evaluated):
     _, folder, summary = evaluated
-    told = json.loads((folder / "metrics_test.json").read_text())
-    assert told["resampled"] == "5 subjects"
-    assert sum(row["clips"] for row in told["availability"].values()) == told["clips"]
-    assert {"all three", "no vision"} <= set(told["availability"])
+    measured = json.loads((folder / "metrics_test.json").read_text())
+    assert measured["resampled"] == "5 subjects"
+    assert sum(row["clips"] for row in measured["availability"].values()) == measured["clips"]
+    assert {"all three", "no vision"} <= set(measured["availability"])
     assert "intervals over 5 subjects" in summary.table
 
 
@@ -100,13 +100,13 @@ def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
         "label_mask": np.ones((20, 2), bool),
         "present": present,
     }
-    told = results.measure(outputs, ("Joy", "Pain"), ["a"] * 19 + [""], {"Joy": 0.9, "Pain": 0.7})
-    assert told["resampled"] == "clips"
-    assert told["labels"]["Pain"]["pearson"] is None
-    assert told["mean"]["pearson"] == told["labels"]["Joy"]["pearson"]
-    assert told["mean"]["ceiling"] == pytest.approx(0.8)
-    assert told["availability"]["no audio"]["clips"] == 3
-    assert "Pain" in score_tables.text_of(score_tables.intensity_tables(told, "valid"))
+    measured = results.measure(outputs, ("Joy", "Pain"), ["a"] * 19 + [""], {"Joy": 0.9, "Pain": 0.7})
+    assert measured["resampled"] == "clips"
+    assert measured["labels"]["Pain"]["pearson"] is None
+    assert measured["mean"]["pearson"] == measured["labels"]["Joy"]["pearson"]
+    assert measured["mean"]["ceiling"] == pytest.approx(0.8)
+    assert measured["availability"]["no audio"]["clips"] == 3
+    assert "Pain" in score_tables.text_of(score_tables.intensity_tables(measured, "valid"))
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
 def test_clips_are_counted_by_the_modalities_in_use(modalities, expected):
     present = np.ones((20, 3), bool)
     present[:3, 0] = present[2:6, 2] = present[10:15, 1] = False
-    told = results.measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
-    assert {title: row["clips"] for title, row in told["availability"].items()} == expected
+    measured = results.measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
+    assert {title: row["clips"] for title, row in measured["availability"].items()} == expected
 
 
 def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
@@ -148,11 +148,11 @@ def test_clips_of_one_person_are_drawn_one_by_one_and_the_table_says_so(subject,
 def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
     names = ("mean", "seconds", "a $x$_b")
     outputs = split_outputs(labels=3)
-    told = results.measure(outputs, names, [""] * 20, {})
+    measured = results.measure(outputs, names, [""] * 20, {})
     expected = [scipy.stats.pearsonr(outputs["predictions"][:, k], outputs["labels"][:, k]).statistic for k in range(3)]
-    assert [told["labels"][name]["pearson"] for name in names] == pytest.approx(expected)
-    assert told["mean"]["pearson"] == pytest.approx(np.mean(expected))
-    rows = score_tables.intensity_tables(told, "test")[0].rows
+    assert [measured["labels"][name]["pearson"] for name in names] == pytest.approx(expected)
+    assert measured["mean"]["pearson"] == pytest.approx(np.mean(expected))
+    rows = score_tables.intensity_tables(measured, "test")[0].rows
     assert [row[0] for row in rows] == [*names, "mean"]
     stage = Intensity(None, None, {}, names)
     scores = stage.score(outputs, "test")
@@ -163,12 +163,12 @@ def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
 @pytest.mark.parametrize(
     ("split", "select", "chosen"), [("valid", "best", True), ("valid", "last", False), ("test", "best", False)]
 )
-def test_scores_on_the_split_that_chose_the_parameters_say_so(split, select, chosen, evaluated):
+def test_scores_on_the_selection_split_carry_a_caution(split, select, chosen, evaluated):
     dataset, folder, _ = evaluated
     summary = results.evaluate(Experiment.open(small(select), dataset, folder, jax.devices()[:1]), split)
-    told = json.loads((folder / f"metrics_{split}.json").read_text())
-    assert (told["selected_on_this_split"], told["select"]) == (chosen, select)
-    assert ("chosen by its score on valid" in told["table"]) == chosen
+    measured = json.loads((folder / f"metrics_{split}.json").read_text())
+    assert (measured["selected_on_this_split"], measured["select"]) == (chosen, select)
+    assert ("chosen by its score on valid" in measured["table"]) == chosen
     *caution, verdict = summary.verdict.splitlines()
-    assert verdict == f"mean pearson {told['mean']['pearson']:.3f}"
+    assert verdict == f"mean pearson {measured['mean']['pearson']:.3f}"
     assert caution == ([SELECTED.format(split=split)] if chosen else [])

@@ -1,4 +1,4 @@
-"""The folder of a run: one writer, one dataset, and disks that are full, read-only or cut files off."""
+"""The folder of a run: one writer, one dataset, full or read-only disks, and truncated files."""
 
 import dataclasses
 import errno
@@ -38,7 +38,7 @@ def test_an_output_folder_that_cannot_be_written_is_reported_beforehand(tmp_path
         Workdir(tmp_path / "trained").make_output()
 
 
-def test_a_second_training_run_is_refused_with_the_holder(tmp_path):
+def test_a_second_training_run_is_refused_and_the_first_is_named(tmp_path):
     with Workdir(tmp_path).training():
         with (
             pytest.raises(UserError, match=rf"in use by another program, process {os.getpid()} on .*, since "),
@@ -51,7 +51,7 @@ def test_a_second_training_run_is_refused_with_the_holder(tmp_path):
         pass
 
 
-def test_a_workdir_that_is_only_read_stays_as_it_is_and_results_go_elsewhere(tmp_path):
+def test_a_read_only_workdir_is_unchanged_and_results_go_elsewhere(tmp_path):
     trained, output = tmp_path / "trained", tmp_path / "output"
     trained.mkdir()
     workdir = Workdir(trained, output=output)
@@ -74,7 +74,7 @@ def test_a_workdir_that_is_only_read_stays_as_it_is_and_results_go_elsewhere(tmp
         ({"fingerprint": "other"}, r"its fingerprint was 'testing only', that of data/mine is 'other'"),
     ],
 )
-def test_resume_refuses_another_dataset_and_evaluation_other_labels(change, message, tmp_path):
+def test_resume_refuses_another_dataset_and_evaluation_refuses_other_labels(change, message, tmp_path):
     workdir, other = Workdir(tmp_path), dataclasses.replace(DATASET, **change)
     workdir.write_dataset(DATASET)
     with pytest.raises(UserError, match=rf"holds a run on another dataset: {message}.*or another --workdir"):
@@ -87,14 +87,14 @@ def test_resume_refuses_another_dataset_and_evaluation_other_labels(change, mess
     assert json.loads((tmp_path / "dataset.json").read_text())["fingerprint"] == "testing only"
 
 
-def test_a_dataset_that_was_moved_is_the_same(tmp_path):
+def test_a_moved_dataset_counts_as_the_same(tmp_path):
     workdir = Workdir(tmp_path)
     workdir.write_dataset(DATASET)
     workdir.write_dataset(dataclasses.replace(DATASET, directory=Path("/elsewhere")))
 
 
 def call_main(monkeypatch, work):
-    """run.main() on a config whose work is `work`."""
+    """Calls run.main() with `work` in place of the command's work."""
     for name, value in {"CONFIG": ConfigDict(), "DISTRIBUTED": False}.items():
         monkeypatch.setattr(run, name, types.SimpleNamespace(value=value))
     monkeypatch.setattr(run, "start", lambda: None)
@@ -102,7 +102,7 @@ def call_main(monkeypatch, work):
     run.main(["run.py"])
 
 
-def test_metrics_on_a_full_disk_end_the_run_with_one_line(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_ends_the_run_with_a_one_line_error(tmp_path, monkeypatch, capsys):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -113,7 +113,7 @@ def test_metrics_on_a_full_disk_end_the_run_with_one_line(tmp_path, monkeypatch,
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_another_fault_of_the_system_keeps_its_traceback(monkeypatch):
+def test_other_system_errors_keep_their_traceback(monkeypatch):
     def lost(config):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -122,7 +122,7 @@ def test_another_fault_of_the_system_keeps_its_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize("cut", [b'{"step": 2, "lo', b"17", b'{"loss": 1}\n', b"\xff\n"])
-def test_a_cut_line_of_metrics_is_skipped_and_the_next_record_starts_a_line(cut, tmp_path, caplog):
+def test_a_truncated_line_of_metrics_is_skipped_and_the_next_record_starts_a_new_line(cut, tmp_path, caplog):
     workdir = Workdir(tmp_path)
     workdir.record(1, {"loss": 0.5})
     with (tmp_path / "metrics.jsonl").open("ab") as file:

@@ -1,4 +1,4 @@
-"""The grid: every cell runs, what is there is kept, and the comparison is Student's and paired."""
+"""The grid: every cell runs, finished cells are kept, and the comparison is a paired Student's t interval."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from tests.fakes import make_dataset
 
 
 def tiny_grid(folder, *names):
-    """The shipped grid, shrunk, with the cells named, of two modalities."""
+    """The shipped grid, shrunk, with the named cells and two modalities."""
     config = shrink(shipped.get_config())
     config.model.modalities = ("vision", "text")
     config.init_from = str(folder / "stage1")
@@ -42,9 +42,7 @@ def stage1(tmp_path_factory):
     return folder
 
 
-def test_cells_run_once_resume_where_they_were_stopped_and_are_compared_with_the_full_model(
-    stage1, tmp_path, monkeypatch
-):
+def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model(stage1, tmp_path, monkeypatch):
     dataset = make_dataset(train=16, test=12)
     config = tiny_grid(stage1, "full", "no-alignment", "text", "text-anchored")
     written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
@@ -57,8 +55,8 @@ def test_cells_run_once_resume_where_they_were_stopped_and_are_compared_with_the
     }
     rows = json.loads((tmp_path / "ablation.json").read_text())
     assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text", "text-anchored"]
-    told = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text")}
-    goals = {name: np.array([scores["mean/pearson"] for scores in cell["scores"]]) for name, cell in told.items()}
+    results = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text")}
+    goals = {name: np.array([scores["mean/pearson"] for scores in cell["scores"]]) for name, cell in results.items()}
     apart = rows["words alone"]
     assert apart["pearson"] == pytest.approx(goals["text"].mean())
     assert apart["difference"] == pytest.approx((goals["text"] - goals["full"]).mean())
@@ -80,7 +78,7 @@ def test_cells_run_once_resume_where_they_were_stopped_and_are_compared_with_the
         with pytest.raises(StoppedError, match=r"after step \d, which is saved"):
             ablation.run_cell(cell, dataset, tmp_path / "stopped", (0, 1), "test", jax.devices()[:1])
     resumed = ablation.run_cell(cell, dataset, tmp_path / "stopped", (0, 1), "test", jax.devices()[:1])
-    assert resumed["scores"] == told["text"]["scores"]
+    assert resumed["scores"] == results["text"]["scores"]
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     config.train.corrupt = 0.6
@@ -114,7 +112,7 @@ def test_student_interval_is_scipys():
     )
 
 
-def test_every_shipped_cell_changes_what_it_says():
+def test_every_shipped_cell_makes_its_stated_change():
     config = shipped.get_config()
     config.init_from = "elsewhere"
     found = {cell.name: cell.config for cell in ablation.cells(config)}

@@ -1,4 +1,4 @@
-"""A defect corrupts its own modality by the given severity, and nothing else; every model meets every defect."""
+"""A defect corrupts only its own modality, with the given severity; every model is tested under every defect."""
 
 import dataclasses
 import json
@@ -51,13 +51,13 @@ def test_a_defect_changes_its_own_modality_and_copies_its_input(name, arrays):
 
 
 @pytest.mark.parametrize("severity", [0.25, 0.5, 1.0])
-def test_severity_is_the_share_of_a_faces_side_that_is_covered(severity, arrays):
+def test_severity_is_the_covered_share_of_a_faces_side(severity, arrays):
     changed = (corrupted("occluded face", arrays, severity)["frames"] != arrays["frames"]).any((0, 3))
     np.testing.assert_array_equal([changed.any(1).sum(), changed.any(0).sum()], round(20 * severity))
 
 
 @pytest.mark.parametrize(("severity", "left"), [(0.25, 4), (0.5, 3), (1.0, 1)])
-def test_severity_is_the_share_of_dropped_frames_and_one_stays(severity, left, arrays):
+def test_severity_is_the_share_of_dropped_frames_and_one_is_kept(severity, left, arrays):
     mask = corrupted("dropped frames", arrays, severity)["frame_mask"]
     assert mask.sum() == left
     assert not (mask & ~arrays["frame_mask"]).any()
@@ -72,7 +72,7 @@ def test_noise_has_the_signal_to_noise_ratio_of_the_severity(snr_db, arrays):
     assert found == pytest.approx(snr_db, abs=0.3)
 
 
-def test_words_are_mistaken_and_special_tokens_are_not(arrays):
+def test_words_are_replaced_but_special_tokens_are_not(arrays):
     tokens = corrupted("word errors", arrays, 1.0)["tokens"]
     words = arrays["token_supervised"]
     np.testing.assert_array_equal(tokens[~words], arrays["tokens"][~words])
@@ -80,7 +80,7 @@ def test_words_are_mistaken_and_special_tokens_are_not(arrays):
     assert set(tokens[words]) <= {MASK, *arrays["tokens"][words]}
 
 
-def test_a_voice_is_corrupted_where_no_words_are_read():
+def test_a_voice_is_corrupted_without_the_text_modality():
     shape = InputShape(6, ("audio",), num_frames=1, image_size=8, num_samples=8000, num_tokens=4)
     clean = ClipTransform(shape, tokenizer=None)
     example, rng = make_example(np.random.default_rng(0), "x"), np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Both stages with tiny models under their losses, to keep the tests of the engine from compiling for long."""
+"""Both stages with tiny models and their real losses, so that tests of the engine compile fast."""
 
 from collections.abc import Collection, Mapping
 
@@ -19,7 +19,7 @@ CLIPS, WIDTH, STEPS, LABELS = 16, 8, 4, ("one", "two", "three")
 
 
 class TinyModel(nn.Module):
-    """A dense layer for each tower, under the real projections and temperatures."""
+    """A dense layer for each tower, with the real projections and temperatures on top."""
 
     modalities: tuple[str, ...] = (VISION, AUDIO)
 
@@ -42,7 +42,7 @@ class TinyModel(nn.Module):
 
 
 def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
-    """Features of 16 clips; all that are valid lie in the second half, so that of 2, 4 and 8 devices some have none."""
+    """Features of 16 clips, valid only in the second half, so that some of 2, 4 and 8 devices have no valid clip."""
     rng = np.random.default_rng(seed)
     valid = np.isin(np.arange(CLIPS), (8, 9, 10, 12, 13, 15))
     present = rng.random((CLIPS, 3)) < 0.8
@@ -70,7 +70,7 @@ def tiny_alignment() -> Alignment:
 
 
 def tiny_intensity(dropout: float = 0.0) -> Intensity:
-    """On cached features: the towers are there by name only."""
+    """Stage 2 on cached features, so that the towers exist only by name."""
     towers = Towers(*(nn.Dense(1) for _ in MODALITIES))
     head = Fusion(
         len(LABELS), WIDTH, modalities=(VISION, TEXT), tcn=False, bilstm=False, decoder=False, dropout=dropout
@@ -79,7 +79,7 @@ def tiny_intensity(dropout: float = 0.0) -> Intensity:
 
 
 def tiny_params(stage: Stage) -> dict:
-    """Parameters of which none is at its initial value."""
+    """Parameters, none of which has its initial value."""
     batch = make_batch()
     if isinstance(stage, Alignment):
         shapes = jax.eval_shape(stage.model.init, jax.random.key(0), batch)["params"]
@@ -92,7 +92,7 @@ def tiny_params(stage: Stage) -> dict:
 
 
 def remember_gradients() -> optax.GradientTransformation:
-    """Passes gradients on; its state is the last ones."""
+    """An optimiser that returns the gradients unchanged and keeps the last ones as its state."""
     return optax.GradientTransformation(
         lambda params: jax.tree.map(np.zeros_like, params), lambda gradients, state, params=None: (gradients, gradients)
     )

@@ -1,4 +1,4 @@
-"""Checkpoints: what is restored, what is kept, and the difference between damage and other trouble."""
+"""Checkpoints: what is restored, what is kept, and how damage differs from other errors."""
 
 import errno
 import hashlib
@@ -23,7 +23,7 @@ from emi_jax.train.step import create_state
 
 
 def progress(step: int, bias: int = 3, optimizer: optax.GradientTransformation | None = None) -> Progress:
-    """A state of which every leaf depends on the step, on two devices."""
+    """Progress whose leaves all depend on the step, on two devices."""
     params = {
         "layer": {"kernel": np.full((64, 64), step, np.float32), "bias": np.arange(bias, dtype=np.float32) + step}
     }
@@ -34,7 +34,7 @@ def progress(step: int, bias: int = 3, optimizer: optax.GradientTransformation |
 
 
 def save(folder, steps, keep=3, best=()):
-    """Saves the last checkpoint of each step, and the best one for those that have a goal."""
+    """Saves a latest checkpoint at each step, and a best one at the steps that have a goal."""
     checkpoints = Checkpoints(folder, keep)
     goals = dict(best)
     for step in steps:
@@ -57,7 +57,7 @@ def best(folder):
 
 
 def content(folder):
-    """Every file below a folder, by name, with the hash of its content."""
+    """The hash of every file below a folder, by name."""
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -77,11 +77,11 @@ def test_state_rng_and_position_are_restored_bit_for_bit(tmp_path):
     assert len(found.state.params["layer"]["kernel"].sharding.device_set) == 2
 
 
-def test_the_last_checkpoints_stay_and_the_best_one_in_addition(tmp_path):
+def test_the_latest_checkpoints_and_the_best_one_are_kept(tmp_path):
     save(tmp_path, [1, 2, 3, 4], keep=2, best={1: 0.1, 2: 0.5, 3: 0.4, 4: 0.5}.items())
     assert sorted(path.name for path in (tmp_path / "last").iterdir()) == ["3", "4"]
     assert best(tmp_path)["layer"]["kernel"][0, 0] == 2
-    save(tmp_path, [5], best=[(5, 0.45)])  # after a restart the goal to beat is still 0.5
+    save(tmp_path, [5], best=[(5, 0.45)])  # after a restart, the goal to beat is still 0.5
     assert best(tmp_path)["layer"]["kernel"][0, 0] == 2
     save(tmp_path, [6], best=[(6, 0.55)])
     assert best(tmp_path)["layer"]["kernel"][0, 0] == 6
@@ -94,7 +94,7 @@ def test_best_holds_the_evaluated_parameters_and_no_optimiser_state(tmp_path):
 
 
 def exchange_arrays(step_folder):
-    """Arrays that can be read but are not those that were saved: only the hash shows it."""
+    """Replaces the arrays by readable but different ones, which only the hash reveals."""
     other = step_folder.parent / "3" / "arrays"
     shutil.copytree(other, step_folder / "arrays", ignore=shutil.ignore_patterns("seal.json"), dirs_exist_ok=True)
 
@@ -127,7 +127,7 @@ DAMAGES = [exchange_arrays, flip_a_byte, cut_off, lose_a_file, lose_the_seal, em
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(damage, tmp_path, caplog):
     save(tmp_path, [3, 9])
     damage(tmp_path / "last" / "9")
     with caplog.at_level(logging.WARNING, logger="emi_jax"):
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_pa
     assert restore(tmp_path).batches == 9
 
 
-def test_resume_refuses_a_run_of_which_all_checkpoints_are_damaged(tmp_path):
+def test_resume_refuses_a_run_whose_checkpoints_are_all_damaged(tmp_path):
     save(tmp_path, [3])
     cut_off(tmp_path / "last" / "3")
     for _ in range(2):
@@ -146,7 +146,7 @@ def test_resume_refuses_a_run_of_which_all_checkpoints_are_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES[1:])
-def test_a_damaged_best_checkpoint_is_named_and_left_where_it_is(damage, tmp_path):
+def test_a_damaged_best_checkpoint_is_named_and_left_in_place(damage, tmp_path):
     save(tmp_path, [5], best=[(5, 0.5)])
     damage(tmp_path / "best" / "5")
     before = content(tmp_path)
@@ -155,7 +155,7 @@ def test_a_damaged_best_checkpoint_is_named_and_left_where_it_is(damage, tmp_pat
     assert content(tmp_path) == before
 
 
-def test_training_moves_a_best_checkpoint_with_a_damaged_seal_away(tmp_path, caplog):
+def test_training_moves_a_best_checkpoint_with_a_damaged_seal_aside(tmp_path, caplog):
     save(tmp_path, [5], best=[(5, 0.5)])
     empty_the_seal(tmp_path / "best" / "5")
     with caplog.at_level(logging.WARNING, logger="emi_jax"):
@@ -196,7 +196,7 @@ def too_many_files(*arguments, **options):
 
 @pytest.mark.parametrize("trouble", [out_of_memory, stale_handle, too_many_files])
 @pytest.mark.parametrize("place", ["orbax", "hash", "seal"])
-def test_trouble_with_reading_is_not_damage(trouble, place, tmp_path, monkeypatch):
+def test_a_read_error_is_not_damage(trouble, place, tmp_path, monkeypatch):
     save(tmp_path, [3, 9], best=[(9, 0.5)])
     before = content(tmp_path)
     opened = Checkpoints(tmp_path, 3)
@@ -244,7 +244,7 @@ def test_a_full_disk_is_reported_in_one_line_and_earlier_checkpoints_stay_intact
     assert restore(tmp_path).batches == 3
 
 
-def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_moment(tmp_path, monkeypatch):
+def test_saving_returns_before_hashing_and_saves_the_state_at_the_time_of_the_call(tmp_path, monkeypatch):
     released, sha256 = threading.Event(), seal._sha256
 
     def blocked(path):
@@ -254,7 +254,7 @@ def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_mo
     monkeypatch.setattr(seal, "_sha256", blocked)
     checkpoints, now = Checkpoints(tmp_path, 3), progress(4)
     checkpoints.save(now)
-    checkpoints.save_best(4, now.state.evaluated_params, [0.5])  # although the last checkpoint is not on disk
+    checkpoints.save_best(4, now.state.evaluated_params, [0.5])  # although the latest checkpoint is not yet on disk
     step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     jax.block_until_ready(step(now.state))  # the next step reuses the memory
     assert not (tmp_path / "last" / "4").exists()
@@ -267,7 +267,7 @@ def test_saving_returns_before_anything_is_hashed_and_saves_the_state_of_that_mo
 
 
 def test_a_later_checkpoint_waits_for_the_best_one_of_an_earlier_step(tmp_path, monkeypatch):
-    """A kill in between would lose it: a run that is resumed evaluates no earlier step."""
+    """A kill in between would lose the best checkpoint, since a resumed run does not evaluate earlier steps."""
     sha256 = seal._sha256
     monkeypatch.setattr(seal, "_sha256", lambda path: (time.sleep(0.1), sha256(path))[1])
     checkpoints = Checkpoints(tmp_path, 3)
@@ -277,7 +277,7 @@ def test_a_later_checkpoint_waits_for_the_best_one_of_an_earlier_step(tmp_path, 
     checkpoints.close()
 
 
-def test_the_best_checkpoint_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
+def test_the_best_checkpoint_can_be_read_from_a_read_only_folder(tmp_path, monkeypatch):
     save(tmp_path, [5], best=[(5, 0.5)])
 
     def refused(*arguments, **options):

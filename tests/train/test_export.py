@@ -1,4 +1,4 @@
-"""The steps of both stages can be lowered for CPUs, NVIDIA GPUs and TPUs, none of which need be at hand."""
+"""The steps of both stages can be lowered for CPUs, NVIDIA GPUs and TPUs without having the hardware."""
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ DEVICES = 2
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("make_config", [tiny_stage1, tiny_stage2])
 def test_the_step_is_exported_for_three_platforms(make_config, dtype, tmp_path):
-    """From shapes alone; towers and attention are those of a real run."""
+    """Only shapes are needed; towers and attention are those of a real run."""
     config = make_config()
     config.model.attention, config.model.dtype = "xla", dtype
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:DEVICES])

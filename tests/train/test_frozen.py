@@ -1,4 +1,4 @@
-"""What is frozen is what no trained parameter belongs to, in both stages."""
+"""A tower counts as frozen if it has no trained parameter, in both stages."""
 
 import dataclasses
 
@@ -30,12 +30,12 @@ def partly_trained(dtype="float32"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_partly_trained_tower_is_trained_where_it_is_not_frozen(dtype, tmp_path):
+def test_only_the_unfrozen_layers_of_a_partly_trained_tower_change(dtype, tmp_path):
     config = partly_trained(dtype)
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
     assert list(experiment.stage.trained_towers) == ["text"]
     train(experiment)
-    train(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]))  # what was saved fits the run
+    train(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]))  # the saved checkpoint fits the run
     before, _ = experiment.initial_params()
     after = traverse_util.flatten_dict(jax.device_get(experiment.split(chosen_params(experiment))[0]), sep="/")
     moved = {
@@ -44,7 +44,7 @@ def test_a_partly_trained_tower_is_trained_where_it_is_not_frozen(dtype, tmp_pat
     layer = {path: distance for path, distance in moved.items() if path.startswith("towers/")}
     assert layer
     assert all(LAYER in path for path in layer)
-    assert all(distance > 0 for path, distance in layer.items() if not path.endswith("key/bias"))  # it has no gradient
+    assert all(distance > 0 for path, distance in layer.items() if not path.endswith("key/bias"))  # no gradient
     assert {leaf.dtype for leaf in after.values()} == {np.dtype(np.float32)}
 
 
@@ -77,7 +77,7 @@ def test_frozen_towers_of_stage_1_run_without_dropout(trained, same, tmp_path):
     assert found == same
 
 
-def test_a_sound_too_short_for_a_step_is_in_no_pair(tmp_path):
+def test_audio_too_short_for_a_single_step_is_in_no_pair(tmp_path):
     config = tiny_stage1()
     config.model.pairs, config.loss.vision = ("audio",), 0.0
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])

@@ -1,4 +1,4 @@
-"""Gradients and ten steps of training, whatever the devices, the mapping and the accumulation."""
+"""Gradients and ten training steps are the same for any number of devices, mapping and accumulation."""
 
 import functools
 
@@ -21,11 +21,11 @@ from tests.train.stages import begin, make_batch, remember_gradients, tiny_align
 STAGES = {"stage1": tiny_alignment, "stage2": tiny_intensity}
 TEN = 10
 FLOOR = 1e-6
-"""Of the largest norm: below it the true gradient is zero, as that of an attention key's bias is."""
+"""Fraction of the largest norm below which the true gradient is zero, as for the bias of an attention key."""
 
 
 def train(stage, kind="shard_map", devices=1, accumulation=1):
-    """Gradients of the first step by path, and losses and parameters of ten steps."""
+    """The gradients of the first step by path, and the losses and parameters of ten steps."""
     rate = schedule(1e-3, 1e-4, 2, TEN)
     optimizer = adamw(tiny_params(stage), rate, weight_decay=0.1, clip_norm=1.0, rate_factors=[(".*", 1.0)])
     optimizer = optax.chain(remember_gradients(), optimizer)
@@ -46,7 +46,7 @@ def flat(tree):
 
 @functools.cache
 def whole(name):
-    """One device that holds the whole batch and takes it at once, by `shard_map`."""
+    """The reference: one device that processes the whole batch at once, by `shard_map`."""
     return train(STAGES[name]())
 
 
@@ -64,22 +64,22 @@ def norm(array):
     ],
 )
 @pytest.mark.parametrize("name", STAGES)
-def test_one_device_with_the_whole_batch_gives_the_same(name, kind, devices, accumulation):
+def test_every_mapping_and_accumulation_equals_one_device_with_the_whole_batch(name, kind, devices, accumulation):
     gradients, losses, params = train(STAGES[name](), kind, devices, accumulation)
     expected, expected_losses, expected_params = whole(name)
     assert gradients.keys() == expected.keys()
     floor = FLOOR * max(map(norm, expected.values()))
     for path, gradient in expected.items():
         assert norm(gradients[path] - gradient) <= 1e-5 * norm(gradient) + floor, path
-        if norm(gradient) > floor:  # Adam makes whole steps of what rounding has left of a zero
+        if norm(gradient) > floor:  # Adam turns the rounding error of a zero into full steps
             assert norm(params[path] - expected_params[path]) <= 1e-4 * norm(expected_params[path]), path
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
     assert np.ptp(losses) > 0
 
 
 @pytest.mark.parametrize("stage", [tiny_alignment(), tiny_intensity(dropout=0.3)])
-def test_chunks_are_replayed_with_the_dropout_that_they_were_cached_with(stage):
-    """The gradient by central differences along itself: with other masks in the replay the two would not agree."""
+def test_chunks_are_replayed_with_the_same_dropout(stage):
+    """Checks the gradient by central differences along itself, which would disagree with other masks in the replay."""
     mapping = Mapping("shard_map", jax.devices()[:1])
     memory = remember_gradients()
     step = mapping.map(make_step(stage, memory, 0.0, accumulation=4), (REPLICATED, SHARDED, REPLICATED))

@@ -1,4 +1,4 @@
-"""Between two log lines only the step runs: fetches and compilations are counted, the clock's parts add up."""
+"""Only the step runs between two log lines: counts fetches and compilations, and checks the clock's sum."""
 
 import json
 import time
@@ -28,7 +28,7 @@ STEPS, EVERY = 12, 4
 
 @pytest.fixture
 def fetches(monkeypatch):
-    """For every array whose value came to the host: its size."""
+    """The size of every array that is fetched to the host."""
     found = []
     value = ArrayImpl._value.fget
 
@@ -63,7 +63,7 @@ def run(tmp_path, mapping, log_every):
 
 
 @pytest.mark.parametrize("kind", ["pmap", "shard_map"])
-def test_metrics_are_fetched_once_an_interval_and_nothing_else_is(kind, tmp_path, fetches, monkeypatch):
+def test_only_metrics_are_fetched_and_once_per_interval(kind, tmp_path, fetches, monkeypatch):
     together = []
     get = jax.device_get
 
@@ -73,7 +73,7 @@ def test_metrics_are_fetched_once_an_interval_and_nothing_else_is(kind, tmp_path
 
     monkeypatch.setattr(jax, "device_get", device_get)
     run(tmp_path, Mapping(kind, jax.devices()[:2]), EVERY)
-    assert together == [3, 4, 4, 1]  # a step late, and at the end the last one
+    assert together == [3, 4, 4, 1]  # one step late, and at the end the last step
     names = set(json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0]))
     scalars = names - {"step", "learning_rate", "clips_per_second", *(n for n in names if "seconds_per_step" in n)}
     assert fetches == [1] * STEPS * len(scalars)
@@ -81,7 +81,7 @@ def test_metrics_are_fetched_once_an_interval_and_nothing_else_is(kind, tmp_path
 
 @pytest.mark.parametrize("kind", ["pmap", "shard_map"])
 @pytest.mark.parametrize("copy", [np.asarray, jnp.asarray])
-def test_the_first_step_takes_over_the_memory_of_what_was_replicated(kind, copy):
+def test_the_first_step_reuses_the_memory_of_the_replicated_arrays(kind, copy):
     mapping = Mapping(kind, jax.devices()[:2])
     step = mapping.map(lambda state, batch: state + batch.sum(), (REPLICATED, SHARDED), donate=(0,))
 
@@ -93,12 +93,12 @@ def test_the_first_step_takes_over_the_memory_of_what_was_replicated(kind, copy)
     before = places(state)
     after = step(state, mapping.put(np.ones(2, np.float32)))
     assert places(after) == before
-    np.testing.assert_array_equal(given, np.arange(4096))  # its own, and whole
-    np.testing.assert_array_equal(after, given + 1)  # each device has one of the two clips
+    np.testing.assert_array_equal(given, np.arange(4096))  # the original is separate and intact
+    np.testing.assert_array_equal(after, given + 1)  # each device holds one of the two clips
 
 
 def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(tmp_path, caplog):
-    """13 clips in batches of 8, two evaluations; and a trace of some steps on the way."""
+    """13 clips in batches of 8, with two evaluations and a trace of a few steps."""
     config, dataset = tiny_stage1(), make_dataset(train=13)
     config.model.pairs, config.loss.audio = ("vision",), 0.0
     config.train.update(epochs=2, evaluate_every=1.0, profile=2)
@@ -107,7 +107,7 @@ def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum("valid/mean/recall@5" in record for record in records) == 2
     messages = [record.getMessage() for record in caplog.records]
-    mapped = [message for message in messages if "Compiling jit(_fun)" in message]  # the name of whatever pmap maps
+    mapped = [message for message in messages if "Compiling jit(_fun)" in message]  # any function mapped by pmap
     assert len(mapped) == 2, "the step and the forward pass, once each"
     (trace,) = (tmp_path / "trace").rglob("*.xplane.pb")
     assert b"step_num" in trace.read_bytes()

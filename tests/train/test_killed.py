@@ -16,10 +16,10 @@ def root(tmp_path_factory):
     return folder
 
 
-def test_a_run_that_is_killed_and_stopped_ends_as_one_of_two_that_start_at_once(root):
+def test_an_interrupted_run_ends_like_the_winner_of_two_concurrent_starts(root):
     stopped = Training(root, "stopped", EPOCHS)
     assert stop(stopped, signal.SIGKILL, steps=6, delay=0.0, moment=stopped.is_saving)
-    assert stop(stopped, signal.SIGTERM, steps=2, delay=0.0, moment=None)  # which checks the exit code
+    assert stop(stopped, signal.SIGTERM, steps=2, delay=0.0, moment=None)  # `stop` checks the exit code
     step = stopped.printed(r"after step (\d+), which is saved")
     ended = stopped.finish()
     assert f"step {step} of {EPOCHS * 3}" in stopped.printed(r"(resumed: .*)")

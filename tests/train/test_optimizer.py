@@ -1,4 +1,4 @@
-"""Path patterns, and AdamW against its formula in NumPy and against PyTorch."""
+"""Path patterns, and AdamW compared with its formula in NumPy and with PyTorch."""
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +21,19 @@ def build(params, **options):
     return adamw(params, lambda _: 0.01, **(settings | options))
 
 
-def test_the_first_rule_that_matches_counts():
+def test_the_first_matching_rule_applies():
     factors = first_match(PARAMS, [("text/kernel", 0.1), ("towers", 0.5), (".*", 1.0)], "field")
     assert factors == {"towers": {"text": {"kernel": 0.1, "bias": 0.5}}, "fusion": {"kernel": 1.0}}
 
 
-def test_a_pattern_that_matches_nothing_and_a_parameter_that_nothing_covers_are_errors():
+def test_unmatched_patterns_and_uncovered_parameters_are_errors():
     with pytest.raises(UserError, match=r"rates: pattern 'tex/' matches no parameter; parameters start with"):
         first_match(PARAMS, [("tex/", 0.1), (".*", 1.0)], "rates")
     with pytest.raises(UserError, match="rates: no pattern covers the parameter fusion/kernel"):
         first_match(PARAMS, [("towers", 0.1)], "rates")
 
 
-def test_split_and_merge_are_inverse():
+def test_merge_is_the_inverse_of_split():
     trained, frozen = split(PARAMS, ["^towers/"], "config.train.frozen")
     assert (set(trained), set(frozen)) == ({"fusion"}, {"towers"})
     assert fingerprint(merge(trained, frozen)) == fingerprint(PARAMS)

@@ -1,4 +1,4 @@
-"""Two processes of two devices each, as on two hosts: real `jax.distributed`, arrays exchanged by gloo."""
+"""Two processes of two devices each, as on two hosts: real `jax.distributed`, with arrays exchanged through gloo."""
 
 import os
 import re
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def start():
-    """Starts the two processes of a run; those still running end with the test."""
+    """Starts the two processes of a run; those still running are ended after the test."""
     started = []
 
     def start(workdir, killed_at=None):
@@ -35,12 +35,12 @@ def start():
         pair = []
         for number in range(2):
             arguments = [str(killed_at)] if killed_at and number == 1 else []
-            told = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+            variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
             pair.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.train.worker", str(workdir), *arguments],
                     cwd=ROOT,
-                    env=os.environ | told | {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"},
+                    env=os.environ | variables | {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
@@ -60,12 +60,12 @@ def losses(experiment):
 
 
 def ends(pair):
-    """Exit codes and what was printed."""
+    """The exit codes and outputs of the processes."""
     said = [process.communicate(timeout=300)[0] for process in pair]
     return [process.returncode for process in pair], said
 
 
-def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_resume(start, tmp_path):
+def test_two_processes_train_like_one_exit_if_one_is_killed_stop_together_and_resume(start, tmp_path):
     config = worker.config()
     alone = Experiment.open(config, worker.dataset(), tmp_path / "alone", jax.devices()[:4])
     train(alone)
@@ -73,7 +73,7 @@ def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_res
     first, second = start(tmp_path / "run", killed_at=20)
     said, _ = second.communicate(timeout=300)
     assert second.returncode == -signal.SIGKILL, said
-    said, _ = first.communicate(timeout=60)  # within a minute of the death of the other
+    said, _ = first.communicate(timeout=60)  # within a minute after the other was killed
     assert first.returncode not in (0, None), said
 
     resumed = Experiment.open(config, worker.dataset(), tmp_path / "run", jax.devices()[:4])
@@ -83,7 +83,7 @@ def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_res
     first, second = start(tmp_path / "run")
     while len(losses(resumed)) < before + 2 and second.poll() is None:
         time.sleep(0.05)
-    second.send_signal(signal.SIGTERM)  # one is told, and both stop after the same step
+    second.send_signal(signal.SIGTERM)  # only one receives the signal, yet both stop after the same step
     codes, said = ends((first, second))
     steps = [re.search(r"stopped by SIGTERM after step (\d+), which is saved", text) for text in said]
     assert all(steps), (codes, said)
@@ -98,7 +98,7 @@ def test_two_processes_train_as_one_end_when_one_is_killed_stop_together_and_res
     assert len(losses(alone)) == 60
 
 
-def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypatch):
+def test_processes_join_only_if_the_environment_announces_others(monkeypatch):
     joined = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: joined.append(options))
     launchers = "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"
@@ -118,7 +118,7 @@ def test_processes_join_when_the_environment_says_so_and_not_otherwise(monkeypat
     assert len(joined) == 3
 
 
-def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):
+def test_unreachable_processes_are_reported_in_one_line(monkeypatch):
     def nobody(**options):
         raise ValueError("coordinator_address should be defined.")
 
@@ -131,7 +131,7 @@ def test_processes_that_do_not_find_each_other_are_one_line(monkeypatch):
 
 
 def several(monkeypatch, first, failures):
-    """As in a run of two processes, of which some failed, by number."""
+    """Simulates a run of two processes, in which those numbered in `failures` failed."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(processes, "is_first", lambda: first)
     monkeypatch.setattr(processes.multihost_utils, "broadcast_one_to_all", lambda _: np.array([7, bool(failures)]))
@@ -143,19 +143,19 @@ def fail():
     raise OSError("stale handle")
 
 
-def test_an_error_of_one_process_ends_all(monkeypatch):
+def test_an_error_in_one_process_ends_all(monkeypatch):
     several(monkeypatch, first=False, failures=[0])
     with pytest.raises(UserError, match="process 0 of this run failed"):
         processes.succeed_together(lambda: 1)
     with pytest.raises(UserError, match="the first process of this run failed"):
-        processes.decide_in_first(fail)  # which is not called here
+        processes.decide_in_first(fail)  # `fail` is not called in this process
     several(monkeypatch, first=True, failures=[0])
     for run_together in (processes.succeed_together, processes.decide_in_first):
         with pytest.raises(OSError, match="stale handle"):
             run_together(fail)
 
 
-def test_what_the_first_process_decides_holds_for_all(monkeypatch):
+def test_all_processes_get_the_decision_of_the_first(monkeypatch):
     several(monkeypatch, first=False, failures=[])
     assert processes.decide_in_first(fail) == 7
     assert processes.succeed_together(lambda: "read") == "read"

@@ -1,4 +1,4 @@
-"""Several seeds in one compiled step equal separate runs of each seed, and are stopped and resumed together."""
+"""Several seeds in one compiled step equal separate runs of each seed, and stop and resume together."""
 
 import signal
 
@@ -38,14 +38,14 @@ def config(tmp_path):
     return config
 
 
-def test_each_seed_is_a_run_of_that_seed_alone(config, tmp_path):
+def test_each_seed_equals_a_separate_run_with_that_seed(config, tmp_path):
     dataset = make_dataset(train=13)
     together = Experiment.open(config, dataset, tmp_path / "together", jax.devices()[:2])
     train(together, SEEDS)
     params = chosen_params(together, len(SEEDS))
     scores, _ = evaluator(together, "test", len(SEEDS)).run(params)
 
-    for modality in config.model.modalities:  # the encoders that the seeds shared
+    for modality in config.model.modalities:  # the encoders that the seeds share
         config.model[modality].pretrained = str(tmp_path / "saved" / modality)
     together.encoders.save(tmp_path / "saved", jax.device_get(params["towers"]))
     config.train.seed = SEEDS[1]
@@ -65,8 +65,8 @@ def test_each_seed_is_a_run_of_that_seed_alone(config, tmp_path):
         np.testing.assert_allclose(recorded(together, split + name), np.mean([first, second], axis=0), rtol=1e-6)
 
 
-def test_seeds_that_are_stopped_resume_to_the_same_parameters_and_scores(config, tmp_path, monkeypatch):
-    """Stopped once after a step, and once in the evaluation at the end of an epoch."""
+def test_interrupted_seeds_resume_to_the_same_parameters_and_scores(config, tmp_path, monkeypatch):
+    """The run is stopped once after a step, and once during the evaluation at the end of an epoch."""
     dataset = make_dataset(train=13)
     whole = Experiment.open(config, dataset, tmp_path / "whole", jax.devices()[:1])
     train(whole, SEEDS)
@@ -98,7 +98,7 @@ def test_seeds_that_are_stopped_resume_to_the_same_parameters_and_scores(config,
     assert one == other
 
 
-def test_the_best_parameters_are_each_seeds_own_also_after_a_restart(tmp_path):
+def test_the_best_parameters_are_kept_for_each_seed_separately_across_a_restart(tmp_path):
     mapping = Mapping("shard_map", jax.devices()[:1])
 
     def params(value):

@@ -1,4 +1,4 @@
-"""The compilation cache is the user's own, and never one that others can fill."""
+"""The compilation cache belongs to the user, and is never one that others can write to."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ def _restored():
     log.handlers, log.propagate, log.level = before
 
 
-def test_the_cache_is_made_in_the_users_cache_folder_for_the_user_alone(tmp_path, monkeypatch):
+def test_the_cache_is_private_and_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     start()
@@ -38,7 +38,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(mode, place, tmp_path, mon
     (folder if place == "cache" else folder.parent).chmod(mode)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
     start()
-    safe = mode == 0o1777 and place == "parent"  # the sticky bit, as of /tmp: others cannot rename what is not theirs
+    safe = mode == 0o1777 and place == "parent"  # the sticky bit, as on /tmp: users cannot rename files of others
     assert jax.config.jax_compilation_cache_dir == (str(folder) if safe else None)
     printed = capsys.readouterr().out
     assert (f"can be written by others (mode {mode:o})" in printed) != safe
@@ -56,7 +56,7 @@ def test_a_cache_of_another_owner_is_not_used(tmp_path, monkeypatch, capsys):
 def test_a_cache_in_a_bucket_is_left_to_jax(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://bucket/cache")
-    jax.config.update("jax_compilation_cache_dir", "gs://bucket/cache")  # as JAX reads it when it is imported
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/cache")  # as JAX sets it from the environment on import
     start()
     assert jax.config.jax_compilation_cache_dir == "gs://bucket/cache"
     assert list(tmp_path.iterdir()) == []

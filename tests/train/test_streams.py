@@ -11,7 +11,7 @@ COUNT = 4
 
 
 def keys_of(root):
-    """What is derived from a key by splitting it and by folding numbers in, two levels deep."""
+    """The keys derived from a key by splitting it and by folding in numbers, two levels deep."""
     first = [*jax.random.split(root, COUNT), *(jax.random.fold_in(root, number) for number in range(COUNT))]
     second = [jax.random.fold_in(parent, number) for parent in first for number in range(COUNT)]
     return {tuple(np.asarray(found).tolist()) for found in (root, *first, *second)}

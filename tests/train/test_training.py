@@ -1,4 +1,4 @@
-"""Complete runs of the shipped configs, shrunk, on clips made for tests."""
+"""Complete runs of the shipped configs, shrunk, on synthetic clips."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def losses(experiment):
 
 
 def test_a_run_has_the_same_losses_on_one_device_by_pmap_and_on_eight_by_shard_map(tmp_path):
-    """13 clips in batches of 8 leave some of 8 devices with padding alone."""
+    """13 clips in batches of 8 leave some of 8 devices with nothing but padding."""
     config, dataset = tiny_stage1(), make_dataset(train=13)
     runs = {}
     for config.train.mapping, count in (("pmap", 1), ("shard_map", 8)):
@@ -73,7 +73,7 @@ def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
     assert fingerprint(jax.device_get(chosen_params(parts))) == fingerprint(jax.device_get(chosen_params(whole)))
 
 
-def test_a_signal_that_came_before_training_stops_it_before_the_first_step(tmp_path):
+def test_a_signal_before_training_stops_it_before_the_first_step(tmp_path):
     config, dataset = tiny_stage1(), make_dataset()
     config.model.pairs, config.loss.audio = ("vision",), 0.0
     with StopSignal():
@@ -84,13 +84,13 @@ def test_a_signal_that_came_before_training_stops_it_before_the_first_step(tmp_p
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_a_best_checkpoint_that_a_kill_cut_off_is_evaluated_again(tmp_path):
+def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(tmp_path):
     config, dataset = tiny_stage1(), make_dataset()
     config.model.pairs, config.loss.audio, config.train.epochs = ("vision",), 0.0, 2
     expected = fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path))))
     (best,) = (tmp_path / "checkpoints" / "best").iterdir()
     assert best.name == "4"
-    shutil.rmtree(best)  # killed after last/4 was complete and before best/4 was
+    shutil.rmtree(best)  # as if killed when last/4 was complete and best/4 was not
     assert fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path)))) == expected
 
 
@@ -116,7 +116,7 @@ def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
     assert not any(held)
 
 
-def test_frozen_towers_do_not_change_and_the_fusion_does(tmp_path):
+def test_training_changes_the_fusion_but_not_the_frozen_towers(tmp_path):
     config, dataset = tiny_stage2(), make_dataset()
     config.train.weight_decay = 0.1
     experiment = train(config, dataset, tmp_path)
@@ -160,7 +160,7 @@ def test_a_modality_that_no_clip_has_is_reported_before_training(tiny, split, wh
         train(tiny(), dataset, tmp_path)
 
 
-def test_scores_are_those_of_test_unless_it_has_no_labels():
+def test_the_test_split_is_scored_unless_it_has_no_labels():
     dataset = make_dataset()
     assert dataset.to_score("labels") == "test"
     unlabelled = dataclasses.replace(dataset, available={"test": {"text": 7, "labels": 0}})
@@ -202,7 +202,7 @@ def test_a_batch_that_the_devices_cannot_share_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every"])
-def test_an_interval_of_nothing_is_an_error_and_a_short_one_is_a_step(name, tmp_path):
+def test_a_zero_interval_is_an_error_and_a_short_one_is_one_step(name, tmp_path):
     config = tiny_stage1()
     config.train[name] = 0
     with pytest.raises(UserError, match=f"config.train.{name}=0 should be positive"):
@@ -210,7 +210,7 @@ def test_an_interval_of_nothing_is_an_error_and_a_short_one_is_a_step(name, tmp_
     assert interval(ConfigDict({name: 1e-3}), name, 10) == 1
 
 
-def test_a_config_that_cannot_be_trained_does_not_take_the_folder(tmp_path):
+def test_a_config_that_cannot_be_trained_leaves_the_folder_untouched(tmp_path):
     config = tiny_stage1()
     config.train.warmup_epochs = config.train.epochs
     with pytest.raises(UserError, match="warm-up steps leave none"):
@@ -246,8 +246,8 @@ def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
     assert list((tmp_path / "events").iterdir())
 
 
-def test_clips_and_cached_features_give_one_checkpoint_the_same_scores(tmp_path):
-    """Cached features are float16."""
+def test_a_checkpoint_scores_the_same_on_clips_and_on_cached_features(tmp_path):
+    """Up to rounding, since cached features are float16."""
     config, dataset = tiny_stage2(), make_dataset()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
     cached = train(config, dataset, tmp_path / "run")

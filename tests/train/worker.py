@@ -1,8 +1,8 @@
-"""One process of a run of several, on the dataset of the tests.
+"""One process of a multi-process run on the dataset of the tests.
 
 python -m tests.train.worker WORKDIR [CHECKPOINT]
 
-With CHECKPOINT it kills itself when that one, of the last ones, is on disk.
+With CHECKPOINT, the process kills itself as soon as the checkpoint of that step is in `last/`.
 """
 
 import os

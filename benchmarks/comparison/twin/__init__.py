@@ -1,1 +1,1 @@
-"""The system in idiomatic PyTorch: `transformers` encoders, `nn.LSTM`, SDPA attention. Weights go both ways."""
+"""The system in idiomatic PyTorch: `transformers` encoders, `nn.LSTM`, SDPA attention. Weights convert both ways."""

@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 
 def operations(function: Callable[[], Any]) -> float:
-    """Operations of one call, a multiplication and an addition counted apart.
+    """Operations of one call; multiplications and additions count separately.
 
-    PyTorch's own counter does not know the fused attention of the CPU; its formulas are given here.
+    PyTorch's counter does not support fused attention on the CPU; its formulas are given here.
     """
     aten = torch.ops.aten
     known = {

@@ -41,7 +41,7 @@ class TCN(nn.Module):
 
 
 class PackedLSTM(nn.Module):
-    """A bidirectional `nn.LSTM` on packed sequences: the fast form on a GPU, where cuDNN takes them."""
+    """A bidirectional `nn.LSTM` on packed sequences: the fast form on a GPU, where cuDNN supports them."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -56,7 +56,7 @@ class PackedLSTM(nn.Module):
 class PaddedLSTM(nn.Module):
     """Two `nn.LSTM` on padded sequences: the fast form on the CPU, where packing rules out oneDNN's kernel.
 
-    The backward one reads each clip reversed within its length, so that it starts at the last valid step.
+    The backward LSTM reads each clip reversed within its length, so that it starts at the last valid step.
     """
 
     def __init__(self, width: int, hidden: int):
@@ -64,7 +64,7 @@ class PaddedLSTM(nn.Module):
         self.forward_direction, self.backward_direction = (nn.LSTM(width, hidden, batch_first=True) for _ in range(2))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """As `PackedLSTM`; beyond each length the values mean nothing."""
+        """As `PackedLSTM`; values beyond each length are undefined."""
         steps = torch.arange(x.shape[1], device=x.device)[None]
         reverse = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)[..., None]
         backward, _ = self.backward_direction(x.gather(1, reverse.expand(-1, -1, x.shape[2])))
@@ -75,7 +75,7 @@ class PaddedLSTM(nn.Module):
 class GatedBiLSTM(nn.Module):
     """A bidirectional LSTM in the fast form of the device, its output mixed with its input by a gate.
 
-    The second of PyTorch's two biases is held at zero.
+    The second of PyTorch's two biases is fixed at zero.
     """
 
     def __init__(self, width: int, hidden: int, dropout: float = 0.0, device: str = "cpu"):
@@ -109,8 +109,8 @@ class QualityAware(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Weights {m: [B, t, d]} with masks {m: [B, t]}: the weighted features, reliability logits and w [B, 3]."""
-        dtype = self.text_norm.weight.dtype  # autocast leaves products in bfloat16: statistics are taken in this
+        """Weights {m: [B, t, d]} with masks {m: [B, t]}; returns weighted features, reliability logits and w [B, 3]."""
+        dtype = self.text_norm.weight.dtype  # autocast leaves products in bfloat16; statistics use this dtype
         features = {name: y.to(dtype) for name, y in features.items()}
         logits, quality = {}, []
         for name, y in features.items():

@@ -1,4 +1,4 @@
-"""The losses over a batch, as means."""
+"""The losses, as means over a batch."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ def info_nce(left: Tensor, right: Tensor, transcript: Tensor, valid: Tensor, sca
         left: [B, P] unit vectors.
         right: [B, P] unit vectors of the same clips.
         transcript: int [B].
-        valid: bool [B]; the others are neither rows nor columns.
+        valid: bool [B]; other clips are neither rows nor columns.
         scale: [], the inverse temperature.
     """
     logits = scale * left @ right.T

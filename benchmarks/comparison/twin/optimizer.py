@@ -1,4 +1,4 @@
-"""AdamW as emi_jax trains with it: warm-up and cosine, decay by parameter path, clipping by the global norm."""
+"""AdamW as in emi_jax: warm-up and cosine, decay by parameter path, clipping by the global norm."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ def schedule(learning_rate: float, final_rate: float, warmup_steps: int, steps: 
 
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter decays, by the usual rule of PyTorch's recipes."""
+    """Whether a parameter is weight-decayed by the usual rule of PyTorch recipes."""
     del name
     return parameter.ndim > 1
 
@@ -32,8 +32,8 @@ def adamw(
 
     Args:
         module: its parameters with `requires_grad` are trained.
-        weight_decay: of the first group.
-        decays: whether a parameter is of the first group.
+        weight_decay: weight decay of the first group.
+        decays: whether a parameter belongs to the first group.
     """
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     groups = [

@@ -24,7 +24,7 @@ class Alignment(nn.Module):
         self.pairs = nn.ModuleDict({name: Pair(name, (sizes[name], sizes["text"]), width) for name in weights})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted mean of the pairs' losses, and each pair's own."""
+        """The weighted mean of the pairs' losses, and the loss of each pair."""
         parts = {}
         for name, (left, text, scale) in self.embed(batch).items():
             present = batch["present"]
@@ -34,7 +34,7 @@ class Alignment(nn.Module):
         return total / sum(self.weights.values()), parts
 
     def embed(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """For each pair the unit vectors of the modality and of the text [B, P], and the logit scale []."""
+        """The unit vectors of modality and text [B, P] and the logit scale [], for each pair."""
         encoded = self.towers(batch, (*self.weights, "text"))
         return {name: pair(encoded[name][1], encoded["text"][1]) for name, pair in self.pairs.items()}
 
@@ -59,7 +59,7 @@ class Intensity(nn.Module):
             tower.requires_grad_(name in self.trained_towers)
 
     def train(self, mode: bool = True) -> "Intensity":
-        """Switches to training; frozen towers stay without dropout."""
+        """Switches to training mode; frozen towers stay in evaluation mode, without dropout."""
         super().train(mode)
         for name, tower in self.towers.named_children():
             tower.train(mode and name in self.trained_towers)
@@ -96,7 +96,7 @@ class Intensity(nn.Module):
         return {name: steps[f"{name}/features"].to(self.fusion.decoder.bias.dtype) for name in MODALITIES}
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """The steps of each modality and their flags, from the batch where it holds them, else from the towers."""
+        """The steps of each modality and their flags, from the batch if it holds them, otherwise from the towers."""
         if "vision/features" in batch:
             return dict(batch)
         steps = {}

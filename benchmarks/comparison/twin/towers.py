@@ -13,7 +13,7 @@ Encoded = tuple[Tensor, Tensor, Tensor]
 
 
 def build_encoder(config: Mapping[str, Any]) -> nn.Module:
-    """The Hugging Face model of a config's dict with `model_type`, with SDPA attention and random weights."""
+    """The Hugging Face model for a config dict with `model_type`, with SDPA attention and random weights."""
     fields = dict(config)
     return AutoModel.from_config(AutoConfig.for_model(fields.pop("model_type"), **fields), attn_implementation="sdpa")
 
@@ -28,17 +28,17 @@ class VisionTower(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Encoded:
         """Maps frames uint8 [B, N, H, W, 3] with mask bool [B, N] to [B, N, D], [B, D] and the mask."""
         B, N = mask.shape
-        dtype = self.encoder.dtype  # of the parameters: autocast has its own
+        dtype = self.encoder.dtype  # that of the parameters, not of autocast
         pixels = (frames.flatten(0, 1).permute(0, 3, 1, 2).to(dtype) / 255 - 0.5) / 0.5
         sequence = self.encoder(pixel_values=pixels).pooler_output.to(dtype).view(B, N, -1)
         return sequence, masked_mean(sequence, mask), mask
 
 
 class AudioTower(nn.Module):
-    """Encodes the voice, each clip brought to zero mean and unit variance.
+    """Encodes the voice, normalised to zero mean and unit variance per clip.
 
-    PyTorch's group norm takes its statistics over the padding too: with `feat_extract_norm = "group"` results equal
-    ours only where the audio fills its length.
+    PyTorch's group norm includes padding in its statistics: with `feat_extract_norm = "group"` results equal ours only
+    if the audio has full length.
     """
 
     def __init__(self, encoder: nn.Module):
@@ -55,7 +55,7 @@ class AudioTower(nn.Module):
         count = weight.sum(1, keepdim=True).clamp(min=1)
         centred = (waveform - (waveform * weight).sum(1, keepdim=True) / count) * weight
         waveform = centred * torch.rsqrt((centred**2).sum(1, keepdim=True) / count + 1e-7)
-        # A clip without audio attends to its zeros, as attention without keys would be NaN.
+        # A clip without audio attends to its zeros, since attention without keys would be NaN.
         some = mask | ~mask.any(1, keepdim=True)
         sequence = self.encoder(waveform, attention_mask=some.long()).last_hidden_state.to(dtype)
         lengths = torch.div(mask.sum(1) - self.width, self.stride, rounding_mode="floor") + 1
@@ -83,7 +83,7 @@ class TextTower(nn.Module):
 
 
 class Towers(nn.Module):
-    """The towers side by side."""
+    """All towers in one module."""
 
     INPUTS = {  # noqa: RUF012
         "vision": ("frames", "frame_mask"),
@@ -106,7 +106,7 @@ class Towers(nn.Module):
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean of x [B, T, D] over the steps where mask [B, T] is True; zeros where none is True."""
+    """The mean of x [B, T, D] over the steps where mask [B, T] is True; zeros if none is True."""
     weight = mask[..., None].to(x.dtype)
     return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
@@ -115,7 +115,7 @@ def round_kernels(towers: nn.Module, dtype: torch.dtype) -> None:
     """Stores the kernels of frozen layers in `dtype`, which autocast would otherwise round in every step."""
     for module in towers.modules():
         kernel = getattr(module, "weight", None) if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) else None
-        if isinstance(kernel, nn.Parameter) and not kernel.requires_grad:  # under weight norm it is no parameter
+        if isinstance(kernel, nn.Parameter) and not kernel.requires_grad:  # with weight norm it is not a parameter
             kernel.data = kernel.data.to(dtype)
 
 

@@ -24,7 +24,7 @@ RENAMED = (
 )
 LSTM = {"input_kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0", "bias": "bias_ih_l0"}
 DIRECTIONS = ("both.{}", "both.{}_reverse"), ("forward_direction.{}", "backward_direction.{}")
-"""Where `PackedLSTM` and `PaddedLSTM` hold the parameters of the two directions."""
+"""Where `PackedLSTM` and `PaddedLSTM` store the parameters of the two directions."""
 NORM = r"(^|[_/])(norm|norm_\d+)$"
 
 
@@ -33,9 +33,9 @@ class Place:
     """The counterpart of one of our parameters in the twin.
 
     Attributes:
-        names: of the twin's parameters; several where ours is a stack of theirs.
-        write: from our array to theirs.
-        read: from theirs to ours.
+        names: names of the twin's parameters; several if ours is a stack of theirs.
+        write: converts our array to theirs.
+        read: converts theirs to ours.
     """
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
     Args:
         module: the twin, or a part of it.
         flat: our parameters or their shapes by path `a/b/c`.
-        towers: ours, where the module has towers.
+        towers: ours, if the module has towers.
 
     Raises:
         ValueError: a parameter has no counterpart on the other side; the message names all of them.
@@ -77,7 +77,7 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
 
 
 def load(module: nn.Module, flat: Mapping[str, np.ndarray], towers: Towers | None = None) -> dict[str, str]:
-    """Writes our parameters into the twin; returns our path of each of the twin's parameters."""
+    """Writes our parameters into the twin; returns our path for each of the twin's parameters."""
     parameters, paths = dict(module.named_parameters()), {}
     with torch.no_grad():
         for path, place in places(module, flat, towers).items():
@@ -93,7 +93,7 @@ def fetch(
     towers: Towers | None = None,
     what: Callable[[nn.Parameter], torch.Tensor] = lambda parameter: parameter.detach(),
 ) -> dict[str, np.ndarray]:
-    """Reads the twin's parameters, or their gradients, in our form.
+    """Reads the twin's parameters, or their gradients, in our layout.
 
     Args:
         module: the twin, or a part of it.
