@@ -14,7 +14,8 @@ Changes = tuple[tuple[str, Any], ...]
 Cell = tuple[str, str, Changes]
 
 ONLY = "model.modalities"
-PAPER: Changes = (("loss.correlation", 0.0), ("loss.quality", 0.0), ("train.corrupt", 0.0))
+UNSUPERVISED = ("loss.quality", 0.0)
+PAPER: Changes = (("loss.correlation", 0.0), UNSUPERVISED, ("train.corrupt", 0.0))
 # The encoders before stage 1: newly initialised, or with pretrained weights.
 UNALIGNED: Changes = (
     ("features.dir", "{config.features.dir}-unaligned"),
@@ -27,10 +28,10 @@ CELLS: tuple[Cell, ...] = (
     ("no-tcn", "minus TCN", (("model.head.fusion.tcn", False),)),
     ("no-bilstm", "minus BiLSTM", (("model.head.fusion.bilstm", False),)),
     ("no-gate", "minus gate", (("model.head.fusion.gate", False),)),
-    ("no-qam", "minus QAM", (("model.head.fusion.quality", False),)),
+    ("no-qam", "minus QAM", (("model.head.fusion.quality", False), UNSUPERVISED)),
     ("no-decoder", "minus decoder (mean pool + MLP)", (("model.head.fusion.decoder", False),)),
-    ("no-corruption", "minus corruption in training", (("train.corrupt", 0.0), ("loss.quality", 0.0))),
-    ("no-supervision", "minus quality supervision", (("loss.quality", 0.0),)),
+    ("no-corruption", "minus corruption in training", (("train.corrupt", 0.0), UNSUPERVISED)),
+    ("no-supervision", "minus quality supervision", (UNSUPERVISED,)),
     ("attention", "plus quality in the attention", (("model.head.fusion.attention_bias", True),)),
     ("paper", "the paper's: MSE alone, no corruption", PAPER),
     ("vision", "face alone", ((ONLY, ("vision",)),)),
@@ -41,8 +42,8 @@ CELLS: tuple[Cell, ...] = (
     ("audio-text", "voice and words", ((ONLY, ("audio", "text")),)),
     ("mse", "loss: MSE alone", (("loss.correlation", 0.0),)),
     ("ccc", "loss: CCC in place of MSE", (("loss.mse", 0.0), ("loss.correlation", 0.0), ("loss.ccc", 1.0))),
-    ("concatenation", "head: concatenation + MLP (2025 winner)", (("model.head.name", "concatenation"),)),
-    ("text-anchored", "head: text-anchored (2026 winner)", (("model.head.name", "text_anchored"),)),
+    ("concatenation", "head: concatenation + MLP (2025 winner)", (("model.head.name", "concatenation"), UNSUPERVISED)),
+    ("text-anchored", "head: text-anchored (2026 winner)", (("model.head.name", "text_anchored"), UNSUPERVISED)),
 )
 """Name, title and changes of each cell; `{config.FIELD}` stands for the grid's own field."""
 

@@ -62,11 +62,13 @@ def finetune(config: ConfigDict) -> None:
 def concatenation(config: ConfigDict) -> None:
     """Uses the head of the 2025 winner instead of the fusion."""
     config.model.head.name = "concatenation"
+    config.loss.quality = 0.0
 
 
 def text_anchored(config: ConfigDict) -> None:
     """Uses the head of the 2026 winner instead of the fusion."""
     config.model.head.name = "text_anchored"
+    config.loss.quality = 0.0
 
 
 PRESETS = {

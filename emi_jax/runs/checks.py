@@ -40,6 +40,7 @@ def check_fields(config: ConfigDict) -> None:
         _check_pairs(config)
     else:
         _check_features(config)
+        _check_quality(config)
 
 
 def _check_pairs(config: ConfigDict) -> None:
@@ -67,6 +68,15 @@ def _check_features(config: ConfigDict) -> None:
         raise UserError(
             f"config.train.corrupt={corrupt:g} takes corrupted steps from the feature cache, and there are none with "
             "config.features.renditions=0; take 1 or more, or config.train.corrupt=0"
+        )
+
+
+def _check_quality(config: ConfigDict) -> None:
+    name, weight = config.model.head.name, config.loss.quality
+    if weight and not (name == "fusion" and config.model.head.fusion.quality):
+        raise UserError(
+            f"config.loss.quality={weight:g} has no effect: the head {name} estimates no reliability as configured; "
+            "set --config.loss.quality=0"
         )
 
 

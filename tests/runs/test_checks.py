@@ -22,6 +22,8 @@ from tests.fakes import make_dataset
         (tiny_stage1, {"train.select": "ema"}, "train.select=ema: the run has no moving average"),
         (tiny_stage1, {"model.pairs": ("vision",)}, r"loss.audio=0.3 has no effect.*set --config.loss.audio=0"),
         (tiny_stage1, {"loss.audio": 0.0}, r"loss.audio=0: a pair that is trained needs a positive weight"),
+        (tiny_stage2, {"model.head.fusion.quality": False}, "loss.quality=0.1 has no effect: the head fusion"),
+        (tiny_stage2, {"model.head.name": "concatenation"}, "loss.quality=0.1 has no effect: the head concatenation"),
         (tiny_stage2, {"features.renditions": 1}, "features.renditions=1 has no effect without a feature cache"),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 takes corrupted steps .*renditions=0; take 1 or more"),
     ],
