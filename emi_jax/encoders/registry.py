@@ -74,14 +74,14 @@ def build_encoder(
     )
 
 
-SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1, "vocab_size": 1}
 
 
 def _check(config_type: Any, config: Mapping[str, Any]) -> None:
     """Checks the values of a config against the types of its fields, before anything is computed from them.
 
     Raises:
-        ValueError: a value of another type, a size below 1, or heads that do not divide the width.
+        ValueError: a value of another type, a size that is too small, or heads that do not divide the width.
     """
     for name, hint in typing.get_type_hints(config_type).items():
         if name not in config or typing.get_origin(hint) is ClassVar:
@@ -89,8 +89,8 @@ def _check(config_type: Any, config: Mapping[str, Any]) -> None:
         value = config[name]
         if not _is_a(value, hint):
             raise ValueError(f"{name} = {value!r}: expected {getattr(hint, '__name__', hint)}")
-        if name in SIZES and value < 1:
-            raise ValueError(f"{name} = {value}: expected 1 or more")
+        if name in SMALLEST and value < SMALLEST[name]:
+            raise ValueError(f"{name} = {value}: expected {SMALLEST[name]} or more")
     default = config_type()
     width, heads = (config.get(name, getattr(default, name)) for name in ("hidden_size", "num_attention_heads"))
     if width % heads:

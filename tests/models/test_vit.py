@@ -125,5 +125,5 @@ def test_unsupported_configs_are_refused(config, role, message):
 
 
 def test_heads_must_divide_the_width(pixels):
-    with pytest.raises(ValueError, match="num_heads = 3 does not divide the width 16"):
+    with pytest.raises(ValueError, match="hidden_size = 16 is not a multiple of num_attention_heads = 3"):
         random_params(build_encoder({**VIT, "num_attention_heads": 3}), pixels)

@@ -124,7 +124,7 @@ def test_token_limits_are_those_of_the_text_encoder(folders, tmp_path, caplog):
     config.data.num_tokens = 500
     experiment = Experiment.open(config, make_dataset(), tmp_path)
     assert experiment.transform.shape.num_tokens == 64
-    assert "64 of the 500" in caplog.text
+    assert "tokens: 64 instead of the 500 requested" in caplog.text
 
 
 def test_missing_weights_and_stage_1_results_name_the_command_that_makes_them(tmp_path):
