@@ -30,6 +30,8 @@ def join(expected: bool) -> None:
     """
     if not expected and not _environment_announces_others():
         return
+    # On CPUs, programs that exchange arrays run one after the other: two in flight could wait for each other's messages.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     names = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
     try:
         count, number = (int(os.environ[name]) if os.environ.get(name) else None for name in names)
