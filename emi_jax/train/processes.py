@@ -30,7 +30,7 @@ def join(expected: bool) -> None:
     """
     if not expected and not _environment_announces_others():
         return
-    # On CPUs, programs that exchange arrays run one after the other: two in flight could wait for each other's messages.
+    # On CPUs, programs that exchange arrays run one after the other: two at once could wait for each other's messages.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     names = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
     try:
