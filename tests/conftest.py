@@ -16,5 +16,18 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test, or one worke
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=hasattr(os, "sched_getscheduler"))
+def scheduling():
+    """No test leaves its thread with real-time priority.
+
+    Processes started later would inherit it, and one that polls for messages would keep all others from the processor.
+    """
+    yield
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        pytest.fail("this test, or a library that it calls, changed the scheduling of its thread")
