@@ -2,13 +2,13 @@
 
 import argparse
 import dataclasses
-import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data_prep.argument_types import counts, names, number, number_range, path
 from data_prep.build.prepare import default_options
 from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
@@ -157,35 +157,35 @@ def parser() -> argparse.ArgumentParser:
         help="layout of the corpus: Hume-Vidmimic2, a folder of clips with a table, or the synthetic corpus, which is "
         "made where it is missing (default: synthetic; must be given with --source or --labels)",
     )
-    add("--out", type=_path, help=f"data folder to write (default: {DEFAULTS['out']})")
-    add("--source", type=_path, help="folder of the corpus (synthetic: OUT/raw_corpus)")
-    add("--labels", type=_path, help="folder corpus: table with the names and labels (default: SOURCE/labels.csv)")
+    add("--out", type=path, help=f"data folder to write (default: {DEFAULTS['out']})")
+    add("--source", type=path, help="folder of the corpus (synthetic: OUT/raw_corpus)")
+    add("--labels", type=path, help="folder corpus: table with the names and labels (default: SOURCE/labels.csv)")
     add(
         "--label-range",
-        type=_range,
+        type=number_range,
         metavar="LOW,HIGH",
         help="folder corpus: lowest and highest value of the labels (default: 0,1)",
     )
     add(
         "--label-columns",
-        type=_names,
+        type=names,
         metavar="NAME,NAME",
         help="folder corpus: columns that are labels (default: all but Filename, Split, Subject and Transcript)",
     )
     add("--recursive", action="store_true", help="folder corpus: search the subfolders of SOURCE for clips, too")
     add(
         "--transcripts",
-        type=_path,
+        type=path,
         help="words of the clips: a table (Filename, Transcript), JSON {name: text}, or a folder with NAME.txt, "
         "NAME.json (Whisper), NAME.srt or NAME.vtt for each clip",
     )
-    add("--max-frames", type=_number(int, 1), help="most pictures kept of each clip (default: 400; synthetic: 8)")
+    add("--max-frames", type=number(int, 1), help="most pictures kept of each clip (default: 400; synthetic: 8)")
     add(
         "--max-seconds",
-        type=_number(float, 0.1),
+        type=number(float, 0.1),
         help=f"seconds of each clip that are read (default: {DEFAULTS['max_seconds']:g})",
     )
-    add("--face-size", type=_number(int, 8), help="side of the face crops in pixels (default: 224; synthetic: 64)")
+    add("--face-size", type=number(int, 8), help="side of the face crops in pixels (default: 224; synthetic: 64)")
     add(
         "--no-face",
         choices=("absent", "centre"),
@@ -205,63 +205,16 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--clips",
-        type=_counts,
+        type=counts,
         metavar="TRAIN,VALID,TEST",
         help=f"synthetic corpus: number of clips in each split (default: {','.join(map(str, COUNTS.values()))})",
     )
-    add("--seed", type=_number(int, 0), help=f"synthetic corpus: random seed of its content (default: {SEED})")
-    add("--processes", type=_number(int, 1), help="worker processes (default: one per CPU)")
+    add("--seed", type=number(int, 0), help=f"synthetic corpus: random seed of its content (default: {SEED})")
+    add("--processes", type=number(int, 1), help="worker processes (default: one per CPU)")
     add(
         "--time-limit",
-        type=_number(float, 0),
+        type=number(float, 0),
         help=f"seconds after which a clip is left out, 0 for no limit (default: {TIME_LIMIT:g})",
     )
-    add("--check", type=_path, metavar="DIR", help="check the dataset in DIR instead of preparing one; writes nothing")
+    add("--check", type=path, metavar="DIR", help="check the dataset in DIR instead of preparing one; writes nothing")
     return parser
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("found nothing, expected a path")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
-
-
-def _number(kind: type, least: float) -> Callable[[str], Any]:
-    def parse_number(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value >= least) or "_" in text:
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected {what} of at least {least:g}")
-        return value
-
-    return parse_number
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a lower and a higher number, as in 0,100")
-    return low, high
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if len(parts) != len(COUNTS) or not all(part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected {len(COUNTS)} whole numbers, as in 300,40,40")
-    return tuple(map(int, parts))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected names of columns with commas between")
-    return names

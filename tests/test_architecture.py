@@ -20,6 +20,7 @@ FLOORS = {
     "data_prep": (
         ("__main__", "beam"),
         ("command",),
+        ("argument_types",),
         ("build",),
         ("corpora",),
         ("clips", "synthetic", "workers"),
