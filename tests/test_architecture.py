@@ -14,7 +14,8 @@ FLOORS = {
         ("stages", "report", "encoders"),
         ("train", "prediction"),
         ("inputs", "models", "metrics", "losses", "memory"),
-        ("kernels", "modalities", "files"),
+        ("kernels", "descriptors"),
+        ("modalities", "files"),
         ("errors",),
     ),
     "data_prep": (
