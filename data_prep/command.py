@@ -177,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
         "--transcripts",
         type=path,
         help="words of the clips: a table (Filename, Transcript), JSON {name: text}, or a folder with NAME.txt, "
-        "NAME.json (Whisper), NAME.srt or NAME.vtt for each clip",
+        "NAME.json (Whisper), NAME.srt, NAME.vtt, NAME.TextGrid or NAME.tsv for each clip",
     )
     add("--max-frames", type=number(int, 1), help="most pictures kept of each clip (default: 400; synthetic: 8)")
     add(

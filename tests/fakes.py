@@ -22,6 +22,7 @@ def make_example(rng: np.random.Generator, name: str, *, frames: int = 6, sample
         "face_found": np.ones(frames, bool),
         "audio": rng.integers(-9000, 9000, samples).astype(np.int16),
         "transcript": " ".join(rng.choice(WORDS, words)).encode(),
+        "word_times": np.zeros((0, 2), np.float32),
         "labels": rng.random(len(NAMES)).astype(np.float32),
         "subject": b"",
     }

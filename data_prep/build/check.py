@@ -15,11 +15,18 @@ from data_prep.build.report import FILE as REPORT
 from data_prep.build.report import Report
 from data_prep.build.staging import content_digest, fingerprint
 from data_prep.clips.clip import ClipSource
+from data_prep.clips.word_times import time_fault
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.errors import CorpusError
 from data_prep.media.container import SAMPLE_RATE
 
-TYPES = {"times": np.float32, "face_found": np.bool_, "audio": np.int16, "labels": np.float32}
+TYPES = {
+    "times": np.float32,
+    "face_found": np.bool_,
+    "audio": np.int16,
+    "word_times": np.float32,
+    "labels": np.float32,
+}
 ROUNDING = 0.05
 """Seconds by which the last picture or sample may exceed the clip option max_seconds."""
 
@@ -134,6 +141,11 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         yield "found times that do not rise, expected ascending seconds"
     if any(example[name].dtype != kind for name, kind in TYPES.items()):
         yield f"found {', '.join(f'{name} of {example[name].dtype}' for name in TYPES)}, expected {TYPES}"
+    words, word_times = len(example["transcript"].decode().split()), example["word_times"]
+    if word_times.shape not in ((0, 2), (words, 2)):
+        yield f"found times of shape {word_times.shape} for {words} words, expected ({words}, 2), or (0, 2) if unknown"
+    elif fault := time_fault(word_times):
+        yield f"found {fault}, expected ascending seconds"
     if labels.shape != (len(metadata["label_names"]),):
         yield f"found labels of shape {labels.shape}, expected {len(metadata['label_names'])}"
     if np.any((labels < 0) | (labels > 1)) or np.any(np.isinf(labels)):

@@ -10,6 +10,8 @@ One example:
                                      --no-face=centre sets all to True.
     audio       int16 [M]            mono, 16 kHz; [0] when there is no track
     transcript  bytes                UTF-8; empty when there are no words
+    word_times  float32 [W, 2]       start and end in seconds of each whitespace-separated word of the
+                                     transcript; [0, 2] where unknown
     labels      float32 [K]          in [0, 1]; NaN where unknown
     subject     bytes                empty when unknown
 """
@@ -37,7 +39,7 @@ Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 class Emi(tfds.core.GeneratorBasedBuilder):
     """Writes the given examples as the dataset `emi`."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     code_path = None  # TFDS would look next to this file for checksums of downloads; there are none
 
     def __init__(self, splits: Mapping[str, Examples], metadata: Mapping[str, Any], data_dir: Path):
@@ -55,6 +57,7 @@ class Emi(tfds.core.GeneratorBasedBuilder):
                 "face_found": feature.Tensor(shape=(None,), dtype=np.bool_, encoding="bytes"),
                 "audio": feature.Tensor(shape=(None,), dtype=np.int16, encoding="bytes"),
                 "transcript": feature.Text(),
+                "word_times": feature.Tensor(shape=(None, 2), dtype=np.float32, encoding="bytes"),
                 "labels": feature.Tensor(shape=(labels,), dtype=np.float32, encoding="bytes"),
                 "subject": feature.Text(),
             }

@@ -21,7 +21,10 @@ from emi_jax.files import whole_file
 DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 """The exceptions that reading a damaged staged file raises."""
 
-FORMAT = 4  # increment when the same files yield a different example
+PACKED = ("faces", "face_sizes", "text", "summary")
+"""Arrays of a staged file that are no arrays of the example."""
+
+FORMAT = 5  # increment when the same files yield a different example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Staged:
 def signature(source: ClipSource, options: ClipOptions) -> str:
     """A hash of everything that an example depends on: its files' names, sizes and mtimes, table cells, options."""
     files = [_file_mark(path) for path in (source.video, source.audio, source.faces)]
-    cells = [source.id, source.split, source.transcript, source.subject, [repr(label) for label in source.labels]]
+    words = [source.transcript, source.word_times]
+    cells = [source.id, source.split, *words, source.subject, [repr(label) for label in source.labels]]
     return _hash(json.dumps([FORMAT, files, cells, source.remarks, dataclasses.asdict(options)]).encode())
 
 
@@ -143,10 +147,8 @@ def _load(path: Path, labels: int) -> dict[str, Any]:
         known = arrays["labels"]
         return {
             **text,
+            **{name: arrays[name] for name in arrays.files if name not in PACKED},
             "faces": [blob[end - size : end] for size, end in zip(arrays["face_sizes"], ends, strict=True)],
-            "times": arrays["times"],
-            "face_found": arrays["face_found"],
-            "audio": arrays["audio"],
             "labels": known if len(known) else np.full(labels, np.nan, np.float32),
         }
 
@@ -154,7 +156,7 @@ def _load(path: Path, labels: int) -> dict[str, Any]:
 def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
     example = clip.example
     blob = b"".join(example["faces"])
-    arrays = {name: example[name] for name in ("times", "face_found", "audio", "labels")}
+    arrays = {name: value for name, value in example.items() if isinstance(value, np.ndarray)}
     arrays["faces"] = np.frombuffer(blob, np.uint8)
     arrays["face_sizes"] = np.array([len(face) for face in example["faces"]], np.int64)
     arrays["text"] = np.array(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))

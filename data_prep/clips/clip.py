@@ -10,10 +10,21 @@ import numpy as np
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import transcribe
 from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
+from data_prep.clips.word_times import Times
 from data_prep.errors import ClipError, CorpusError
 from data_prep.media.claims import cut_off_remarks, shown_until
 from data_prep.media.container import SAMPLE_RATE, ffmpeg_warnings
-from data_prep.media.remarks import NO_AUDIO, NO_TEXT, NO_VISION, SHORT, SHORTEST, UNREADABLE, WARNED, Remark
+from data_prep.media.remarks import (
+    NO_AUDIO,
+    NO_TEXT,
+    NO_VISION,
+    SHORT,
+    SHORTEST,
+    UNREADABLE,
+    WARNED,
+    WORDS_UNTIMED,
+    Remark,
+)
 from data_prep.media.sound import read_sound
 from data_prep.media.timeline import Timeline, read_timeline
 
@@ -31,6 +42,7 @@ class ClipSource:
         audio: a sound file that replaces the video's own sound track.
         faces: a folder of numbered face images that replaces face detection in the video.
         transcript: the words; "" if nothing is said, None if the words are unknown.
+        word_times: (start, end) in seconds of each whitespace-separated word of the transcript; empty where unknown.
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip.
         subject: the person in the clip; "" when unknown.
         split: train, valid or test.
@@ -42,6 +54,7 @@ class ClipSource:
     audio: Path | None = None
     faces: Path | None = None
     transcript: str | None = None
+    word_times: Times = ()
     labels: tuple[float, ...] = ()
     subject: str = ""
     split: str = ""
@@ -85,10 +98,10 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
     with ffmpeg_warnings() as warned:
         vision, audio = _read_media(source, options, remarks)
     remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
-    if source.transcript is not None:
-        words = source.transcript.strip()
-    else:
-        words = transcribe(audio, options.asr, options.asr_language, asr_cache) if options.asr and len(audio) else ""
+    words, word_times = (source.transcript or "").strip(), source.word_times
+    if source.transcript is None and options.asr and len(audio):
+        words, word_times, untimed, _ = transcribe(audio, options.asr, options.asr_language, asr_cache)
+        remarks += [Remark(WORDS_UNTIMED, untimed)] if untimed else []
     if not vision.faces and not len(audio) and not words:
         raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {
@@ -98,6 +111,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
         "face_found": vision.found,
         "audio": audio,
         "transcript": words,
+        "word_times": np.array(word_times, np.float32).reshape(-1, 2),
         "labels": np.array(source.labels, np.float32),
         "subject": source.subject,
     }

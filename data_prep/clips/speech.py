@@ -1,6 +1,7 @@
 """Speech recognition for clips without a transcript: `--asr=MODEL`.
 
-A recogniser is any function from int16 [samples] at 16 kHz to text. MODEL is a folder with a Whisper model in
+A recogniser is any function from int16 [samples] at 16 kHz to text, or to a text and the pieces of it, such as words,
+each with its start and end in seconds: (text, [(piece, start, end), ...]). MODEL is a folder with a Whisper model in
 CTranslate2's format or its name on the hub (`small.en`, `Systran/faster-whisper-small`), both read by the package
 faster-whisper; or MODULE:FUNCTION, which is called once in each worker process and returns a recogniser. Clips without
 audible sound are never passed to a recogniser, and Whisper skips what its voice detector classifies as silence or
@@ -12,16 +13,18 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.clips.plugins import load_function
+from data_prep.clips.word_times import Span, Words, timed
 from data_prep.errors import CorpusError
 from emi_jax.files import write_json
 
-Recogniser = Callable[[np.ndarray], str]
+Recognised = str | tuple[str, Sequence[tuple[str, float, float]]]
+Recogniser = Callable[[np.ndarray], Recognised]
 FILES = ("config.json", "model.bin", "tokenizer.json")
 
 
@@ -42,24 +45,30 @@ def load_recogniser(model: str, language: str = "") -> Recogniser:
     return _whisper(model, language)
 
 
-def transcribe(audio: np.ndarray, model: str, language: str, cache: Path | None) -> str:
-    """Transcribes speech.
+def transcribe(audio: np.ndarray, model: str, language: str, cache: Path | None) -> Words:
+    """Transcribes speech, with the times of the words if the recogniser gives them.
 
     Args:
         audio: int16 [samples] at 16 kHz.
         model: the value of `--asr`.
         language: the value of `--asr-language`.
-        cache: folder that caches texts by sound, model and language; None to cache nothing.
+        cache: folder that caches results by sound, model and language; None to cache nothing.
     """
     if cache is None:
-        return load_recogniser(model, language)(audio).strip()
+        return _words(load_recogniser(model, language)(audio))
     cached = cache / f"{_key(audio, model, language)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or truncated: transcribe again
-        return json.loads(cached.read_bytes())["text"]
-    text = load_recogniser(model, language)(audio).strip()
+        stored = json.loads(cached.read_bytes())
+        return Words(stored["text"], tuple((start, end) for start, end in stored["times"]), stored["untimed"])
+    words = _words(load_recogniser(model, language)(audio))
     cache.mkdir(parents=True, exist_ok=True)
-    write_json(cached, {"text": text})
-    return text
+    write_json(cached, {"text": words.text, "times": words.times, "untimed": words.untimed})
+    return words
+
+
+def _words(recognised: Recognised) -> Words:
+    text, pieces = (recognised, ()) if isinstance(recognised, str) else recognised
+    return timed(text.strip(), [Span(*piece) for piece in pieces])
 
 
 def _key(audio: np.ndarray, model: str, language: str) -> str:
@@ -98,10 +107,13 @@ def _whisper(model: str, language: str) -> Recogniser:
         known = ", ".join(sorted(whisper.supported_languages))
         raise CorpusError(f"--asr-language={language}: {model} does not know it, expected one of {known}")
 
-    def recognise(audio: np.ndarray) -> str:
-        segments, _ = whisper.transcribe(
-            audio.astype(np.float32) / 32768, language=language or None, beam_size=5, vad_filter=True
+    def recognise(audio: np.ndarray) -> Recognised:
+        sound = audio.astype(np.float32) / 32768
+        found, _ = whisper.transcribe(
+            sound, language=language or None, beam_size=5, vad_filter=True, word_timestamps=True
         )
-        return " ".join(segment.text.strip() for segment in segments)
+        segments = list(found)
+        words = [(word.word, word.start, word.end) for segment in segments for word in segment.words or ()]
+        return " ".join(segment.text.strip() for segment in segments), words
 
     return recognise

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
+from data_prep.clips.word_times import Words
 from data_prep.corpora import Corpus
 from data_prep.corpora.endings import media_ending, without_media_ending
 from data_prep.corpora.media_files import MediaFolder, list_media, some
 from data_prep.corpora.names import AmbiguousNameError, clip_ids, nfc
 from data_prep.corpora.splits import split_notes, table_splits
 from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, TRANSCRIPT, Row, Table, plain, read_table
-from data_prep.corpora.text import Text
 from data_prep.corpora.transcripts import Transcripts, read_transcripts, words_files
 from data_prep.errors import CorpusError
-from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, Remark
+from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, WORDS_UNTIMED, Remark
 from emi_jax.report.terminal import printable
 
 SHOWN = 5
@@ -70,6 +70,7 @@ def read_folder(
                 id=ids[row.name],
                 video=file or source / row.name,
                 transcript=spoken.text if spoken else row.cells.get(TRANSCRIPT),
+                word_times=spoken.times if spoken else (),
                 labels=tuple(row.number(name, low, high) for name in names),
                 subject=row.cells.get(SUBJECT, ""),
                 split=split,
@@ -98,9 +99,12 @@ def lost_names(names: Sequence[str], folder: MediaFolder) -> Iterator[str]:
         yield f"{len(names)} names have no file in {folder.path}: {some(names)}"
 
 
-def words_remarks(spoken: Text | None) -> list[Remark]:
+def words_remarks(spoken: Words | None) -> Iterator[Remark]:
     """Remarks on the file that holds the words of a clip."""
-    return [Remark(WORDS_ENCODING, f"read as {spoken.encoding}")] if spoken and spoken.encoding else []
+    if spoken and spoken.encoding:
+        yield Remark(WORDS_ENCODING, f"read as {spoken.encoding}")
+    if spoken and spoken.untimed:
+        yield Remark(WORDS_UNTIMED, spoken.untimed)
 
 
 def _label_names(table: Table, chosen: Sequence[str]) -> tuple[str, ...]:
@@ -154,7 +158,7 @@ def _ids(table: Table, files: Sequence[Path | None], source: Path) -> dict[str, 
     return ids
 
 
-def _remarks(row: Row, file: Path | None, spoken: Text | None) -> Iterator[Remark]:
+def _remarks(row: Row, file: Path | None, spoken: Words | None) -> Iterator[Remark]:
     ending = media_ending(row.name)
     if file and ending and ending != file.suffix.lower():
         yield Remark(OTHER_ENDING, f"{row.name} is {file.name}")

@@ -101,7 +101,11 @@ def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSo
         spoken = None if text or place is None else place.find(file.name)
         clips.append(
             ClipSource(
-                ids[name], file, transcript=spoken.text if spoken else text, remarks=tuple(words_remarks(spoken))
+                ids[name],
+                file,
+                transcript=spoken.text if spoken else text,
+                word_times=spoken.times if spoken else (),
+                remarks=tuple(words_remarks(spoken)),
             )
         )
     used = {file for place in words.values() if place for file in place.files()}
@@ -138,7 +142,7 @@ def read_clips(
 
 
 def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
-    """A hash of a clip's files (path, size and mtime), its words, and the options with which it is read."""
+    """A hash of a clip's files (path, size and mtime), its words and their times, and the options for reading it."""
     files: list[object] = []
     for path in (clip.video, clip.audio, clip.faces):
         try:
@@ -146,5 +150,5 @@ def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
         except OSError:
             facts = None
         files.append((os.fspath(path.absolute()), facts.st_size, facts.st_mtime_ns) if path and facts else None)
-    facts_of_clip = repr((files, clip.transcript, dataclasses.astuple(options)))
+    facts_of_clip = repr((files, clip.transcript, clip.word_times, dataclasses.astuple(options)))
     return hashlib.sha256(facts_of_clip.encode("utf-8", "surrogateescape")).hexdigest()

@@ -3,13 +3,18 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from data_prep.clips.word_times import Words, timed
 from data_prep.corpora.media_files import some
 from data_prep.corpora.names import AmbiguousNameError, NameIndex
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, meaning, read_table
-from data_prep.corpora.text import Text, read_text
-from data_prep.corpora.words_files import WORDS_ENDINGS, is_text, parse_json, read_words, words_of_json
+from data_prep.corpora.text import read_text
+from data_prep.corpora.whisper_json import words_of_json
+from data_prep.corpora.words_files import WORDS_ENDINGS, is_text, parse_json, read_words
 from data_prep.errors import CorpusError
 from emi_jax.report.terminal import printable
+
+OTHER_USES = (".json", ".tsv")
+"""Endings in WORDS_ENDINGS of files that often hold something else."""
 
 
 class Transcripts:
@@ -21,12 +26,12 @@ class Transcripts:
         notes: notes on how they were read.
     """
 
-    def __init__(self, place: Path, words: dict[str, str | Path], notes: Collection[str] = ()):
+    def __init__(self, place: Path, words: dict[str, Words | Path], notes: Collection[str] = ()):
         self.place, self.notes = place, tuple(notes)
-        self._index: NameIndex[str | Path] = NameIndex(words)
+        self._index: NameIndex[Words | Path] = NameIndex(words)
         self._used: set[str] = set()
 
-    def find(self, *names: str) -> Text | None:
+    def find(self, *names: str) -> Words | None:
         """The words of a clip, found by the first of its names that matches; None if none matches.
 
         Raises:
@@ -43,7 +48,7 @@ class Transcripts:
             if found:
                 own, words = found
                 self._used.add(own)
-                return read_words(words) if isinstance(words, Path) else Text(words, "")
+                return read_words(words) if isinstance(words, Path) else words
         return None
 
     def unmatched(self) -> list[str]:
@@ -61,8 +66,8 @@ def read_transcripts(path: Path) -> Transcripts:
 
     Args:
         path: a table with columns Filename and Transcript; a JSON object {name: words} or list of objects with a
-            name and words; or a folder of files `NAME.txt`, `.json`, `.srt` or `.vtt`, where NAME is the clip's name
-            with or without its media ending.
+            name and words; or a folder of files `NAME.txt`, `.json`, `.srt`, `.vtt`, `.TextGrid` or `.tsv`, where NAME
+            is the clip's name with or without its media ending.
 
     Raises:
         CorpusError: the path is none of these.
@@ -74,22 +79,23 @@ def read_transcripts(path: Path) -> Transcripts:
         return Transcripts(path, words)
     if path.suffix.lower() != ".json":
         table = read_table(path, [TRANSCRIPT], folders=True)
-        return Transcripts(path, {row.name: row.cells[TRANSCRIPT] for row in table.rows}, table.notes)
+        return Transcripts(path, {row.name: Words(row.cells[TRANSCRIPT]) for row in table.rows}, table.notes)
     text, encoding = read_text(path)
     return Transcripts(path, _by_name(path, text), [f"{path.name}: read as {encoding}"] if encoding else [])
 
 
-def words_files(folder: Path, are_certain: bool = True) -> dict[str, str | Path]:
+def words_files(folder: Path, are_certain: bool = True) -> dict[str, Words | Path]:
     """The files in a folder that hold words, by name without the file ending.
 
     Args:
         folder: the folder.
-        are_certain: whether all JSON files are known to hold words; if not, those without words are skipped.
+        are_certain: whether all files are known to hold words; if not, JSON files and tables without words are skipped.
     """
-    found: dict[str, str | Path] = {}
+    found: dict[str, Words | Path] = {}
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in WORDS_ENDINGS and path.is_file()]
     for path in sorted(files, key=lambda path: WORDS_ENDINGS.index(path.suffix.lower())):
-        if not path.name.startswith(".") and (are_certain or path.suffix.lower() != ".json" or _holds_words(path)):
+        is_certain = are_certain or path.suffix.lower() not in OTHER_USES
+        if not path.name.startswith(".") and (is_certain or _holds_words(path)):
             found.setdefault(path.stem, path)
     return found
 
@@ -102,18 +108,18 @@ def _holds_words(path: Path) -> bool:
     return True
 
 
-def _by_name(path: Path, text: str) -> dict[str, str | Path]:
+def _by_name(path: Path, text: str) -> dict[str, Words | Path]:
     table = parse_json(path, text)
     if isinstance(table, list):
         table = _by_name_of_records(path, table)
     if not isinstance(table, dict):
         raise CorpusError(f"{path}: found a JSON {type(table).__name__}, expected an object {{name: text}}")
-    words: dict[str, str | Path] = {}
+    words: dict[str, Words | Path] = {}
     for name, found in table.items():
-        spoken = words_of_json(found)
-        if spoken is None or not is_text(spoken):
+        heard = words_of_json(found)
+        if heard is None or not is_text(heard.text):
             raise CorpusError(f"{path}, entry {name!r}: found {printable(repr(found)[:80])}, expected text")
-        words[name] = spoken
+        words[name] = timed(*heard)
     return words
 
 

@@ -130,6 +130,7 @@ def _with_words(clip: ClipSource, words: Sequence[Transcripts], subjects: NameIn
     return dataclasses.replace(
         clip,
         transcript=spoken.text if spoken else None,
+        word_times=spoken.times if spoken else (),
         subject=subject[1] if subject else "",
         remarks=tuple(words_remarks(spoken)),
     )

@@ -34,6 +34,7 @@ CENTRED = "no face found; the middle of the pictures is used"
 NO_AUDIO = "no sound"
 NO_TEXT = "no words"
 WORDS_ENCODING = "words in another encoding than UTF-8"
+WORDS_UNTIMED = "times of words that are not used"
 OTHER_ENDING = "table names another file ending"
 
 SHORTEST = 0.25

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from emi_jax.errors import UserError
 from emi_jax.files import read_json
 
-NAME, VERSION = "emi", "1.1.0"
+NAME, VERSION = "emi", "1.2.0"
 
 TFDS_FEATURES = "tensorflow_datasets.core.features."
 """The package of TFDS's feature classes."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import check_recogniser, load_recogniser, transcribe
 from data_prep.errors import CorpusError
+from data_prep.media.remarks import WORDS_UNTIMED, Remark
 from data_prep.synthetic.plan import plan_corpus
 from data_prep.synthetic.voice import RATE, render_voice
 from tests.data_prep.conftest import tone, write_video
@@ -46,8 +48,33 @@ def test_a_clip_is_transcribed_once(sound, tmp_path):
         read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
     assert CALLS == [8_000]
     other = np.ones(8_000, np.int16)
-    assert transcribe(other, OPTIONS.asr, "", tmp_path / "asr") == "heard 8000 samples"
+    assert transcribe(other, OPTIONS.asr, "", tmp_path / "asr").text == "heard 8000 samples"
     assert len(CALLS) == len(list((tmp_path / "asr").iterdir())) == 2
+
+
+def timed_stub():
+    """Returns a recogniser with times of words; those of a long sound are impossible."""
+    return lambda audio: ("So funny", [("So", 0.25, 0.5), (" funny", 0.5, 1.0 if len(audio) < 10_000 else 0.4)])
+
+
+def test_times_of_recognised_words_are_kept_also_in_the_cache(sound, tmp_path):
+    options = dataclasses.replace(OPTIONS, asr=f"{__name__}:timed_stub")
+    for _ in range(2):
+        example = read_clip(ClipSource("a", sound), options, tmp_path / "asr").example
+        assert example["transcript"] == "So funny"
+        np.testing.assert_array_equal(example["word_times"], np.array([[0.25, 0.5], [0.5, 1.0]], np.float32))
+    assert len(list((tmp_path / "asr").iterdir())) == 1
+    example = read_clip(ClipSource("a", sound, transcript="So funny"), options).example
+    assert example["word_times"].shape == (0, 2)
+
+
+def test_impossible_times_of_recognised_words_are_dropped_with_a_remark(tmp_path):
+    longer = write_video(tmp_path / "b.wav", None, sound=tone(1.0), codecs=("", "pcm_s16le"))
+    options = dataclasses.replace(OPTIONS, asr=f"{__name__}:timed_stub")
+    example, remarks = read_clip(ClipSource("b", longer), options)
+    assert example["transcript"] == "So funny"
+    assert example["word_times"].shape == (0, 2)
+    assert Remark(WORDS_UNTIMED, "words that start before 0 s or end before they start") in remarks
 
 
 def test_a_damaged_cache_file_is_rewritten(sound, tmp_path):
@@ -101,10 +128,14 @@ def test_whisper_model_with_random_weights_is_loaded_and_run(tmp_path):
     check_recogniser(str(folder))
     (plan,) = plan_corpus({"train": 1}, seed=3)  # the voice detector skips a plain tone
     voice = soxr.resample(render_voice(plan), RATE, 16_000)
-    text = load_recogniser(str(folder))((voice * 32767).astype(np.int16))
+    text, words = load_recogniser(str(folder))((voice * 32767).astype(np.int16))
     assert isinstance(text, str)
+    assert "".join(word for word, _, _ in words).split() == text.split()
     assert load_recogniser(str(folder)) is load_recogniser(str(folder))
-    assert load_recogniser(str(folder), "en")(np.zeros(16_000, np.int16)) == ""  # the voice detector skips silence
+    assert load_recogniser(str(folder), "en")(np.zeros(16_000, np.int16)) == (
+        "",
+        [],
+    )  # the voice detector skips silence
     with pytest.raises(CorpusError, match=r"--asr-language=xx: .* does not know it, expected one of .*en"):
         load_recogniser(str(folder), "xx")
 

@@ -111,7 +111,8 @@ def test_text_file_takes_precedence_over_other_files_of_a_clip(tmp_path):
 )
 def test_words_in_other_encodings_are_read_and_guesses_reported(tmp_path, text, stored, encoding):
     (tmp_path / "a.txt").write_bytes(text.encode(stored))
-    assert read_transcripts(tmp_path).find("a.wav") == (text, encoding)
+    found = read_transcripts(tmp_path).find("a.wav")
+    assert (found.text, found.encoding) == (text, encoding)
 
 
 def test_words_that_match_no_clip_are_reported(tmp_path):
