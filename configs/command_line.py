@@ -12,13 +12,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from configs.fields import Binds, Field, flatten
+from configs.fields import Effect, Field, flatten
 from configs.sections import section_of
 from emi_jax.errors import UserError
 from emi_jax.modalities import MODALITIES
 
 FILES = ("stage1", "stage2", "ablation", "robustness")
-MARKS = {Binds.NOTHING: "~", Binds.TRAINING: " ", Binds.MODEL: "="}
+MARKS = {Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
 COLUMN, LONGEST = 46, 80
 """Width of the column of values; the longest value that is shown whole."""
 
@@ -71,8 +71,8 @@ def _fields_help(name: str) -> str:
     config = load(name)
     lines = [
         f"fields of {name}, set with --config.NAME=VALUE",
-        *(f"  {mark} {binds.value}" for binds, mark in MARKS.items() if mark.strip()),
-        "    all others: " + Binds.TRAINING.value,
+        *(f"  {mark} {effect.value}" for effect, mark in MARKS.items() if mark.strip()),
+        "    all others: " + Effect.TRAINING.value,
         "",
     ]
     for path, field in flatten(section_of(config)):
@@ -175,7 +175,7 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
 
 
 def _line(path: str, value: str, field: Field) -> str:
-    return f"{MARKS[field.binds]} {f'{path}={value}':<{COLUMN}} {field.meaning}"
+    return f"{MARKS[field.effect]} {f'{path}={value}':<{COLUMN}} {field.meaning}"
 
 
 def _shown(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Fields of a config: the default value, the meaning, and whether the field may change after training has started.
 
 A run is resumed and evaluated with the config that it was trained with, except for fields that do not affect the
-result. `Binds` says which fields these are. A config stores this in its section `bindings`, and
-`emi_jax/runs/workdir.py` checks it.
+result. The `Effect` of a field says so. A config lists such fields in its section `bindings`, and
+`emi_jax/runs/workdir.py` checks them.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 
-class Binds(enum.Enum):
-    """When a field must equal the value that a run was started with."""
+class Effect(enum.Enum):
+    """What a field affects, and so when it must equal the value that a run was started with."""
 
     NOTHING = "may change when a run is resumed: does not affect the result"
     TRAINING = "decides the result: must be the same when a run is resumed"
@@ -28,12 +28,12 @@ class Field:
     Attributes:
         value: the default; a dict makes a section of fields with a common meaning.
         meaning: one line, without its value.
-        binds: whether it may change after training has started.
+        effect: what it affects: whether it may change after training has started.
     """
 
     value: Any
     meaning: str
-    binds: Binds = Binds.TRAINING
+    effect: Effect = Effect.TRAINING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,12 @@ Section = Mapping[str, "Field | Section"]
 def build(section: Section) -> ConfigDict:
     """Builds a config from a section's default values, with the `bindings` of its fields.
 
-    `bindings.free` lists the fields or sections with `Binds.NOTHING`, `bindings.model` those with `Binds.MODEL`; all
-    other fields have `Binds.TRAINING`.
+    `bindings.free` lists the fields or sections with `Effect.NOTHING`, `bindings.model` those with `Effect.MODEL`; all
+    other fields have `Effect.TRAINING`.
     """
     config = ConfigDict(_values(section))
-    names = {kind: tuple(sorted(path for path, field in flatten(section) if field.binds is kind)) for kind in Binds}
-    config.bindings = {"free": names[Binds.NOTHING], "model": names[Binds.MODEL]}
+    names = {kind: tuple(sorted(path for path, field in flatten(section) if field.effect is kind)) for kind in Effect}
+    config.bindings = {"free": names[Effect.NOTHING], "model": names[Effect.MODEL]}
     return config
 
 

@@ -5,11 +5,11 @@ import types
 import typing
 from typing import Any
 
-from configs.fields import Binds, Field, Section, Unset
+from configs.fields import Effect, Field, Section, Unset
 from emi_jax.encoders.registry import ENCODERS
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 
-NOTHING, TRAINING, MODEL = Binds
+NOTHING, TRAINING, MODEL = Effect
 
 RUN: Section = {
     "preset": Field("", "presets that were applied, by name", NOTHING),

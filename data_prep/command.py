@@ -98,13 +98,13 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
     for name in given:
         option = f"--{name.replace('_', '-')}"
         if name in without:
-            own.error(f"{option} is no option of this command")
+            own.error(f"this command has no option {option}")
         if "check" in given and name not in CHECK_OPTIONS:
             own.error(f"{option} does nothing with --check")
         if "check" in given and "source" not in given and name != "check":
             own.error(f"{option} does nothing with --check unless --source names the corpus to compare with")
         if "corpus" not in given and name in ("source", "labels"):
-            own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}}: whose layout is it")
+            own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}} to say which layout the corpus has")
         if name == "asr_language" and not found.asr:
             own.error(f"{option} does nothing without --asr")
         if found.corpus not in (corpora := CORPUS_OPTIONS.get(name, CORPORA)):

@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import ablation, robustness, stage1, stage2
-from configs.fields import Binds, flatten
+from configs.fields import Effect, flatten
 from configs.sections import section_of
 from emi_jax.models.heads import HEADS, build_head
 
@@ -32,8 +32,8 @@ def test_every_field_is_defined_with_its_meaning(module, preset):
 def test_a_config_lists_the_fields_that_may_change_on_resume():
     config = stage2.get_config()
     defined = dict(flatten(section_of(config)))
-    for kind, names in ((Binds.NOTHING, config.bindings.free), (Binds.MODEL, config.bindings.model)):
-        assert set(names) == {path for path, field in defined.items() if field.binds is kind}
+    for kind, names in ((Effect.NOTHING, config.bindings.free), (Effect.MODEL, config.bindings.model)):
+        assert set(names) == {path for path, field in defined.items() if field.effect is kind}
     assert {"train.log_every", "data.dir", "workdir"} <= set(config.bindings.free)
     assert {"data.seconds", "model.head.fusion.width", "model.vision.scratch"} <= set(config.bindings.model)
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPLAINED, ASKED_TO_STOP = 2, 75  # exit codes, documented in docs/engine.md
+EXPLAINED, STOPPED = 2, 75  # exit codes, documented in docs/engine.md
 CLIPS = "24,8,8"
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """XLA flags for fast compilation: LLVM at level 0, no MLIR fusions."""
@@ -154,7 +154,7 @@ def stop(
     code = process.wait()
     if code == 0:
         return False
-    assert code == (-number if number == signal.SIGKILL else ASKED_TO_STOP), f"exit code {code}"
+    assert code == (-number if number == signal.SIGKILL else STOPPED), f"exit code {code}"
     return True
 
 

@@ -80,4 +80,4 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return [folder / name for name in sorted(os.listdir(folder))]
     except OSError as error:
-        raise CorpusError(f"{folder}: cannot be listed ({error.strerror}); allow reading it") from error
+        raise CorpusError(f"{folder}: cannot be listed ({error.strerror}); grant read permission") from error

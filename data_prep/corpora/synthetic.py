@@ -94,7 +94,7 @@ def _read_mark(source: Path) -> dict:
         except ValueError as error:
             raise CorpusError(f"{source / MARK}: found broken JSON ({error}); delete {source}") from None
     if source.is_dir() and any(source.iterdir()):
-        raise CorpusError(f"{source}: found files that are no synthetic corpus, expected an empty or missing folder")
+        raise CorpusError(f"{source}: found files that are not a synthetic corpus, expected an empty or missing folder")
     return {}
 
 

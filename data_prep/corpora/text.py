@@ -67,7 +67,8 @@ def read_text(path: Path) -> Text:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}: found byte {data[error.start]:#04x} at {error.start}, which is no {encoding}; save it as UTF-8"
+            f"{path}: found byte {data[error.start]:#04x} at {error.start}, which is not valid {encoding}; save it as "
+            "UTF-8"
         ) from None
     controls = len(CONTROLS.findall(text))
     if controls > max(FEW_CONTROLS, CONTROL_SHARE * len(text)):

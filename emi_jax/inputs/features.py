@@ -167,7 +167,7 @@ class _Records:
         except RuntimeError as error:  # the library raises no other error, and sometimes gives no message
             reason = f" ({str(error).partition(';')[0]})" if str(error) else ""
             raise UserError(
-                f"{self._path} is damaged{reason}: delete it, and the same command writes it anew"
+                f"{self._path} is damaged{reason}: delete it and rerun the same command, which writes it again"
             ) from error
 
 

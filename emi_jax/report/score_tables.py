@@ -57,7 +57,8 @@ def retrieval_table(scores: Mapping[str, float], split: str) -> Table:
         chances = {metric: chance(scores, direction, metric) for metric in ("recall@1", "recall@5", "median_rank")}
         row: list[Cell] = [direction.replace("_", " ")]
         for metric, expected in chances.items():
-            row += [scores[f"{direction}/{metric}"], expected]
+            value = scores[f"{direction}/{metric}"]
+            row += [_rank(value), _rank(expected)] if metric == "median_rank" else [value, expected]
         rows.append([*row, scores[f"{direction}/recall@1"] / chances["recall@1"]])
     header = ["", "recall@1", "chance", "recall@5", "chance", "median rank", "chance", "recall@1 / chance"]
     return Table(f"retrieval on {split}", header, rows)
@@ -108,6 +109,11 @@ def meaning(results: Results, split: str) -> list[str]:
         if results["mean"]["ceiling"] is not None:
             sentences.append("The ceiling is what a model without any error would score, as the labels carry noise.")
     return sentences
+
+
+def _rank(value: float) -> str:
+    """A median rank: a whole number, or half way between two."""
+    return f"{value:.0f}" if value.is_integer() else f"{value:.1f}"
 
 
 def _interval(ends: list[float | None]) -> str:

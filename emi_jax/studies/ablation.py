@@ -81,7 +81,7 @@ def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) 
             section = own
             for parent in parents:
                 if parent not in section:
-                    raise UserError(f"cell {name!r}: config.{path} is not there")
+                    raise UserError(f"cell {name!r}: there is no field config.{path}")
                 section = section[parent]
             section[leaf] = value.format(config=config) if isinstance(value, str) else value
     return own

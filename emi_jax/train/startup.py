@@ -35,11 +35,11 @@ def start() -> None:
         folder = Path(named).expanduser() if named else default_cache()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if danger := _danger(folder.resolve()):
-            root.warning("no compilation cache, so that every start compiles anew: %s", danger)
+            root.warning("no compilation cache, every start compiles again: %s", danger)
         else:
             cache = str(folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
-        root.warning("no compilation cache, so that every start compiles anew: %s", error)
+        root.warning("no compilation cache, every start compiles again: %s", error)
     jax.config.update("jax_compilation_cache_dir", cache)
 
 

@@ -53,4 +53,4 @@ def test_unreadable_clips_are_reported_by_name(tmp_path):
 def test_options_unsupported_by_beam_are_refused(capsys):
     with pytest.raises(SystemExit):
         prepare_with_beam(["--processes=2"])
-    assert "--processes is no option of this command" in capsys.readouterr().err
+    assert "this command has no option --processes" in capsys.readouterr().err

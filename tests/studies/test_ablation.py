@@ -123,5 +123,5 @@ def test_every_shipped_cell_makes_its_stated_change():
     assert found["vision-text"].model.modalities == ("vision", "text")
     assert "grid" not in found["full"]
     config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
-    with pytest.raises(UserError, match=r"cell 'odd': config.modle.head.tcn is not there"):
+    with pytest.raises(UserError, match=r"cell 'odd': there is no field config.modle.head.tcn"):
         ablation.cells(config)

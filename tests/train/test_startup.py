@@ -78,4 +78,4 @@ def test_a_user_without_a_home_folder_gets_a_warning(monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     start()
-    assert "no compilation cache, so that every start compiles anew: Could not determine" in capsys.readouterr().out
+    assert "no compilation cache, every start compiles again: Could not determine" in capsys.readouterr().out

@@ -64,7 +64,7 @@ def test_tables_in_other_encodings_are_read_and_uncertain_ones_noted(tmp_path, e
 def test_damaged_and_missing_tables_are_named(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes("Filename,Joy\n\u00e9\u00e9\u00e9,1\n".encode() + b"\xff")
-    with pytest.raises(CorpusError, match=r"labels.csv: found byte 0xff at 22, which is no utf-8; save it as UTF-8"):
+    with pytest.raises(CorpusError, match=r"labels.csv: found byte 0xff at 22, which is not valid utf-8; save"):
         read_table(path, ["Joy"])
     with pytest.raises(CorpusError, match=r"nowhere.csv: no such file"):
         read_table(tmp_path / "nowhere.csv", [])
