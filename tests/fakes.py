@@ -20,6 +20,7 @@ def make_example(rng: np.random.Generator, name: str, *, frames: int = 6, sample
         "faces": [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures],
         "times": np.arange(frames, dtype=np.float32) / 5,
         "face_found": np.ones(frames, bool),
+        "landmarks": rng.uniform(0.2, 0.8, (frames, 5, 2)).astype(np.float32),
         "audio": rng.integers(-9000, 9000, samples).astype(np.int16),
         "transcript": " ".join(rng.choice(WORDS, words)).encode(),
         "word_times": np.zeros((0, 2), np.float32),

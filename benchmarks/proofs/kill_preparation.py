@@ -17,11 +17,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ARRAYS = ("times", "face_found", "landmarks", "audio", "labels")
 
 
 def command(corpus: Path, out: Path, processes: int = 2) -> list[str]:
     """The command that prepares the clips of a folder."""
-    options = ["--max-frames=8", "--face-size=48", f"--processes={processes}"]
+    options = ["--detector=haar", "--max-frames=8", "--face-size=48", f"--processes={processes}"]
     return [sys.executable, "-m", "data_prep", "--corpus=vidmimic2", f"--source={corpus}", f"--out={out}", *options]
 
 
@@ -74,9 +75,7 @@ def content(out: Path) -> dict[tuple[str, str], str]:
     builder = open_dataset(out)
     return {
         (split, example["id"].decode()): hashlib.sha256(
-            b"\0".join([*example["faces"], *(example[name].tobytes() for name in ("times", "face_found", "audio"))])
-            + example["transcript"]
-            + example["labels"].tobytes()
+            b"\0".join([*example["faces"], *(example[name].tobytes() for name in ARRAYS), example["transcript"]])
         ).hexdigest()
         for split in builder.info.splits
         for example in builder.as_data_source(split)

@@ -23,6 +23,7 @@ from data_prep.media.container import SAMPLE_RATE
 TYPES = {
     "times": np.float32,
     "face_found": np.bool_,
+    "landmarks": np.float32,
     "audio": np.int16,
     "word_times": np.float32,
     "labels": np.float32,
@@ -135,6 +136,7 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
     if not count == len(times) == len(example["face_found"]):
         flags = len(example["face_found"])
         yield f"found {count} faces, {len(times)} times and {flags} flags, expected as many of each"
+    yield from _landmark_faults(example)
     if not np.all(np.isfinite(times)):
         yield "found times that are no finite numbers, expected seconds"
     elif np.any(np.diff(times) <= 0) or np.any(times < 0):
@@ -163,6 +165,19 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
             yield f"face {number}: found {'no JPEG' if image is None else image.shape}, expected ({size}, {size}, 3)"
     if not count and not len(example["audio"]) and not example["transcript"]:
         yield "found no faces, no sound and no words, expected one of them"
+
+
+def _landmark_faults(example: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is wrong with the landmarks [N, 5, 2]: each picture has all of them, or NaN throughout."""
+    landmarks, found = example["landmarks"], example["face_found"]
+    if landmarks.shape != (count := len(found), 5, 2):
+        yield f"found landmarks of shape {landmarks.shape}, expected {(count, 5, 2)}"
+        return
+    known = np.isfinite(landmarks).all((1, 2))
+    if not np.isnan(landmarks[~known]).all():
+        yield "found landmarks that are not all finite, expected NaN for all five where one is unknown"
+    if (known & ~found).any():
+        yield "found landmarks in pictures without a face, expected NaN"
 
 
 def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterator[str]:

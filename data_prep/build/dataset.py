@@ -8,6 +8,9 @@ One example:
     face_found  bool [N]             whether the crop counts as a face; where False, it shows the last known position of
                                      the face, or the middle of the picture. In a clip without any face,
                                      --no-face=centre sets all to True.
+    landmarks   float32 [N, 5, 2]    in each crop, x to the right and y down in shares of its side (may lie outside
+                                     0..1): the person's right eye, left eye, nose tip, right and left corner of the
+                                     mouth; NaN where the face was not found or the detector gives no landmarks
     audio       int16 [M]            mono, 16 kHz; [0] when there is no track
     transcript  bytes                UTF-8; empty when there are no words
     word_times  float32 [W, 2]       start and end in seconds of each whitespace-separated word of the
@@ -55,6 +58,7 @@ class Emi(tfds.core.GeneratorBasedBuilder):
                 "faces": feature.Sequence(feature.Text()),  # undecoded bytes; Image would decode them on reading
                 "times": feature.Tensor(shape=(None,), dtype=np.float32, encoding="bytes"),
                 "face_found": feature.Tensor(shape=(None,), dtype=np.bool_, encoding="bytes"),
+                "landmarks": feature.Tensor(shape=(None, 5, 2), dtype=np.float32, encoding="bytes"),
                 "audio": feature.Tensor(shape=(None,), dtype=np.int16, encoding="bytes"),
                 "transcript": feature.Text(),
                 "word_times": feature.Tensor(shape=(None, 2), dtype=np.float32, encoding="bytes"),

@@ -24,7 +24,7 @@ DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 PACKED = ("faces", "face_sizes", "text", "summary")
 """Arrays of a staged file that are no arrays of the example."""
 
-FORMAT = 5  # increment when the same files yield a different example
+FORMAT = 6  # increment when the same files yield a different example
 
 
 @dataclasses.dataclass(frozen=True)

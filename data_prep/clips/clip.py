@@ -109,6 +109,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
         "faces": vision.faces,
         "times": vision.times.astype(np.float32),
         "face_found": vision.found,
+        "landmarks": vision.landmarks.astype(np.float32),
         "audio": audio,
         "transcript": words,
         "word_times": np.array(word_times, np.float32).reshape(-1, 2),

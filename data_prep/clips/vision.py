@@ -23,14 +23,22 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class Vision(NamedTuple):
-    """Face crops [N] as JPEG, their times float64 [N] in seconds, and whether each counts as a face, bool [N]."""
+    """Face crops [N] as JPEG, their times and what was found in them.
+
+    Attributes:
+        faces: the crops.
+        times: float64 [N], in seconds.
+        found: bool [N], whether each counts as a face.
+        landmarks: float64 [N, 5, 2] in shares of the crop's side, NaN where unknown; see `data_prep.build.dataset`.
+    """
 
     faces: list[bytes]
     times: np.ndarray
     found: np.ndarray
+    landmarks: np.ndarray
 
 
-NOTHING = Vision([], np.zeros(0), np.zeros(0, bool))
+NOTHING = Vision([], np.zeros(0), np.zeros(0, bool), np.zeros((0, 5, 2)))
 
 
 def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark]) -> Vision:
@@ -60,7 +68,7 @@ def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remar
         centred = options.no_face == "centre"
         remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(crops)} pictures"))
         found[:] = centred
-    return Vision(crops, np.array([clock[stamp] for stamp in scales]), found)
+    return Vision(crops, np.array([clock[stamp] for stamp in scales]), found, np.full((len(crops), 5, 2), np.nan))
 
 
 def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
@@ -84,7 +92,7 @@ def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) 
             continue
         faces.append(_jpeg(crop(image, None, options.face_size, 0.0), options))
         times.append(seconds[index])
-    return Vision(faces, np.array(times), np.ones(len(faces), bool))
+    return Vision(faces, np.array(times), np.ones(len(faces), bool), np.full((len(faces), 5, 2), np.nan))
 
 
 def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:

@@ -35,7 +35,7 @@ def test_beam_gives_the_same_content_as_one_machine(built, raw_corpus, tmp_path,
     assert one.keys() == other.keys()
     for key, example in one.items():
         assert list(example["faces"]) == list(other[key]["faces"])
-        for name in ("times", "face_found", "audio", "labels"):
+        for name in ("times", "face_found", "landmarks", "audio", "labels"):
             np.testing.assert_array_equal(example[name], other[key][name])
     assert not (tmp_path / "out" / "staging").exists()
 

@@ -42,12 +42,19 @@ def spoiled(built, tmp_path):
         ({"times": np.array([0, np.nan, 1, 2], np.float32)}, "found times that are no finite numbers"),
         ({"times": np.array([0, 1, 2, 90], np.float32)}, r"found 90\.00 s of pictures or sound, expected at most 12"),
         ({"audio": np.ones(16_000 * 20, np.int16)}, r"found 20\.00 s of pictures or sound, expected at most 12"),
+        ({"landmarks": np.zeros((3, 5, 2), np.float32)}, r"found landmarks of shape \(3, 5, 2\), expected \(4,"),
+        ({"landmarks": np.full((4, 5, 2), np.inf, np.float32)}, "found landmarks that are not all finite"),
+        (
+            {"landmarks": np.zeros((4, 5, 2), np.float32), "face_found": np.zeros(4, bool)},
+            "found landmarks in pictures without a face, expected NaN",
+        ),
         ({"faces": [b"no picture"] * 4}, r"face 0: found no JPEG, expected \(32, 32, 3\)"),
         (
             {
                 "faces": [],
                 "times": np.zeros(0, np.float32),
                 "face_found": np.zeros(0, bool),
+                "landmarks": np.zeros((0, 5, 2), np.float32),
                 "audio": np.zeros(0, np.int16),
                 "transcript": "",
             },
@@ -71,6 +78,7 @@ def test_check_reports_too_many_faces(spoiled, built):
     (example, *_) = open_dataset(built[0]).as_data_source("train")
     face = list(example["faces"])[:1]
     more = {"faces": face * 9, "times": np.arange(9, dtype=np.float32), "face_found": np.ones(9, bool)}
+    more["landmarks"] = np.full((9, 5, 2), np.nan, np.float32)
     assert "found 9 faces, expected at most 4" in "\n".join(spoiled(**more))
 
 

@@ -59,6 +59,8 @@ def test_dataset_holds_examples_as_they_were_read(built, raw_corpus):
     assert decode(stored["faces"][0]).shape == (32, 32, 3)
     np.testing.assert_array_equal(stored["times"], read["times"])
     np.testing.assert_array_equal(stored["face_found"], read["face_found"])
+    np.testing.assert_array_equal(stored["landmarks"], read["landmarks"])
+    assert (stored["landmarks"].dtype, stored["landmarks"].shape) == (np.float32, (len(read["faces"]), 5, 2))
     np.testing.assert_array_equal(stored["audio"], read["audio"])
     assert (stored["times"].dtype, stored["face_found"].dtype) == (np.float32, bool)
     assert (stored["audio"].dtype, stored["labels"].dtype) == (np.int16, np.float32)
