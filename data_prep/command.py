@@ -12,6 +12,8 @@ from data_prep.argument_types import counts, names, number, number_range, path
 from data_prep.build.prepare import default_options
 from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
+from data_prep.corpora.cremad import RATINGS
+from data_prep.corpora.ravdess import VOCAL
 from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.workers import TIME_LIMIT
@@ -39,6 +41,8 @@ DEFAULTS: dict[str, Any] = {
     "asr_language": "",
     "clips": tuple(COUNTS.values()),
     "seed": SEED,
+    "ratings": Request.ratings,
+    "vocal": Request.vocal,
     "processes": None,
     "time_limit": TIME_LIMIT,
     "check": None,
@@ -51,11 +55,19 @@ CORPUS_OPTIONS = {
     "transcripts": ("folder", "vidmimic2"),
     "clips": ("synthetic",),
     "seed": ("synthetic",),
+    "ratings": ("cremad",),
+    "vocal": ("ravdess",),
 }
-"""Options that apply to some corpora only."""
+"""Options that say which clips and labels a corpus has, and the corpora to which they apply."""
 
 CHECK_OPTIONS = ("check", "corpus", "source", *CORPUS_OPTIONS)
 """Options that may be combined with --check."""
+
+WORDLESS_CORPORA = ("folder", "vidmimic2")
+"""Corpora whose clips may come without their words, which --asr recognises."""
+
+VISION_OPTIONS = ("max_frames", "face_size", "no_face", "detector")
+"""Options that say how pictures are read."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -107,7 +119,10 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
             own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}} to say which layout the corpus has")
         if name == "asr_language" and not found.asr:
             own.error(f"{option} does nothing without --asr")
-        if found.corpus not in (corpora := CORPUS_OPTIONS.get(name, CORPORA)):
+        if name in VISION_OPTIONS and found.ratings == "voice":
+            own.error(f"{option} does nothing with --ratings=voice, which reads no pictures")
+        corpora = WORDLESS_CORPORA if name in ("asr", "asr_language") else CORPUS_OPTIONS.get(name, CORPORA)
+        if found.corpus not in corpora:
             own.error(f"{option} does nothing with --corpus={found.corpus}, only with {' and '.join(corpora)}")
     return found
 
@@ -124,6 +139,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
         arguments.transcripts,
         dict(zip(COUNTS, arguments.clips, strict=True)),
         arguments.seed,
+        arguments.ratings,
+        arguments.vocal,
     )
 
 
@@ -154,8 +171,9 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--corpus",
         choices=CORPORA,
-        help="layout of the corpus: Hume-Vidmimic2, a folder of clips with a table, or the synthetic corpus, which is "
-        "made where it is missing (default: synthetic; must be given with --source or --labels)",
+        help="layout of the corpus: synthetic, which is made where it is missing; vidmimic2 (Hume-Vidmimic2); folder, "
+        "any folder of clips with a table; cremad (CREMA-D), ravdess or meld as published (default: synthetic; must be "
+        "given with --source or --labels)",
     )
     add("--out", type=path, help=f"data folder to write (default: {DEFAULTS['out']})")
     add("--source", type=path, help="folder of the corpus (synthetic: OUT/raw_corpus)")
@@ -210,6 +228,17 @@ def parser() -> argparse.ArgumentParser:
         help=f"synthetic corpus: number of clips in each split (default: {','.join(map(str, COUNTS.values()))})",
     )
     add("--seed", type=number(int, 0), help=f"synthetic corpus: random seed of its content (default: {SEED})")
+    add(
+        "--ratings",
+        choices=RATINGS,
+        help="CREMA-D: the ratings that are the labels: of face and voice together, of the voice alone (only the sound "
+        f"is read) or of the face alone (only the pictures are read) (default: {DEFAULTS['ratings']})",
+    )
+    add(
+        "--vocal",
+        choices=VOCAL,
+        help=f"RAVDESS: whether to read the spoken takes, the sung ones or both (default: {DEFAULTS['vocal']})",
+    )
     add("--processes", type=number(int, 1), help="worker processes (default: one per CPU)")
     add(
         "--time-limit",

@@ -57,6 +57,8 @@ def prepare(
     transcripts: str | Path | None = None,
     counts: Mapping[str, int] = COUNTS,
     seed: int = SEED,
+    ratings: str = "audiovisual",
+    vocal: str = "both",
     options: ClipOptions | None = None,
     processes: int | None = None,
     time_limit: float | None = TIME_LIMIT,
@@ -65,7 +67,7 @@ def prepare(
     """Prepares a corpus.
 
     Args:
-        corpus: synthetic, vidmimic2 or folder.
+        corpus: one of `data_prep.corpora.reading.CORPORA`.
         out: the data folder; the dataset is written to `out/emi/1.2.0`, report.json and report.html to `out`.
         source: folder of the raw corpus; the synthetic corpus is first written there, by default to `out/raw_corpus`.
         labels: the table of a `folder` corpus; `labels.csv` in the source by default.
@@ -75,6 +77,8 @@ def prepare(
         transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
         seed: random seed of the synthetic corpus' content.
+        ratings: the condition of CREMA-D whose ratings are the labels: audiovisual, voice or face.
+        vocal: what is read of RAVDESS: speech, song or both.
         options: how clips are read; None for the corpus' default.
         processes: worker processes; None for one per CPU.
         time_limit: seconds after which a clip is left out; None for no limit.
@@ -89,7 +93,7 @@ def prepare(
     options = options or default_options(corpus)
     folder, table, words = (Path(path).expanduser() if path else None for path in (source, labels, transcripts))
     columns = tuple(label_columns)
-    request = Request(corpus, folder, table, label_range, columns, recursive, words, counts, seed)
+    request = Request(corpus, folder, table, label_range, columns, recursive, words, counts, seed, ratings, vocal)
     return prepare_here(request, Path(out).expanduser(), options, processes, time_limit, progress)
 
 

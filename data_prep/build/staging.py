@@ -62,8 +62,8 @@ class Staged:
 def signature(source: ClipSource, options: ClipOptions) -> str:
     """A hash of everything that an example depends on: its files' names, sizes and mtimes, table cells, options."""
     files = [_file_mark(path) for path in (source.video, source.audio, source.faces)]
-    words = [source.transcript, source.word_times]
-    cells = [source.id, source.split, *words, source.subject, [repr(label) for label in source.labels]]
+    words, labels = [source.transcript, source.word_times], [repr(label) for label in source.labels]
+    cells = [source.id, source.split, source.muted, *words, source.subject, labels]
     return _hash(json.dumps([FORMAT, files, cells, source.remarks, dataclasses.asdict(options)]).encode())
 
 

@@ -41,6 +41,7 @@ class ClipSource:
         video: a file with pictures, sound or both.
         audio: a sound file that replaces the video's own sound track.
         faces: a folder of numbered face images that replaces face detection in the video.
+        muted: whether the video's own sound track is not read.
         transcript: the words; "" if nothing is said, None if the words are unknown.
         word_times: (start, end) in seconds of each whitespace-separated word of the transcript; empty where unknown.
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip.
@@ -53,6 +54,7 @@ class ClipSource:
     video: Path | None = None
     audio: Path | None = None
     faces: Path | None = None
+    muted: bool = False
     transcript: str | None = None
     word_times: Times = ()
     labels: tuple[float, ...] = ()
@@ -130,7 +132,7 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
     if source.faces is not None:
         vision = read_face_images(source.faces, options, remarks)
     pictures = source.video if source.faces is None else None
-    sound = source.audio or source.video
+    sound = source.audio or (None if source.muted else source.video)
     failures: list[ClipError] = []
     for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
         try:

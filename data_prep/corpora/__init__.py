@@ -13,7 +13,7 @@ class Corpus:
     """The clips of a corpus and what holds for all of them.
 
     Attributes:
-        name: synthetic, vidmimic2 or folder.
+        name: one of `data_prep.corpora.reading.CORPORA`.
         label_names: the K labels, in order.
         label_range: lowest and highest label in the users' units; clips carry labels scaled to [0, 1].
         clips: all clips that the tables name, and those of unlabelled splits; (split, id) is unique.

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.corpora import Corpus
+from data_prep.corpora.cremad import RATINGS, read_cremad
 from data_prep.corpora.folder import read_folder
+from data_prep.corpora.meld import read_meld
+from data_prep.corpora.ravdess import VOCAL, read_ravdess
 from data_prep.corpora.synthetic import COUNTS, SEED, read_synthetic, write_synthetic
 from data_prep.corpora.vidmimic2 import read_vidmimic2
 from data_prep.errors import CorpusError
 
-CORPORA = ("synthetic", "vidmimic2", "folder")
+CORPORA = ("synthetic", "vidmimic2", "folder", "cremad", "ravdess", "meld")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Request:
         transcripts: a table, JSON file or folder with the clips' words.
         counts: clips per split of the synthetic corpus.
         seed: random seed of the synthetic corpus' content.
+        ratings: the condition of CREMA-D whose ratings are the labels, one of RATINGS.
+        vocal: what is read of RAVDESS, one of VOCAL.
     """
 
     corpus: str
@@ -40,6 +45,8 @@ class Request:
     transcripts: Path | None = None
     counts: Mapping[str, int] = dataclasses.field(default_factory=lambda: COUNTS)
     seed: int = SEED
+    ratings: str = "audiovisual"
+    vocal: str = "both"
 
 
 def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bool = True) -> Corpus:
@@ -56,6 +63,9 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
     """
     if request.corpus not in CORPORA:
         raise CorpusError(f"corpus: found {request.corpus!r}, expected one of {', '.join(CORPORA)}")
+    for option, found, known in (("ratings", request.ratings, RATINGS), ("vocal", request.vocal, VOCAL)):
+        if found not in known:
+            raise CorpusError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
     if request.source is None:
         raise CorpusError(f"corpus {request.corpus}: found no source, expected --source=DIR with its clips")
     if request.corpus == "synthetic":
@@ -64,6 +74,12 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
         corpus = read_synthetic(request.source)
     elif request.corpus == "vidmimic2":
         corpus = read_vidmimic2(request.source, request.transcripts)
+    elif request.corpus == "cremad":
+        corpus = read_cremad(request.source, request.ratings)
+    elif request.corpus == "ravdess":
+        corpus = read_ravdess(request.source, request.vocal)
+    elif request.corpus == "meld":
+        corpus = read_meld(request.source)
     else:
         corpus = read_folder(
             request.source,

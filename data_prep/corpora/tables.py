@@ -93,7 +93,7 @@ def read_table(path: Path, required: Sequence[str], folders: bool = False) -> Ta
     separator = first[1] if first else _separator(text)
     if separator != ",":
         notes.append(f"{path.name}: cells are separated by {SEPARATORS[separator]}")
-    lines = _read_lines(path, text, separator, skipped)
+    lines = read_lines(path, text, separator, skipped)
     _, header = next(lines, (0, []))
     columns = _columns(path, header, required, notes)
     rows: dict[str, Row] = {}
@@ -182,8 +182,18 @@ def _columns(path: Path, header: Sequence[str], required: Sequence[str], notes: 
     return columns
 
 
-def _read_lines(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line number, cells) for each non-blank line. Only line feeds and carriage returns end lines."""
+def read_lines(path: Path, text: str, separator: str = ",", skipped: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, cells) for each non-blank line. Only line feeds and carriage returns end lines.
+
+    Args:
+        path: the file, for messages.
+        text: its content.
+        separator: what separates the cells.
+        skipped: number of lines of the file before the text.
+
+    Raises:
+        CorpusError: the text is not valid CSV.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     while True:
         try:

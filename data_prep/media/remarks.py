@@ -35,6 +35,7 @@ NO_AUDIO = "no sound"
 NO_TEXT = "no words"
 WORDS_ENCODING = "words in another encoding than UTF-8"
 WORDS_UNTIMED = "times of words that are not used"
+SAME_SOUND = "sound file that is also another clip's"
 OTHER_ENDING = "table names another file ending"
 
 SHORTEST = 0.25

@@ -1,5 +1,6 @@
 """Staged clips: complete files are kept; clips with damaged files are read again."""
 
+import dataclasses
 import os
 import shutil
 
@@ -71,6 +72,10 @@ def test_replaced_face_images_change_the_signature(tmp_path):
     copy = tmp_path / "copy" / "00001"
     shutil.copytree(images, copy)
     assert signature(ClipSource("00001", faces=copy, split="train"), OPTIONS) == signature(source, OPTIONS)
+
+
+def test_muting_a_clip_changes_its_signature(source):
+    assert signature(dataclasses.replace(source, muted=True), OPTIONS) != signature(source, OPTIONS)
 
 
 def test_the_fingerprint_depends_on_content_and_not_on_order(source, tmp_path):

@@ -156,6 +156,13 @@ def test_a_sound_file_replaces_the_track_of_the_video(tmp_path):
     assert (len(example["audio"]), len(example["faces"])) == (4_000, 2)
 
 
+def test_muted_clip_has_the_pictures_of_its_video_only(tmp_path):
+    video = write_video(tmp_path / "clip.mp4", [0.0, 0.04], sound=tone(0.25))
+    example, remarks = read_clip(ClipSource("clip", video, muted=True), OPTIONS)
+    assert (len(example["audio"]), len(example["faces"])) == (0, 2)
+    assert "no sound" in {remark.kind for remark in remarks}
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a media file"])
 def test_unreadable_file_does_not_affect_the_other(tmp_path, content):
     video = write_video(tmp_path / "clip.mp4", [0.0, 0.04])
