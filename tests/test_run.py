@@ -17,6 +17,7 @@ import run
 from configs import stage1, stage2
 from configs.command_line import next_command, refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
+from data_prep.clips.options import ClipOptions
 from emi_jax.errors import UserError
 from emi_jax.train.signals import StoppedError
 from tests.fakes import make_dataset
@@ -137,6 +138,24 @@ def test_a_signal_while_a_model_is_loaded_stops_the_prediction(parsed, tmp_path,
         pytest.raises(StoppedError, match="stopped by SIGTERM"),
     ):
         run.predict_clips(config, tmp_path / "clip.mp4")
+
+
+def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, monkeypatch):
+    model = types.SimpleNamespace(
+        label_names=("Joy",),
+        label_range=(0.0, 1.0),
+        clip_options=dataclasses.asdict(ClipOptions()),
+        fingerprint="model",
+        compile_seconds=0.0,
+        predict=lambda examples: [],
+    )
+    monkeypatch.setattr(run.Predictor, "load", lambda workdir: model)
+    (tmp_path / "clip.mp4").touch()
+    config = stage2.get_config()
+    config.workdir = str(tmp_path / "run")
+    with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match=r"none of the 1 clips in .* can be read"):
+        run.predict_clips(config, tmp_path / "clip.mp4")
+    assert (tmp_path / "run" / "predicted" / "predictions.csv").read_text() == "Filename,Joy\n"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -158,6 +159,17 @@ def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
     scores = stage.score(outputs, "test")
     assert scores["mean/pearson"] == pytest.approx(np.mean(expected))
     assert scores["label/mean/pearson"] == pytest.approx(expected[0])
+
+
+def test_a_truncated_line_of_metrics_changes_no_score(evaluated, tmp_path, caplog):
+    dataset, folder, before = evaluated
+    truncated = tmp_path / "run"
+    shutil.copytree(folder, truncated)
+    with (truncated / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 9999, "lo')
+    after = results.evaluate(Experiment.open(small(), dataset, truncated, jax.devices()[:1]), "test")
+    assert (after.table, after.verdict) == (before.table, before.verdict)
+    assert 'is cut off and was skipped: \'{"step": 9999, "lo\'' in caplog.text
 
 
 @pytest.mark.parametrize(

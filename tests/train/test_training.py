@@ -67,6 +67,8 @@ def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
     examples["train"] = clips
     stopped_after = len(losses(Experiment.open(config, dataset, tmp_path / "parts", jax.devices()[:1])))
     assert 0 < stopped_after < 10
+    with (tmp_path / "parts" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 9999, "lo')  # as a full disk leaves it
 
     parts = train(config, dataset, tmp_path / "parts")
     assert losses(parts) == losses(whole)
