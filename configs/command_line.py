@@ -134,13 +134,13 @@ def next_command(config: ConfigDict, workdir: Path) -> str:
     return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
 
 
-SOURCES = {"vidmimic2": " --source=CORPUS", "folder": " --source=CORPUS --labels=CSV"}
-"""Options of `data_prep` that a corpus needs besides its name."""
+SOURCES = {"synthetic": "", "folder": " --source=CORPUS --labels=CSV"}
+"""Options of `data_prep` that a corpus needs besides its name; the others need --source alone."""
 
 
 def preparation_command(config: ConfigDict) -> str:
     """The command that makes the dataset of a config."""
-    source = SOURCES.get(config.data.corpus, "")
+    source = SOURCES.get(config.data.corpus, " --source=CORPUS")
     return f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
 
 

@@ -15,7 +15,7 @@ from absl.testing import flagsaver
 
 import run
 from configs import stage1, stage2
-from configs.command_line import next_command, refuse_without_effect, unknown_field
+from configs.command_line import next_command, preparation_command, refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
 from emi_jax.errors import UserError
@@ -59,6 +59,21 @@ def test_wrong_input_is_one_clear_line(arguments, expected, tmp_path):
 @pytest.fixture
 def parsed():
     run.flags.FLAGS(["run.py"])
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options"),
+    [
+        ("synthetic", ""),
+        ("vidmimic2", " --source=CORPUS"),
+        ("cremad", " --source=CORPUS"),
+        ("folder", " --source=CORPUS --labels=CSV"),
+    ],
+)
+def test_preparation_command_names_the_source_of_the_corpus(corpus, options):
+    config = stage2.get_config()
+    config.data.update(corpus=corpus, dir="data/x")
+    assert preparation_command(config) == f"python -m data_prep --corpus={corpus}{options} --out=data/x"
 
 
 def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):

@@ -11,6 +11,7 @@ from data_prep.build.dataset import open_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.cremad import LABELS, RATINGS, TABLE, clip_name, read_cremad
+from data_prep.corpora.new_clips import find_clips
 from data_prep.corpora.reading import Request
 from data_prep.errors import CorpusError
 from data_prep.media.remarks import SAME_SOUND
@@ -281,6 +282,8 @@ def test_labels_of_the_sample_are_those_of_its_table(ratings):
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of CREMA-D")
 def test_sample_is_prepared_with_pictures_sound_and_words(tmp_path):
     report = prepare("cremad", tmp_path, source=SAMPLE, options=OPTIONS, processes=1, progress=False)
+    names = [example["id"].decode() for example in open_dataset(tmp_path).as_data_source("train")]
+    assert sorted(names) == [clip.id for clip in find_clips(SAMPLE / "VideoFlash").clips]  # as prediction names them
     assert (report.clips, report.missing) == ({"train": 6}, {"vision": 0, "audio": 0, "text": 0})
     expected = dict(published_labels("audiovisual"))
     for example in open_dataset(tmp_path).as_data_source("train"):

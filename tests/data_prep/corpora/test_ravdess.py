@@ -9,6 +9,7 @@ from data_prep.build.check import check_dataset
 from data_prep.build.dataset import open_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.options import ClipOptions
+from data_prep.corpora.new_clips import find_clips
 from data_prep.corpora.ravdess import LABELS, read_ravdess, take_name
 from data_prep.corpora.reading import Request
 from data_prep.errors import CorpusError
@@ -168,3 +169,4 @@ def test_sample_is_prepared_with_each_performance_once(tmp_path):
         "01-01-04-02-01-02-05": [0, 0, 0, 1, 0, 0, 0, 0],
         "01-01-06-02-02-01-05": [0, 0, 0, 0, 0, 1, 0, 0],
     }
+    assert labels.keys() <= {clip.id for clip in find_clips(SAMPLE, recursive=True).clips}  # as prediction names them
