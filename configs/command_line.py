@@ -18,7 +18,7 @@ from emi_jax.errors import UserError
 from emi_jax.modalities import MODALITIES
 
 FILES = ("stage1", "stage2", "ablation", "robustness")
-MARKS = {Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
+MARKS = {Effect.PLACE: "/", Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
 COLUMN, LONGEST = 46, 80
 """Width of the column of values; the longest value that is shown whole."""
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_dict
 class Effect(enum.Enum):
     """What a field affects, and so when it must equal the value that a run was started with."""
 
+    PLACE = "names a folder: may be another one with the same content when a run is resumed"
     NOTHING = "may change when a run is resumed: does not affect the result"
     TRAINING = "decides the result: must be the same when a run is resumed"
     MODEL = "decides how clips are read and modelled: must be the same when a run is resumed, evaluated or predicts"
@@ -49,12 +50,16 @@ Section = Mapping[str, "Field | Section"]
 def build(section: Section) -> ConfigDict:
     """Builds a config from a section's default values, with the `bindings` of its fields.
 
-    `bindings.free` lists the fields or sections with `Effect.NOTHING`, `bindings.model` those with `Effect.MODEL`; all
-    other fields have `Effect.TRAINING`.
+    `bindings.free` lists the fields or sections with `Effect.NOTHING`, `bindings.places` those with
+    `Effect.PLACE`, `bindings.model` those with `Effect.MODEL`; all other fields have `Effect.TRAINING`.
     """
     config = ConfigDict(_values(section))
     names = {kind: tuple(sorted(path for path, field in flatten(section) if field.effect is kind)) for kind in Effect}
-    config.bindings = {"free": names[Effect.NOTHING], "model": names[Effect.MODEL]}
+    config.bindings = {
+        "free": names[Effect.NOTHING],
+        "places": names[Effect.PLACE],
+        "model": names[Effect.MODEL],
+    }
     return config
 
 

@@ -9,7 +9,7 @@ from configs.fields import Effect, Field, Section, Unset
 from emi_jax.encoders.registry import ENCODERS
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 
-NOTHING, TRAINING, MODEL = Effect
+PLACE, NOTHING, TRAINING, MODEL = Effect
 
 RUN: Section = {
     "preset": Field("", "presets that were applied, by name", NOTHING),
@@ -144,7 +144,7 @@ TRAIN: dict[str, Field] = {
 STAGE_1: Section = {
     **RUN,
     "stage": Field("alignment", "stage 1", MODEL),
-    "init_from": Field("", "workdir of a run of stage 1 whose encoders this one starts from; empty for none"),
+    "init_from": Field("", "workdir of a run of stage 1 whose encoders this one starts from; empty for none", PLACE),
     "data": DATA,
     "model": {
         **ENCODER_SECTIONS,
@@ -196,7 +196,7 @@ HEADS: Section = {
 STAGE_2: Section = {
     **RUN,
     "stage": Field("intensity", "stage 2", MODEL),
-    "init_from": Field("", "workdir of the run of stage 1 whose encoders this one starts from; empty for none"),
+    "init_from": Field("", "workdir of the run of stage 1 whose encoders this one starts from; empty for none", PLACE),
     "data": DATA,
     "model": {
         **ENCODER_SECTIONS,
@@ -211,7 +211,9 @@ STAGE_2: Section = {
         "corrupt": dataclasses.replace(TRAIN["corrupt"], value=0.3),
     },
     "features": {
-        "dir": Field("", "folder of the cached features of frozen encoders; empty: clips are encoded in every step"),
+        "dir": Field(
+            "", "folder of the cached features of frozen encoders; empty: clips are encoded in every step", PLACE
+        ),
         "renditions": Field(2, "corrupted copies of each training clip in the feature cache"),
     },
     "loss": {

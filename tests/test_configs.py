@@ -32,9 +32,14 @@ def test_every_field_is_defined_with_its_meaning(module, preset):
 def test_a_config_lists_the_fields_that_may_change_on_resume():
     config = stage2.get_config()
     defined = dict(flatten(section_of(config)))
-    for kind, names in ((Effect.NOTHING, config.bindings.free), (Effect.MODEL, config.bindings.model)):
+    for kind, names in (
+        (Effect.NOTHING, config.bindings.free),
+        (Effect.PLACE, config.bindings.places),
+        (Effect.MODEL, config.bindings.model),
+    ):
         assert set(names) == {path for path, field in defined.items() if field.effect is kind}
     assert {"train.log_every", "data.dir", "workdir"} <= set(config.bindings.free)
+    assert set(config.bindings.places) == {"init_from", "features.dir"}
     assert {"data.seconds", "model.head.fusion.width", "model.vision.scratch"} <= set(config.bindings.model)
 
 

@@ -74,18 +74,14 @@ class Experiment:
         )
         log.info("precision: parameters float32, compute %s, %s", config.model.dtype, _matmul_precision())
         modalities = used_modalities(config)
-        encoders = open_encoders(
-            config.model,
-            modalities,
-            workdir=folder.path,
-            init_from=config.init_from,
-            image_size=config.data.image_size,
-            devices=mapping.devices,
-            transcripts=lambda: transcripts(dataset.texts("train")),
-        )
+        encoders = _open_encoders(config, dataset, folder.path, mapping)
         transform = build_transform(config, encoders, modalities, len(dataset.label_names))
         stage = build_stage(config, encoders, transform, dataset.label_names)
         return cls(config, dataset, folder, mapping, encoders, transform, stage)
+
+    def reopen_encoders(self) -> Encoders:
+        """The encoders with which a new run of the same config would start."""
+        return _open_encoders(self.config, self.dataset, self.workdir.path / "not started", self.mapping)
 
     def initial_params(self) -> tuple[dict, dict]:
         """The (trained, frozen) parameters before the first step.
@@ -103,6 +99,18 @@ class Experiment:
         """The ids of clips by their rows in a split, without padding."""
         examples = self.dataset.texts(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
+
+
+def _open_encoders(config: ConfigDict, dataset: Dataset, workdir: Path, mapping: Mapping) -> Encoders:
+    return open_encoders(
+        config.model,
+        used_modalities(config),
+        workdir=workdir,
+        init_from=config.init_from,
+        image_size=config.data.image_size,
+        devices=mapping.devices,
+        transcripts=lambda: transcripts(dataset.texts("train")),
+    )
 
 
 def _matmul_precision() -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from emi_jax.encoders.sources import INITIAL
+from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders
+from emi_jax.errors import UserError
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
@@ -61,7 +63,8 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     learning_rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * epoch), steps)
     step, progress = _begin(experiment, learning_rate, seeds)
 
-    # The folder is locked only now, when every check of the config has passed.
+    check_origin(experiment)
+    # Nothing is written before now, when every check of the config has passed.
     workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
     workdir.write_dataset(experiment.dataset)
     examples, transform = inputs(experiment, "train", augment=True)
@@ -129,6 +132,31 @@ def check_training(experiment: Experiment) -> None:
     config = experiment.config.train
     check_shares(config.batch_size, experiment.mapping.num_devices, config.accumulation)
     check_clips(experiment.dataset, experiment.config.stage, experiment.transform.shape.modalities)
+
+
+def check_origin(experiment: Experiment) -> None:
+    """Checks that a stage-1 result that was moved after the run had started still holds the same encoders.
+
+    If the result was deleted, nothing is checked: the run has its own copy of the encoders that it started from.
+
+    Raises:
+        UserError: `config.init_from` names other encoders than those that the run started from.
+    """
+    config, workdir = experiment.config, experiment.workdir
+    before, now = workdir.stored_config().get("init_from", ""), config.init_from
+    if not before or not now or before == now or not (Path(now) / TRAINED).is_dir():
+        return
+    log.info("init_from was %s, is %s: comparing its encoders with the run's own", before, now)
+    if _identity(experiment.reopen_encoders()) != _identity(experiment.encoders):
+        raise UserError(
+            f"workdir {workdir.path} holds a run of another config: init_from was {before!r}, is {now!r}, and the "
+            "encoders there are not those that the run started from. Use another --workdir"
+        )
+
+
+def _identity(encoders: Encoders) -> tuple[str, dict[str, str]]:
+    """A hash of the weights of encoders, and their configs and preprocessing."""
+    return parameters.fingerprint(encoders.params), encoders.preprocessing
 
 
 def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequence[int]) -> tuple[Callable, Progress]:

@@ -66,11 +66,19 @@ class Workdir:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Stores the run's config, or checks that it equals the config with which the run was started.
 
+        A field that names a folder may name another one; what is read from it checks the content.
+
         Raises:
             UserError: fields that may not change (`configs/fields.py`) differ from those of the run in the folder.
         """
         free = (*config["bindings"]["free"], "bindings")
-        self._compare(config, lambda field: not within(field, free), "Use another --workdir")
+        places = config["bindings"]["places"]
+
+        def differs(field: str, before: Any, now: Any) -> bool:
+            moved = field in places and bool(before) == bool(now)
+            return not within(field, free) and not moved
+
+        self._compare(config, differs, "Use another --workdir")
         self.write_json("config.json", config)
 
     def check_use(self, config: Mapping[str, Any]) -> None:
@@ -81,7 +89,7 @@ class Workdir:
         """
         self._compare(
             config,
-            lambda field: within(field, config["bindings"]["model"]),
+            lambda field, *_: within(field, config["bindings"]["model"]),
             "Use it with the config and preset with which it was trained",
         )
 
@@ -115,15 +123,19 @@ class Workdir:
                     f"{before.get(field, 'absent')!r}, that of {dataset.directory} is {now[field]!r}. {advice}"
                 )
 
-    def _compare(self, config: Mapping[str, Any], counts: Callable[[str], bool], advice: str) -> None:
+    def stored_config(self) -> dict[str, Any]:
+        """The config of the run in the folder; empty if there is none."""
         path = self.path / "config.json"
-        if not path.exists():
+        return read_json(path) if path.exists() else {}
+
+    def _compare(self, config: Mapping[str, Any], counts: Callable[[str, Any, Any], bool], advice: str) -> None:
+        if not (stored := self.stored_config()):
             return
-        before, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config)))
+        before, now = _flat(stored), _flat(json.loads(json.dumps(config)))
         differing = [
             f"{field} was {before.get(field, 'absent')!r}, is {now.get(field, 'absent')!r}"
             for field in sorted(before.keys() | now.keys())
-            if before.get(field) != now.get(field) and counts(field)
+            if before.get(field) != now.get(field) and counts(field, before.get(field), now.get(field))
         ]
         if differing:
             raise UserError(f"workdir {self.path} holds a run of another config: {'; '.join(differing)}. {advice}")

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
+from emi_jax.modalities import MODALITIES
 from emi_jax.report import studies, svg, tables
 from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
 from emi_jax.runs.experiment import Experiment
@@ -216,16 +217,23 @@ def _goals(result: Mapping[str, Any]) -> np.ndarray:
 
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:
-    """A hash of everything that determines a cell's result, including the encoders' files."""
+    """A hash of everything that determines a cell's result: of folders their encoders' files, not their paths."""
     free = {*cell.config.bindings.free, "train.seed"} - {"train.select"}
     config = without(json.loads(json.dumps(cell.config.to_dict())), free)
-    named = [config["init_from"], *(config["model"][name]["pretrained"] for name in ("vision", "audio", "text"))]
-    files = sorted(path for source in named if source for path in Path(source).glob("**/*.safetensors"))
+    config["features"]["dir"] = bool(config["features"]["dir"])
+    for section, field in ((config, "init_from"), *((config["model"][name], "pretrained") for name in MODALITIES)):
+        section[field] = _content(section[field])
     facts = [{name: config[name] for name in SECTIONS}, dataset.fingerprint, list(seeds), split]
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _content(source: str) -> Any:
+    """The hashes of the encoders in a folder by their files; an empty string or an id of the hub as it is."""
+    folder = Path(source)
+    if not source or not folder.is_dir():
+        return source
+    files = sorted(folder.glob("**/*.safetensors"))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _without_nan(tree: Any) -> Any:

@@ -89,6 +89,23 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
 
 
+def test_cells_are_known_by_the_content_of_folders_and_not_by_their_paths(tmp_path):
+    def recipes(root):
+        config = shipped.get_config()
+        config.root = str(root)
+        return [ablation._recipe(cell, make_dataset(1, 1, 1), (0,), "test") for cell in ablation.cells(config)]
+
+    for folder in ("encoders/text", "initial/vision", "initial/audio", "initial/text"):
+        (tmp_path / "one" / "stage1" / folder).mkdir(parents=True)
+        (tmp_path / "one" / "stage1" / folder / "model.safetensors").write_bytes(b"weights")
+    before = recipes(tmp_path / "one")
+    assert len(set(before)) == len(before) == len(shipped.CELLS)
+    (tmp_path / "one").rename(tmp_path / "other")
+    assert recipes(tmp_path / "other") == before
+    (tmp_path / "other" / "stage1" / "encoders" / "text" / "model.safetensors").write_bytes(b"others")
+    assert sum(one != other for one, other in zip(before, recipes(tmp_path / "other"), strict=True)) == len(before) - 1
+
+
 def test_cells_of_modalities_that_are_not_in_use_are_left_out():
     config = shipped.get_config()
     config.model.modalities = ("vision", "text")
