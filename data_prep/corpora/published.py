@@ -45,7 +45,8 @@ class NamedMedia:
                 "themselves; run git lfs pull there"
             )
         if not self.files:
-            raise CorpusError(f"{self.folder}: found no clip, expected files such as {example}")
+            others = "".join(f"; {note}" for note in self.notes)
+            raise CorpusError(f"{self.folder}: found no clip, expected files such as {example}{others}")
 
 
 def named_media(folder: Path, clip_name: Callable[[str], str]) -> NamedMedia:

@@ -99,3 +99,5 @@ def _notes(names: Collection[str], chosen: Collection[str], vocal: str) -> Itera
             yield f"{count} {what} takes are not read, since another version of the same performance is"
         if count := len(set(takes) & set(chosen)):
             yield f"{count} performances are {what}"
+    if vocal == "both" and not any(name[3:5] in VOCAL["speech"] for name in chosen):
+        yield "all takes are songs, which have no Disgust and no Surprised: --vocal=song leaves those labels out"

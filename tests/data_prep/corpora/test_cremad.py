@@ -1,7 +1,6 @@
 """CREMA-D in its repository's layout: labels by condition, files by condition, known faults, splits."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +9,12 @@ from data_prep.build.check import check_dataset
 from data_prep.build.dataset import open_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.options import ClipOptions
-from data_prep.corpora.cremad import LABELS, RATINGS, TABLE, clip_name, read_cremad
-from data_prep.corpora.new_clips import find_clips
+from data_prep.corpora.cremad import LABELS, TABLE, clip_name, read_cremad
 from data_prep.corpora.reading import Request
 from data_prep.errors import CorpusError
 from data_prep.media.remarks import SAME_SOUND
 from tests.data_prep.conftest import tone, write_table, write_video
 
-SAMPLE = Path(__file__).resolve().parents[4] / "shared/corpora/cremad"
 OPTIONS = ClipOptions(max_frames=2, face_size=32, detector="haar")
 HEADER = ["", *"ADFHNS", "fileName", "numResponses", *(f"mean{label}Resp" for label in LABELS)]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 1\n"
@@ -255,37 +252,3 @@ def test_prepared_dataset_holds_what_was_rated(media, tmp_path, ratings, hertz, 
     assert strongest == pytest.approx(hertz, abs=10)
     anger = {"audiovisual": 0.24, "voice": 0.08, "face": 0.16}[ratings]
     assert example["labels"][0] == pytest.approx(anger)
-
-
-def published_labels(ratings):
-    """By clip name, the six mean intensities over all raters, calculated from the corpus' own table."""
-    first = {"voice": "1", "face": "2", "audiovisual": "3"}[ratings]
-    with (SAMPLE / TABLE).open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row[""][0] == first:
-                counts = np.array([float(row[letter]) for letter in "ADFHNS"])
-                labels = counts * [float(row[f"mean{label}Resp"]) for label in LABELS] / float(row["numResponses"])
-                assert labels.sum() == pytest.approx(float(row["meanEmoResp"]))
-                yield row["fileName"], labels
-
-
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of CREMA-D")
-@pytest.mark.parametrize("ratings", RATINGS)
-def test_labels_of_the_sample_are_those_of_its_table(ratings):
-    expected = dict(published_labels(ratings))
-    clips = read_cremad(SAMPLE, ratings).clips
-    assert len(clips) == 6
-    for clip in clips:
-        np.testing.assert_allclose(np.array(clip.labels) * 100, expected[clip.id], atol=1e-9)
-
-
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of CREMA-D")
-def test_sample_is_prepared_with_pictures_sound_and_words(tmp_path):
-    report = prepare("cremad", tmp_path, source=SAMPLE, options=OPTIONS, processes=1, progress=False)
-    names = [example["id"].decode() for example in open_dataset(tmp_path).as_data_source("train")]
-    assert sorted(names) == [clip.id for clip in find_clips(SAMPLE / "VideoFlash").clips]  # as prediction names them
-    assert (report.clips, report.missing) == ({"train": 6}, {"vision": 0, "audio": 0, "text": 0})
-    expected = dict(published_labels("audiovisual"))
-    for example in open_dataset(tmp_path).as_data_source("train"):
-        np.testing.assert_allclose(example["labels"] * 100, expected[example["id"].decode()], atol=1e-5)
-        assert 1.8 < len(example["audio"]) / 16_000 < 2.5

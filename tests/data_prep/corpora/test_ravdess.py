@@ -9,13 +9,11 @@ from data_prep.build.check import check_dataset
 from data_prep.build.dataset import open_dataset
 from data_prep.build.prepare import prepare
 from data_prep.clips.options import ClipOptions
-from data_prep.corpora.new_clips import find_clips
 from data_prep.corpora.ravdess import LABELS, read_ravdess, take_name
 from data_prep.corpora.reading import Request
 from data_prep.errors import CorpusError
 from tests.data_prep.conftest import tone, write_video
 
-SAMPLE = Path(__file__).resolve().parents[4] / "shared/corpora/ravdess"
 OPTIONS = ClipOptions(max_frames=2, face_size=32, detector="haar")
 
 
@@ -103,6 +101,7 @@ def test_vocal_chooses_speech_or_song(tmp_path):
     assert "2 takes of song are not read (--vocal=both does)" in spoken.notes
     assert "1 takes of speech are not read (--vocal=both does)" in sung.notes
     (tmp_path / "01-01-05-01-01-01-01.mp4").unlink()
+    assert "all takes are songs" in read_ravdess(tmp_path).notes[-3]
     with pytest.raises(CorpusError, match="found no speech among 2 takes; --vocal=both reads all"):
         read_ravdess(tmp_path, "speech")
 
@@ -137,6 +136,14 @@ def test_names_that_no_take_has_are_refused(file, tmp_path):
         read_ravdess(tmp_path)
 
 
+def test_archives_that_are_not_unpacked_are_named(tmp_path):
+    write_files(tmp_path, "Video_Speech_Actor_01.zip")
+    with pytest.raises(
+        CorpusError, match=r"found no clip, .*; 1 files in .* are not read, .*Video_Speech_Actor_01\.zip"
+    ):
+        read_ravdess(tmp_path)
+
+
 def test_prepared_dataset_holds_video_and_sound_of_their_takes(tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     for actor, seconds in {1: 0.4, 17: 0.5, 24: 0.6}.items():
@@ -155,18 +162,3 @@ def test_prepared_dataset_holds_video_and_sound_of_their_takes(tmp_path):
     assert (list(happy["labels"]), list(sad["labels"])) == ([0, 0, 0.5, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0])
     assert len(sad["audio"]) == 9_600
     assert [example["transcript"][:4] for example in (happy, sad)] == [b"Kids", b"Dogs"]
-
-
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of RAVDESS")
-def test_sample_is_prepared_with_each_performance_once(tmp_path):
-    report = prepare("ravdess", tmp_path, source=SAMPLE, options=OPTIONS, processes=1, progress=False)
-    assert (report.clips, report.missing) == ({"train": 3}, {"vision": 0, "audio": 0, "text": 0})
-    assert "2 audio-only takes are not read" in " ".join(report.notes)
-    assert check_dataset(tmp_path, Request("ravdess", SAMPLE), progress=False) == []
-    labels = {row["id"].decode(): row["labels"].tolist() for row in open_dataset(tmp_path).as_data_source("train")}
-    assert labels == {
-        "01-01-01-01-02-01-05": [1, 0, 0, 0, 0, 0, 0, 0],
-        "01-01-04-02-01-02-05": [0, 0, 0, 1, 0, 0, 0, 0],
-        "01-01-06-02-02-01-05": [0, 0, 0, 0, 0, 1, 0, 0],
-    }
-    assert labels.keys() <= {clip.id for clip in find_clips(SAMPLE, recursive=True).clips}  # as prediction names them

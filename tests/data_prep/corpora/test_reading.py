@@ -37,6 +37,12 @@ def test_an_unknown_corpus_or_no_source_is_an_error(corpus, source):
         read_corpus(Request(corpus, source))
 
 
+@pytest.mark.parametrize("choice", [{"ratings": "both"}, {"vocal": "voice"}])
+def test_an_unknown_choice_is_an_error_that_lists_the_known_ones(choice, tmp_path):
+    with pytest.raises(CorpusError, match=r"found '(both|voice)', expected one of (audiovisual|speech), "):
+        read_corpus(Request("cremad", tmp_path, **choice))
+
+
 def test_synthetic_corpus_is_not_written_if_only_reading_is_allowed(tmp_path):
     with pytest.raises(CorpusError, match="found no synthetic corpus"):
         read_corpus(Request("synthetic", tmp_path / "new"), write=False)
