@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.argument_types import counts, names, number, number_range, path
 from data_prep.build.prepare import default_options
 from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
@@ -16,6 +15,8 @@ from data_prep.corpora.cremad import RATINGS
 from data_prep.corpora.ravdess import VOCAL
 from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
+from data_prep.options.features import add_feature_options, feature_requests
+from data_prep.options.values import counts, names, number, number_range, path
 from data_prep.workers import TIME_LIMIT
 from emi_jax.errors import UserError
 from emi_jax.report.terminal import printable
@@ -32,6 +33,9 @@ DEFAULTS: dict[str, Any] = {
     "label_columns": (),
     "recursive": False,
     "transcripts": None,
+    "features": (),
+    "feature_columns": (),
+    "feature_rate": (),
     "max_frames": None,
     "max_seconds": ClipOptions.max_seconds,
     "face_size": None,
@@ -124,6 +128,10 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
         corpora = WORDLESS_CORPORA if name in ("asr", "asr_language") else CORPUS_OPTIONS.get(name, CORPORA)
         if found.corpus not in corpora:
             own.error(f"{option} does nothing with --corpus={found.corpus}, only with {' and '.join(corpora)}")
+    try:
+        found.features = feature_requests(found.features, found.feature_columns, found.feature_rate)
+    except ValueError as error:
+        own.error(str(error))
     return found
 
 
@@ -141,6 +149,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         arguments.seed,
         arguments.ratings,
         arguments.vocal,
+        arguments.features,
     )
 
 
@@ -197,6 +206,7 @@ def parser() -> argparse.ArgumentParser:
         help="words of the clips: a table (Filename, Transcript), JSON {name: text}, or a folder with NAME.txt, "
         "NAME.json (Whisper), NAME.srt, NAME.vtt, NAME.TextGrid or NAME.tsv for each clip",
     )
+    add_feature_options(parser)
     add("--max-frames", type=number(int, 1), help="most pictures kept of each clip (default: 400; synthetic: 8)")
     add(
         "--max-seconds",

@@ -137,6 +137,9 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         flags = len(example["face_found"])
         yield f"found {count} faces, {len(times)} times and {flags} flags, expected as many of each"
     yield from _landmark_faults(example)
+    for modality, features in metadata.get("features", {}).items():
+        values, times_of_rows = example[f"{modality}_features"], example[f"{modality}_feature_times"]
+        yield from _feature_faults(modality, values, times_of_rows, features["width"], metadata["clip_options"])
     if not np.all(np.isfinite(times)):
         yield "found times that are no finite numbers, expected seconds"
     elif np.any(np.diff(times) <= 0) or np.any(times < 0):
@@ -163,8 +166,9 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None or image.shape != (size, size, 3):
             yield f"face {number}: found {'no JPEG' if image is None else image.shape}, expected ({size}, {size}, 3)"
-    if not count and not len(example["audio"]) and not example["transcript"]:
-        yield "found no faces, no sound and no words, expected one of them"
+    rows = sum(len(value) for name, value in example.items() if name.endswith("_features"))
+    if not (count or len(example["audio"]) or example["transcript"] or rows):
+        yield "found no faces, no sound, no words and no features, expected one of them"
 
 
 def _landmark_faults(example: Mapping[str, Any]) -> Iterator[str]:
@@ -178,6 +182,21 @@ def _landmark_faults(example: Mapping[str, Any]) -> Iterator[str]:
         yield "found landmarks that are not all finite, expected NaN for all five where one is unknown"
     if (known & ~found).any():
         yield "found landmarks in pictures without a face, expected NaN"
+
+
+def _feature_faults(
+    modality: str, values: np.ndarray, times: np.ndarray, width: int, options: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yields what is wrong with a user's own features [T, D] and their times [T]."""
+    if values.shape != (len(times), width) or {values.dtype, times.dtype} != {np.dtype(np.float32)}:
+        yield (
+            f"found {modality} features of shape {values.shape} and {values.dtype} with {len(times)} times, expected "
+            f"float32 of shape ({len(times)}, {width})"
+        )
+    if not (np.isfinite(values).all() and np.isfinite(times).all()):
+        yield f"found {modality} features that are no finite numbers, expected valid rows alone"
+    elif np.any(np.diff(times) <= 0) or np.any(times < 0) or np.any(times > options["max_seconds"]):
+        yield f"found times of {modality} features that do not rise from 0 s to at most {options['max_seconds']:g} s"
 
 
 def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterator[str]:
@@ -215,6 +234,7 @@ def _id(example: Mapping[str, Any]) -> str:
 
 
 def _content(example: Mapping[str, Any]) -> bytes:
-    """A hash of the faces and sound; empty for a clip with words only, since two clips may share their words."""
-    data = b"".join([*example["faces"], example["audio"].tobytes()])
+    """A hash of faces, sound and features; empty for a clip with words only, since two clips may share their words."""
+    features = [example[name].tobytes() for name in sorted(example) if name.endswith("_features")]
+    data = b"".join([*example["faces"], example["audio"].tobytes(), *features])
     return hashlib.sha256(data).digest() if data else b""

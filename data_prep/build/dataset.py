@@ -17,6 +17,11 @@ One example:
                                      transcript; [0, 2] where unknown
     labels      float32 [K]          in [0, 1]; NaN where unknown
     subject     bytes                empty when unknown
+
+With a user's own features of a modality, vision, audio or text (the metadata `features` names them), also:
+
+    {modality}_features       float32 [T, D]   the valid rows, in the users' units; [0, D] when there are none
+    {modality}_feature_times  float32 [T]      their ascending times in seconds since the clip's start
 """
 
 import contextlib
@@ -52,6 +57,9 @@ class Emi(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         feature = tfds.features
         labels = len(self._metadata["label_names"])
+        own: dict[str, tuple[int | None, ...]] = {}
+        for modality, features in self._metadata.get("features", {}).items():
+            own |= {f"{modality}_features": (None, features["width"]), f"{modality}_feature_times": (None,)}
         features = feature.FeaturesDict(
             {
                 "id": feature.Text(),
@@ -65,6 +73,7 @@ class Emi(tfds.core.GeneratorBasedBuilder):
                 "labels": feature.Tensor(shape=(labels,), dtype=np.float32, encoding="bytes"),
                 "subject": feature.Text(),
             }
+            | {name: feature.Tensor(shape=shape, dtype=np.float32, encoding="bytes") for name, shape in own.items()}
         )
         return tfds.core.DatasetInfo(builder=self, features=features, metadata=tfds.core.MetadataDict(self._metadata))
 

@@ -27,11 +27,13 @@ from data_prep.clips.detectors import load_detector
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import check_recogniser
 from data_prep.corpora import SPLITS, Corpus
+from data_prep.corpora.feature_files import FeatureRequest
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 from emi_jax.files import lock
+from emi_jax.modalities import MODALITIES
 
 DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # for the synthetic corpus and small encoders
 SAMPLES = 24  # clips on the report's contact sheet
@@ -55,6 +57,7 @@ def prepare(
     label_columns: Sequence[str] = (),
     recursive: bool = False,
     transcripts: str | Path | None = None,
+    features: Mapping[str, FeatureRequest] | None = None,
     counts: Mapping[str, int] = COUNTS,
     seed: int = SEED,
     ratings: str = "audiovisual",
@@ -75,6 +78,7 @@ def prepare(
         label_columns: the columns of a `folder` corpus that are labels; by default all but the reserved ones.
         recursive: whether a `folder` corpus has clips in subfolders.
         transcripts: a table, JSON file or folder with the clips' words.
+        features: by modality, where the user's own features are.
         counts: clips per split of the synthetic corpus.
         seed: random seed of the synthetic corpus' content.
         ratings: the condition of CREMA-D whose ratings are the labels: audiovisual, voice or face.
@@ -93,7 +97,9 @@ def prepare(
     options = options or default_options(corpus)
     folder, table, words = (Path(path).expanduser() if path else None for path in (source, labels, transcripts))
     columns = tuple(label_columns)
-    request = Request(corpus, folder, table, label_range, columns, recursive, words, counts, seed, ratings, vocal)
+    request = Request(
+        corpus, folder, table, label_range, columns, recursive, words, counts, seed, ratings, vocal, features or {}
+    )
     return prepare_here(request, Path(out).expanduser(), options, processes, time_limit, progress)
 
 
@@ -177,6 +183,8 @@ def build(
             "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},
             "recipe": recipe,
         }
+        if corpus.features:
+            metadata["features"] = {modality: schema.metadata() for modality, schema in corpus.features.items()}
 
         def examples(split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             clips = [clip for clip, _ in staged if clip.split == split]
@@ -221,9 +229,7 @@ def _available(staged: Sequence[tuple[ClipSource, Staged]]) -> dict[str, dict[st
     counts: dict[str, collections.Counter[str]] = {}
     for clip, row in staged:
         has = {
-            "vision": int(row.faces > 0),
-            "audio": int(row.seconds > 0),
-            "text": int(row.words),
+            **{modality: int(row.has(modality)) for modality in MODALITIES},
             "labels": int(any(math.isfinite(label) for label in clip.labels)),
         }
         counts.setdefault(clip.split, collections.Counter()).update(has)

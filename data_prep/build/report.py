@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from data_prep.build.staging import Staged
 from data_prep.clips.clip import ClipSource
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.errors import ClipError
+from data_prep.features.source import Schema
 from data_prep.media.remarks import CENTRED, NO_FACE
 from emi_jax.files import write_json
+from emi_jax.modalities import MODALITIES
 from emi_jax.report import tables
 from emi_jax.report.tables import Row, Table
 from emi_jax.report.terminal import printable
@@ -35,6 +38,8 @@ class Report:
         left_out: {id, split, path, why} of each clip that could not be read.
         faces_found: share of the kept pictures in which a face was found.
         missing: number of clips without vision, audio, text.
+        features: by modality with the user's own features, their source, number of columns, number of clips with valid
+            rows, number of rows and share of valid rows.
         no_face: number of clips with pictures but no face in any, whether their vision is absent or the pictures'
             centre is used.
         label_range: lowest and highest label in the users' units, which all values below use.
@@ -54,6 +59,7 @@ class Report:
     left_out: list[dict[str, str]]
     faces_found: float
     missing: dict[str, int]
+    features: dict[str, dict[str, Any]]
     no_face: int
     label_range: list[float]
     labels: dict[str, dict[str, float]]
@@ -85,6 +91,7 @@ class Report:
             f"corpus {self.corpus}: {sum(self.clips.values())} clips read ({read}) in {self.seconds:.0f} s",
             f"faces found in {self.faces_found:.1%} of the pictures",
             "clips without " + ", ".join(f"{name}: {count}" for name, count in self.missing.items()),
+            *(f"{name}: {text}" for name, text in self.feature_lines()),
             *(tables.plain(self.label_table().header, self.label_table().rows).splitlines() if self.labels else ()),
             f"clips left out: {len(self.left_out)}",
             *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
@@ -93,6 +100,17 @@ class Report:
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
         ]
         return "\n".join(map(printable, lines))
+
+    def feature_lines(self) -> list[tuple[str, str]]:
+        """For each modality with the user's own features, a title and a summary of them."""
+        return [
+            (
+                f"{modality} features",
+                f"{own['columns']} columns ({own['source']}), {own['clips']} clips, {own['rows']} rows, "
+                f"{own['valid']:.1%} of them valid",
+            )
+            for modality, own in self.features.items()
+        ]
 
     def label_table(self) -> Table:
         """A table with one row per label."""
@@ -132,11 +150,8 @@ def make_report(
         clips={split: counts[split] for split in SPLITS if counts[split]},
         left_out=[{"id": clip.id, "split": clip.split, "path": e.path, "why": e.why} for clip, e in failed],
         faces_found=sum(row.faces for _, row in staged) / max(frames, 1),
-        missing={
-            "vision": sum(row.faces == 0 for _, row in staged),
-            "audio": sum(row.seconds == 0 for _, row in staged),
-            "text": sum(not row.words for _, row in staged),
-        },
+        missing={modality: sum(not row.has(modality) for _, row in staged) for modality in MODALITIES},
+        features={modality: _feature_counts(schema, staged, modality) for modality, schema in corpus.features.items()},
         no_face=sum(len(remarks.get(kind, ())) for kind in (NO_FACE, CENTRED)),
         label_range=list(corpus.label_range),
         labels={name: _statistics(values, low) for name, values in columns.items()},
@@ -146,6 +161,20 @@ def make_report(
         notes=[*map(printable, corpus.notes), *_constant_labels(corpus, staged)],
         seconds=round(seconds, 1),
     )
+
+
+def _feature_counts(
+    schema: Schema, staged: Sequence[tuple[ClipSource, Staged]], modality: str
+) -> dict[str, str | int | float]:
+    counts = np.array([row.features[modality] for _, row in staged]).reshape(-1, 2)
+    valid, rows = counts.sum(axis=0).tolist()
+    return {
+        "source": schema.source,
+        "columns": len(schema.names),
+        "clips": int((counts[:, 0] > 0).sum()),
+        "rows": rows,
+        "valid": round(valid / max(rows, 1), 4),
+    }
 
 
 def _constant_labels(corpus: Corpus, staged: Sequence[tuple[ClipSource, Staged]]) -> Iterator[str]:

@@ -66,6 +66,7 @@ def _facts(report: Report) -> list[tuple[str, object]]:
         ("pictures with a face", f"{report.faces_found:.1%}"),
         ("clips with pictures but no face", report.no_face),
         *((f"clips without {name}", count) for name, count in report.missing.items()),
+        *report.feature_lines(),
         ("label range", "{:g} to {:g}".format(*report.label_range)),
         ("preparation took", f"{report.seconds:g} s"),
         ("dataset", report.dataset),

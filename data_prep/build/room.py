@@ -62,15 +62,19 @@ def need_room(out: Path, size: float, what: str) -> None:
 
 
 def _bytes(clip: ClipSource, options: ClipOptions) -> tuple[float, float]:
-    """Estimated bytes of a clip's sound and of its crops, according to its files' headers; 0 if they are unreadable."""
-    sound, seconds, has_pictures = 0.0, 0.0, clip.faces is not None
-    for path in filter(None, (clip.video, clip.audio)):
+    """Estimated bytes of a clip's sound and of its crops, according to its files' headers; 0 if they are unreadable.
+
+    A user's own features, which take the place of either, are small.
+    """
+    looks, listens = "vision" not in clip.features, "audio" not in clip.features
+    sound, seconds, has_pictures = 0.0, 0.0, looks and clip.faces is not None
+    for path in filter(None, (clip.video, clip.audio) if looks or listens else ()):
         try:
             with open_media(path) as container:
                 own = min((container.duration or 0) / av.time_base, options.max_seconds)
-                sound = max(sound, own if container.streams.audio else 0)
+                sound = max(sound, own if listens and container.streams.audio else 0)
                 seconds = max(seconds, own)
-                has_pictures = has_pictures or bool(container.streams.video)
+                has_pictures = has_pictures or (looks and bool(container.streams.video))
         except (ClipError, OSError):
             continue
     pictures = min(options.max_frames, RATE * seconds) if has_pictures else 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.clips.clip import Clip, ClipSource, read_clip
+from data_prep.clips.clip import Clip, ClipSource, duration, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import CorpusError
 from data_prep.media.container import SAMPLE_RATE
@@ -24,7 +24,7 @@ DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 PACKED = ("faces", "face_sizes", "text", "summary")
 """Arrays of a staged file that are no arrays of the example."""
 
-FORMAT = 6  # increment when the same files yield a different example
+FORMAT = 7  # increment when the same files yield a different example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Staged:
         seconds: length of the sound.
         length: seconds until the last picture or sample.
         words: whether there is a transcript.
+        features: by modality with the user's own features, the number of valid rows and of all rows.
         remarks: irregularities found in its files.
     """
 
@@ -46,7 +47,14 @@ class Staged:
     seconds: float
     length: float
     words: bool
+    features: dict[str, tuple[int, int]]
     remarks: tuple[Remark, ...]
+
+    def has(self, modality: str) -> bool:
+        """Whether the clip has something to see ("vision"), hear ("audio") or read ("text")."""
+        if modality in self.features:
+            return self.features[modality][0] > 0
+        return {"vision": self.faces > 0, "audio": self.seconds > 0, "text": self.words}[modality]
 
     def to_json(self) -> str:
         """Serialises to text for `from_json`."""
@@ -64,7 +72,10 @@ def signature(source: ClipSource, options: ClipOptions) -> str:
     files = [_file_mark(path) for path in (source.video, source.audio, source.faces)]
     words, labels = [source.transcript, source.word_times], [repr(label) for label in source.labels]
     cells = [source.id, source.split, source.muted, *words, source.subject, labels]
-    return _hash(json.dumps([FORMAT, files, cells, source.remarks, dataclasses.asdict(options)]).encode())
+    features = [
+        [modality, _file_mark(own.path), own.ranges, own.schema.metadata()] for modality, own in source.features.items()
+    ]
+    return _hash(json.dumps([FORMAT, files, features, cells, source.remarks, dataclasses.asdict(options)]).encode())
 
 
 def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache: Path | None = None) -> Staged:
@@ -160,14 +171,14 @@ def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
     arrays["faces"] = np.frombuffer(blob, np.uint8)
     arrays["face_sizes"] = np.array([len(face) for face in example["faces"]], np.int64)
     arrays["text"] = np.array(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))
-    seconds = len(example["audio"]) / SAMPLE_RATE
     summary = Staged(
         digest=content_digest(example),
         frames=len(example["faces"]),
         faces=int(example["face_found"].sum()),
-        seconds=seconds,
-        length=max(seconds, float(max(example["times"], default=0.0))),
+        seconds=len(example["audio"]) / SAMPLE_RATE,
+        length=duration(example),
         words=bool(example["transcript"]),
+        features=clip.feature_rows,
         remarks=clip.remarks,
     )
     arrays["summary"] = np.array(summary.to_json())

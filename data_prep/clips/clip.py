@@ -12,6 +12,7 @@ from data_prep.clips.speech import transcribe
 from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
 from data_prep.clips.word_times import Times
 from data_prep.errors import ClipError, CorpusError
+from data_prep.features.source import Features, FeatureSource, no_features, read_features
 from data_prep.media.claims import cut_off_remarks, shown_until
 from data_prep.media.container import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.media.remarks import (
@@ -27,6 +28,9 @@ from data_prep.media.remarks import (
 )
 from data_prep.media.sound import read_sound
 from data_prep.media.timeline import Timeline, read_timeline
+
+ABSENT = {"vision": NO_VISION, "audio": NO_AUDIO, "text": NO_TEXT}
+"""Kinds of remarks on clips without a modality."""
 
 MOST_WARNINGS = 3
 """Most FFmpeg warnings that a remark quotes."""
@@ -44,6 +48,7 @@ class ClipSource:
         muted: whether the video's own sound track is not read.
         transcript: the words; "" if nothing is said, None if the words are unknown.
         word_times: (start, end) in seconds of each whitespace-separated word of the transcript; empty where unknown.
+        features: by modality, a user's own features, which take the place of the modality's media.
         labels: intensities in [0, 1]; NaN where unknown; empty for an unlabelled clip.
         subject: the person in the clip; "" when unknown.
         split: train, valid or test.
@@ -57,6 +62,7 @@ class ClipSource:
     muted: bool = False
     transcript: str | None = None
     word_times: Times = ()
+    features: Mapping[str, FeatureSource] = dataclasses.field(default_factory=dict)
     labels: tuple[float, ...] = ()
     subject: str = ""
     split: str = ""
@@ -64,14 +70,21 @@ class ClipSource:
 
 
 class Clip(NamedTuple):
-    """An example, as documented in `data_prep.build.dataset`, and remarks on irregularities in its files."""
+    """What was read of a clip.
+
+    Attributes:
+        example: an example, as documented in `data_prep.build.dataset`.
+        remarks: irregularities in the clip's files.
+        feature_rows: by modality with the user's own features, the number of valid rows and of all rows.
+    """
 
     example: Mapping[str, Any]
     remarks: tuple[Remark, ...]
+    feature_rows: dict[str, tuple[int, int]]
 
 
 def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None = None) -> Clip:
-    """Reads one clip: faces, sound and words.
+    """Reads one clip: faces, sound and words, and the user's own features.
 
     Args:
         source: the clip's files and its data from the corpus' tables.
@@ -79,7 +92,7 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         asr_cache: folder that caches recognised transcripts; None to cache nothing.
 
     Raises:
-        ClipError: a file of the clip is missing or broken, or the clip has no pictures, no sound and no words.
+        ClipError: a file of the clip is missing or broken, or the clip has no pictures, sound, words or features.
         CorpusError: the options name a detector or recogniser that does not exist.
     """
     try:
@@ -92,19 +105,24 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
 
 def duration(example: Mapping[str, Any]) -> float:
     """The length in seconds of what was read from a clip."""
-    return max(len(example["audio"]) / SAMPLE_RATE, float(example["times"][-1]) if len(example["times"]) else 0.0)
+    ends = [
+        float(value[-1]) for name, value in example.items() if name.endswith("times") and value.ndim == 1 and len(value)
+    ]
+    return max([len(example["audio"]) / SAMPLE_RATE, *ends])
 
 
 def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
     remarks: list[Remark] = list(source.remarks)
     with ffmpeg_warnings() as warned:
-        vision, audio = _read_media(source, options, remarks)
+        vision, audio, features = _read_files(source, options, remarks)
     remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
     words, word_times = (source.transcript or "").strip(), source.word_times
-    if source.transcript is None and options.asr and len(audio):
+    if _is_to_transcribe(source, options) and len(audio):
         words, word_times, untimed, _ = transcribe(audio, options.asr, options.asr_language, asr_cache)
         remarks += [Remark(WORDS_UNTIMED, untimed)] if untimed else []
-    if not vision.faces and not len(audio) and not words:
+    if "audio" in source.features:
+        audio = audio[:0]  # only the recogniser needed it
+    if not (vision.faces or len(audio) or words or any(len(own.times) for own in features.values())):
         raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {
         "id": source.id,
@@ -117,23 +135,41 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
         "word_times": np.array(word_times, np.float32).reshape(-1, 2),
         "labels": np.array(source.labels, np.float32),
         "subject": source.subject,
+        **{f"{modality}_features": own.values for modality, own in features.items()},
+        **{f"{modality}_feature_times": own.times for modality, own in features.items()},
     }
     seconds = duration(example)
     if seconds < SHORTEST and (vision.faces or len(audio)):
         remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
-    missing = {NO_VISION: not vision.faces, NO_AUDIO: not len(audio), NO_TEXT: not words}
-    remarks += [Remark(kind) for kind, is_so in missing.items() if is_so]
-    return Clip(example, tuple(dict.fromkeys(remarks)))
+    has = {"vision": bool(vision.faces), "audio": bool(len(audio)), "text": bool(words)}
+    has |= {modality: bool(len(own.times)) for modality, own in features.items()}
+    remarks += [Remark(ABSENT[modality]) for modality, is_there in has.items() if not is_there]
+    rows = {modality: (len(own.times), own.rows) for modality, own in features.items()}
+    return Clip(example, tuple(dict.fromkeys(remarks)), rows)
 
 
-def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark]) -> tuple[Vision, np.ndarray]:
-    """Returns the vision, and the sound as int16 [samples] at 16 kHz."""
+def _read_files(
+    source: ClipSource, options: ClipOptions, remarks: list[Remark]
+) -> tuple[Vision, np.ndarray, dict[str, Features]]:
+    """Returns the vision, the sound as int16 [samples] at 16 kHz, and the user's own features by modality.
+
+    What cannot be read is absent, with a remark, unless nothing at all can be read.
+    """
     vision, audio = NOTHING, np.zeros(0, np.int16)
-    if source.faces is not None:
-        vision = read_face_images(source.faces, options, remarks)
-    pictures = source.video if source.faces is None else None
-    sound = source.audio or (None if source.muted else source.video)
+    features: dict[str, Features] = {}
     failures: list[ClipError] = []
+    for modality, own in source.features.items():
+        try:
+            features[modality] = read_features(own, options.max_seconds, remarks)
+        except ClipError as error:
+            features[modality] = no_features(own)
+            failures.append(error)
+    looks = "vision" not in source.features
+    listens = "audio" not in source.features or _is_to_transcribe(source, options)
+    if looks and source.faces is not None:
+        vision = read_face_images(source.faces, options, remarks)
+    pictures = source.video if looks and source.faces is None else None
+    sound = (source.audio or (None if source.muted else source.video)) if listens else None
     for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
         try:
             timeline = read_timeline(path, options.max_seconds)
@@ -149,10 +185,14 @@ def _read_media(source: ClipSource, options: ClipOptions, remarks: list[Remark])
             remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
         except ClipError as error:
             failures.append(error)
-    if failures and not vision.faces and not len(audio):
+    if failures and not (vision.faces or len(audio) or any(len(own.times) for own in features.values())):
         raise failures[0]
     remarks += [Remark(UNREADABLE, f"{Path(error.path).name}: {error.why}") for error in failures]
-    return vision, audio
+    return vision, audio, features
+
+
+def _is_to_transcribe(source: ClipSource, options: ClipOptions) -> bool:
+    return bool(options.asr) and source.transcript is None and "text" not in source.features
 
 
 def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, float]:
@@ -163,4 +203,6 @@ def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, floa
 
 def _nothing(remarks: list[Remark]) -> str:
     reasons = [f"{remark.kind} ({remark.detail})" for remark in remarks]
-    return "has no pictures, no sound and no transcript" + (f": {'; '.join(reasons[:3])}" if reasons else "")
+    return "has no pictures, no sound, no transcript and no features" + (
+        f": {'; '.join(reasons[:3])}" if reasons else ""
+    )

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from data_prep.clips.clip import ClipSource
+from data_prep.features.source import Schema
 
 SPLITS = ("train", "valid", "test")
 
@@ -19,6 +20,7 @@ class Corpus:
         clips: all clips that the tables name, and those of unlabelled splits; (split, id) is unique.
         ceiling: split -> label -> the Pearson correlation that no model can exceed; known for synthetic data only.
         notes: remarks for the report.
+        features: by modality with the user's own features, what those of all clips have in common.
     """
 
     name: str
@@ -27,3 +29,4 @@ class Corpus:
     clips: tuple[ClipSource, ...]
     ceiling: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    features: Mapping[str, Schema] = dataclasses.field(default_factory=dict)

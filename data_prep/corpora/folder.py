@@ -178,7 +178,10 @@ def _file_notes(
     table: Table, folder: MediaFolder, files: Sequence[Path | None], words: Transcripts | None
 ) -> Iterator[str]:
     """Yields notes on names without a file, files that are not in the table, and words that match no clip."""
-    yield from lost_names([row.name for row, file in zip(table.rows, files, strict=True) if file is None], folder)
+    if len(folder.media):
+        yield from lost_names([row.name for row, file in zip(table.rows, files, strict=True) if file is None], folder)
+    else:
+        yield f"{folder.path} holds no media file"
     if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
         yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"
     yield from folder.notes(used={table.path, *(words.files() if words else ())})

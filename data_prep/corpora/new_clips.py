@@ -144,11 +144,11 @@ def read_clips(
 def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
     """A hash of a clip's files (path, size and mtime), its words and their times, and the options for reading it."""
     files: list[object] = []
-    for path in (clip.video, clip.audio, clip.faces):
+    for path in (clip.video, clip.audio, clip.faces, *(own.path for own in clip.features.values())):
         try:
             facts = path.stat() if path else None
         except OSError:
             facts = None
         files.append((os.fspath(path.absolute()), facts.st_size, facts.st_mtime_ns) if path and facts else None)
-    facts_of_clip = repr((files, clip.transcript, clip.word_times, dataclasses.astuple(options)))
+    facts_of_clip = repr((files, clip.features, clip.transcript, clip.word_times, dataclasses.astuple(options)))
     return hashlib.sha256(facts_of_clip.encode("utf-8", "surrogateescape")).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_prep.corpora import Corpus
 from data_prep.corpora.cremad import RATINGS, read_cremad
+from data_prep.corpora.feature_files import FeatureRequest, join_features
 from data_prep.corpora.folder import read_folder
 from data_prep.corpora.meld import read_meld
 from data_prep.corpora.ravdess import VOCAL, read_ravdess
@@ -34,6 +35,7 @@ class Request:
         seed: random seed of the synthetic corpus' content.
         ratings: the condition of CREMA-D whose ratings are the labels, one of RATINGS.
         vocal: what is read of RAVDESS, one of VOCAL.
+        features: by modality, where the user's own features are.
     """
 
     corpus: str
@@ -47,6 +49,7 @@ class Request:
     seed: int = SEED
     ratings: str = "audiovisual"
     vocal: str = "both"
+    features: Mapping[str, FeatureRequest] = dataclasses.field(default_factory=dict)
 
 
 def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bool = True) -> Corpus:
@@ -88,6 +91,11 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
             request.transcripts,
             request.label_columns,
             request.recursive,
+        )
+    if request.features:
+        joined = join_features(corpus.clips, request.features)
+        corpus = dataclasses.replace(
+            corpus, clips=joined.clips, features=joined.schemas, notes=(*corpus.notes, *joined.notes)
         )
     counts = collections.Counter((clip.split, clip.id) for clip in corpus.clips)
     if twice := [f"{name} in {split}" for (split, name), count in counts.items() if count > 1]:

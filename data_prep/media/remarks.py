@@ -36,6 +36,10 @@ NO_TEXT = "no words"
 WORDS_ENCODING = "words in another encoding than UTF-8"
 WORDS_UNTIMED = "times of words that are not used"
 SAME_SOUND = "sound file that is also another clip's"
+NO_FEATURES = "no file of features"
+FEATURES_INVALID = "rows of features that are not valid; left out"
+FEATURES_OF_MANY = "features of several people; those of one are kept"
+FEATURES_LONG = "features for longer than what is read"
 OTHER_ENDING = "table names another file ending"
 
 SHORTEST = 0.25

@@ -14,6 +14,7 @@ from data_prep.build.room import check_room
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.options import ClipOptions
 from data_prep.command import INTERNAL_ERROR, parse, run_command
+from data_prep.corpora.feature_files import FeatureRequest
 from data_prep.corpora.reading import CORPORA
 from data_prep.errors import CorpusError
 from tests.data_prep.conftest import tone, write_table, write_video
@@ -66,6 +67,18 @@ def run(monkeypatch, *arguments):
             "--asr does nothing with --corpus=ravdess, only with folder and vidmimic2",
         ),
         (["--check=x", "--corpus=folder", "--source=y", "--asr=tiny"], "--asr does nothing with --check"),
+        (["--features=x"], "found 'x', expected vision=..., audio=..., text=..."),
+        (["--features=taste=x"], "argument --features: found 'taste=x', expected vision=..., audio=..., text=..."),
+        (["--features=vision="], "argument --features: found nothing, expected a path"),
+        (["--features=vision=x", "--features=vision=y"], "--features vision=y: vision features are given already"),
+        (["--feature-rate=25"], "--feature-rate: expected once for each of --features, found no features"),
+        (["--features=vision=x", "--feature-rate=audio=25"], "expected once for each of --features, found audio"),
+        (["--features=vision=x", "--feature-rate=0"], "argument --feature-rate: found '0', expected a number"),
+        (
+            ["--features=vision=x", "--features=text=y", "--feature-columns=AU*"],
+            "--feature-columns must name one of vision, text, as in --feature-columns=vision=...",
+        ),
+        (["--check=x", "--features=vision=y"], "--features does nothing with --check"),
         (["--asr-language=en"], "--asr-language does nothing without --asr"),
         (["--check=x", "--out=y"], "--out does nothing with --check"),
         (["--check=x", "--corpus=folder"], "--corpus does nothing with --check unless --source"),
@@ -93,6 +106,17 @@ def test_a_tilde_is_the_home_folder(monkeypatch):
     arguments = parse(["--corpus=folder", "--out=~/emi", "--source=~/clips", "--labels=~/l.csv", "--transcripts=~/t"])
     paths = (arguments.out, arguments.source, arguments.labels, arguments.transcripts)
     assert paths == tuple(Path("/somewhere", name) for name in ("emi", "clips", "l.csv", "t"))
+
+
+def test_features_of_several_modalities_have_their_own_columns_and_rates():
+    arguments = ["--features=vision=~/f", "--features=text=t=1", "--feature-columns=vision=AU*_r,pose_*"]
+    found = parse([*arguments, "--feature-rate=text=2.5"]).features
+    assert found == {
+        "vision": FeatureRequest(Path("~/f").expanduser(), ("AU*_r", "pose_*")),
+        "text": FeatureRequest(Path("t=1"), rate=2.5),
+    }
+    (vision,) = parse(["--features=vision=f", "--feature-columns=AU*", "--feature-rate=25"]).features.values()
+    assert (vision.columns, vision.rate) == (("AU*",), 25)
 
 
 def test_every_option_is_explained(capsys):

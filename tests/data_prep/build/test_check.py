@@ -58,7 +58,7 @@ def spoiled(built, tmp_path):
                 "audio": np.zeros(0, np.int16),
                 "transcript": "",
             },
-            "found no faces, no sound and no words, expected one of them",
+            "found no faces, no sound, no words and no features, expected one of them",
         ),
     ],
 )

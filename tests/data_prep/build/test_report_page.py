@@ -19,7 +19,7 @@ VALUES = (0.0, 0.25, 0.5, 1.0)
 
 
 def staged(seconds, *remarks):
-    return Staged("", frames=4, faces=3, seconds=seconds, length=seconds, words=True, remarks=remarks)
+    return Staged("", frames=4, faces=3, seconds=seconds, length=seconds, words=True, features={}, remarks=remarks)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_pick_evenly_spreads_by_time_and_not_by_index():
 
 def test_clip_without_a_face_keeps_its_pictures(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 25, sound=tone(2.0))
-    example, remarks = read_clip(ClipSource("7", path, transcript=" Hello. "), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource("7", path, transcript=" Hello. "), OPTIONS)
     assert len(example["faces"]) == len(example["times"]) == len(example["face_found"]) == 6
     assert not example["face_found"].any()
     assert example["times"].dtype == np.float32
@@ -79,7 +79,7 @@ def test_memory_does_not_grow_with_clip_length(tmp_path):
     for seconds in (20, 100):
         path = write_video(tmp_path / "long.mp4", np.arange(seconds * 2) / 2, 2, tone(seconds))
         tracemalloc.start()
-        _, remarks = read_clip(ClipSource("7", path, transcript="x"), OPTIONS)
+        _, remarks, _ = read_clip(ClipSource("7", path, transcript="x"), OPTIONS)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert Remark(LONG, f"long.mp4: {seconds:.1f} s, read to 12 s") in remarks
@@ -95,7 +95,7 @@ def test_a_face_image_that_claims_to_be_huge_is_not_decoded(tmp_path):
     data = png.tobytes()[:12] + checked + struct.pack(">I", zlib.crc32(checked)) + png.tobytes()[33:]
     (folder / "1.png").write_bytes(data)
     (folder / "2.png").write_bytes(png.tobytes())
-    example, remarks = read_clip(ClipSource("1", faces=folder), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource("1", faces=folder), OPTIONS)
     assert len(example["faces"]) == 1
     assert Remark(BAD_IMAGE, "00001/1.png") in remarks
 
@@ -112,7 +112,7 @@ def test_any_decoder_exception_becomes_a_clip_error(tmp_path, monkeypatch):
 
 def test_nothing_after_max_seconds_is_read(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 10, 10, sound=tone(5.0))
-    example, _ = read_clip(ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32))
+    example, _, _ = read_clip(ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32))
     assert len(example["audio"]) == 32_000
     assert example["times"].max() < 2.0
     assert len(example["faces"]) == 20
@@ -124,7 +124,7 @@ def test_face_images_are_ordered_by_number(tmp_path):
     for number in (1, 2, 10, 11, 3):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 10 * number, np.uint8))
     (folder / "4.png").write_bytes(b"broken")
-    example, remarks = read_clip(ClipSource("00007", faces=folder), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource("00007", faces=folder), OPTIONS)
     np.testing.assert_allclose(example["times"], np.array([0, 1, 2, 9, 10]) / 25, atol=1e-6)
     levels = [decode(face).mean() for face in example["faces"]]
     np.testing.assert_allclose(levels, [10, 20, 30, 100, 110], atol=2)
@@ -137,7 +137,7 @@ def test_face_images_keep_gaps_and_the_time_limit(tmp_path):
     folder.mkdir()
     for number in (10, 11, 110, 111, 310, 311):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 100, np.uint8))
-    example, remarks = read_clip(ClipSource("00007", faces=folder), ClipOptions(face_size=32))
+    example, remarks, _ = read_clip(ClipSource("00007", faces=folder), ClipOptions(face_size=32))
     np.testing.assert_allclose(example["times"], [0, 0.04, 4, 4.04], atol=1e-6)
     assert Remark(LONG, "00007/: face images of 12.1 s, read to 12 s") in remarks
 
@@ -152,13 +152,13 @@ def test_files_without_decimal_numbers_are_not_face_images(tmp_path):
 def test_a_sound_file_replaces_the_track_of_the_video(tmp_path):
     video = write_video(tmp_path / "clip.mp4", [0.0, 0.04])
     sound = write_video(tmp_path / "clip.wav", None, sound=tone(0.25), codecs=("", "pcm_s16le"))
-    example, _ = read_clip(ClipSource("clip", video, audio=sound), OPTIONS)
+    example, _, _ = read_clip(ClipSource("clip", video, audio=sound), OPTIONS)
     assert (len(example["audio"]), len(example["faces"])) == (4_000, 2)
 
 
 def test_muted_clip_has_the_pictures_of_its_video_only(tmp_path):
     video = write_video(tmp_path / "clip.mp4", [0.0, 0.04], sound=tone(0.25))
-    example, remarks = read_clip(ClipSource("clip", video, muted=True), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource("clip", video, muted=True), OPTIONS)
     assert (len(example["audio"]), len(example["faces"])) == (0, 2)
     assert "no sound" in {remark.kind for remark in remarks}
 
@@ -174,7 +174,7 @@ def test_unreadable_file_does_not_affect_the_other(tmp_path, content):
         (ClipSource("clip", video, audio=broken), 2, 0),
         (ClipSource("clip", broken, audio=sound), 0, 4_000),
     ):
-        example, remarks = read_clip(source, OPTIONS)
+        example, remarks, _ = read_clip(source, OPTIONS)
         assert (len(example["faces"]), len(example["audio"])) == (faces, samples)
         assert [remark.detail[:12] for remark in remarks if remark.kind == UNREADABLE] == ["broken.mp3: "]
     with pytest.raises(ClipError, match=r"broken\.mp3"):
@@ -182,9 +182,9 @@ def test_unreadable_file_does_not_affect_the_other(tmp_path, content):
 
 
 def test_clip_of_words_only_is_read_and_empty_clip_is_refused():
-    example, _ = read_clip(ClipSource("words", transcript="hm"), OPTIONS)
+    example, _, _ = read_clip(ClipSource("words", transcript="hm"), OPTIONS)
     assert example["faces"] == []
-    with pytest.raises(ClipError, match="empty: has no pictures, no sound and no transcript"):
+    with pytest.raises(ClipError, match="empty: has no pictures, no sound, no transcript and no features"):
         read_clip(ClipSource("empty"), OPTIONS)
 
 
@@ -193,7 +193,7 @@ def test_clip_of_words_only_is_read_and_empty_clip_is_refused():
     ("name", "share"), [("single_face.mp4", 1.0), ("WolfgangLanger_Pexels.mp4", 1.0), ("no_face.mp4", 0.0)]
 )
 def test_real_clips_are_read(name, share):
-    example, remarks = read_clip(ClipSource(name, MEDIA / name), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource(name, MEDIA / name), OPTIONS)
     assert example["face_found"].mean() == share
     assert np.all(np.diff(example["times"]) > 0)
     assert {remark.kind for remark in remarks} <= {NO_TEXT, NO_AUDIO, NO_FACE, LONG, SILENT}

@@ -71,7 +71,7 @@ def test_times_of_recognised_words_are_kept_also_in_the_cache(sound, tmp_path):
 def test_impossible_times_of_recognised_words_are_dropped_with_a_remark(tmp_path):
     longer = write_video(tmp_path / "b.wav", None, sound=tone(1.0), codecs=("", "pcm_s16le"))
     options = dataclasses.replace(OPTIONS, asr=f"{__name__}:timed_stub")
-    example, remarks = read_clip(ClipSource("b", longer), options)
+    example, remarks, _ = read_clip(ClipSource("b", longer), options)
     assert example["transcript"] == "So funny"
     assert example["word_times"].shape == (0, 2)
     assert Remark(WORDS_UNTIMED, "words that start before 0 s or end before they start") in remarks
@@ -82,7 +82,7 @@ def test_a_damaged_cache_file_is_rewritten(sound, tmp_path):
     for content in (None, b"", b"[1]", b'{"text": "cut'):
         for path in (tmp_path / "asr").glob("*"):
             path.write_bytes(content)
-        example, _ = read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
+        example, _, _ = read_clip(ClipSource("a", sound), OPTIONS, tmp_path / "asr")
         assert example["transcript"] == "heard 8000 samples"
     assert len(CALLS) == 4
 

@@ -95,7 +95,7 @@ def test_playlist_does_not_open_other_files(tmp_path, text, ending):
 def test_names_are_not_interpreted_as_protocols(tmp_path, monkeypatch, name):
     write_wav(tmp_path / "plain.wav").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    example, _ = read_clip(ClipSource("a", Path(name)), ClipOptions())
+    example, _, _ = read_clip(ClipSource("a", Path(name)), ClipOptions())
     assert len(example["audio"]) == 8_000
 
 

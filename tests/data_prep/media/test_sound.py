@@ -118,7 +118,7 @@ def test_sound_is_cut_at_the_limit(tmp_path):
 
 def test_sound_that_starts_after_the_limit_is_absent(tmp_path):
     path = write_clapper(tmp_path / "a.mkv", "libx264", "pcm_s16le", audio_start=1.5)
-    example, remarks = read_clip(ClipSource("a", path), ClipOptions(max_frames=2, max_seconds=1.0, face_size=32))
+    example, remarks, _ = read_clip(ClipSource("a", path), ClipOptions(max_frames=2, max_seconds=1.0, face_size=32))
     assert len(example["audio"]) == 0
     assert {NO_AUDIO, LONG} <= {remark.kind for remark in remarks}
 
@@ -132,7 +132,7 @@ def test_sound_before_second_zero_is_dropped(tmp_path):
 def test_silence_is_absent_sound(tmp_path, level):
     wave = level * np.sign(np.sin(np.arange(16_000))) / 32_768
     path = write_video(tmp_path / "a.mkv", [0.0, 0.5], sound=wave, codecs=("libx264", "pcm_s16le"))
-    example, remarks = read_clip(ClipSource("a", path, transcript="x"), OPTIONS)
+    example, remarks, _ = read_clip(ClipSource("a", path, transcript="x"), OPTIONS)
     assert len(example["audio"]) == 0
     assert {SILENT, NO_AUDIO} <= {remark.kind for remark in remarks}
 

@@ -1,0 +1,1 @@
+"""Features that users have already: reads the files of other tools into rows with times."""
