@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import transcribe
-from data_prep.clips.vision import NOTHING, Vision, read_face_images, read_video_faces
+from data_prep.clips.vision import NOTHING, Vision, in_order, read_face_images, read_video_faces
 from data_prep.clips.word_times import Times
 from data_prep.errors import ClipError, CorpusError
 from data_prep.features.source import Features, FeatureSource, no_features, read_features
@@ -177,7 +177,7 @@ def _read_files(
             ends: dict[str, float] = {}
             if path == pictures:
                 remarks += timeline.track_remarks["video"]
-                vision = read_video_faces(path, timeline, options, remarks)
+                vision = in_order(read_video_faces(path, timeline, options, remarks))
                 ends["video"] = shown_until(timeline.seconds)
             if path == sound:
                 remarks += timeline.track_remarks["audio"]

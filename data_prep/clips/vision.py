@@ -95,6 +95,13 @@ def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) 
     return Vision(faces, np.array(times), np.ones(len(faces), bool), np.full((len(faces), 5, 2), np.nan))
 
 
+def in_order(vision: Vision) -> Vision:
+    """The same vision by ascending time; the pictures of odd files are read in another order."""
+    order = np.argsort(vision.times, kind="stable")
+    faces = [vision.faces[number] for number in order]
+    return Vision(faces, vision.times[order], vision.found[order], vision.landmarks[order])
+
+
 def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
     """Indices of at most `most` pictures, spread evenly in time (not by index), for ascending times [N] in seconds."""
     if len(seconds) <= most:

@@ -19,7 +19,7 @@ from data_prep.media.claims import LEAPS, claimed_ends, file_remarks, rate_remar
 from data_prep.media.container import Damage, decode, open_media
 from data_prep.media.joints import Joints
 from data_prep.media.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, Remark
-from data_prep.media.tracks import Tracks, choose_tracks, track_remarks
+from data_prep.media.tracks import Tracks, choose_tracks, subtitle_remarks, track_remarks
 
 BEYOND = 8
 """Number of consecutive packets beyond the limit after which reading stops; a single timestamp may be corrupted."""
@@ -65,7 +65,7 @@ def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
     remarks: list[Remark] = []
     with open_media(path) as container:
         tracks = choose_tracks(container)
-        remarks += file_remarks(container)
+        remarks += [*file_remarks(container), *subtitle_remarks(container)]
         joints = Joints()
         scan = _scan(container, tracks, max_seconds, joints)
         if not scan.complete:

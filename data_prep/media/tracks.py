@@ -8,7 +8,7 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
-from data_prep.media.remarks import NO_DECODER, OTHER_TRACKS, Remark
+from data_prep.media.remarks import NO_DECODER, OTHER_TRACKS, SUBTITLES, Remark
 
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 """Cover art and thumbnails do not count as video."""
@@ -45,6 +45,13 @@ def track_remarks(container: InputContainer, kind: str) -> Iterator[Remark]:
     if chosen is not None and len(streams) > 1:
         number = list(streams).index(chosen) + 1
         yield Remark(OTHER_TRACKS, f"{name}: {NAMES[kind]} track {number} of {len(streams)} is read")
+
+
+def subtitle_remarks(container: InputContainer) -> Iterator[Remark]:
+    """Yields a remark on the subtitle tracks of a file: they may be a translation, and are not read."""
+    if languages := [stream.language or "und" for stream in container.streams.subtitles]:
+        name = Path(container.name).name
+        yield Remark(SUBTITLES, f"{name}: {', '.join(languages)}")
 
 
 def _moving(container: InputContainer) -> list[av.VideoStream]:

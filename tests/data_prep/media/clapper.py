@@ -102,10 +102,10 @@ def read_clapper(path: Path, max_seconds: float = 12.0) -> Clapper:
     timeline = read_timeline(path, max_seconds)
     remarks: list[Remark] = list(timeline.remarks)
     seconds = dict(zip(timeline.stamps.tolist(), timeline.seconds.tolist(), strict=True))
-    levels = [
+    levels = sorted(
         (seconds[stamp], picture.mean())
         for stamp, picture in read_pictures(path, timeline.stamps, remarks, timeline.joined)
-    ]
+    )
     audio, _ = read_sound(path, timeline, max_seconds, remarks)
     return Clapper(
         next((second for second, level in levels if level > 130), math.nan),
