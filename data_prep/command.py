@@ -125,6 +125,9 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
             own.error(f"{option} does nothing without --asr")
         if name in VISION_OPTIONS and found.ratings == "voice":
             own.error(f"{option} does nothing with --ratings=voice, which reads no pictures")
+        replaced = "vision" if name in VISION_OPTIONS else "text" if name in ("asr", "asr_language") else None
+        if replaced in dict(found.features):
+            own.error(f"{option} does nothing with --features={replaced}=..., which replace what it reads")
         corpora = WORDLESS_CORPORA if name in ("asr", "asr_language") else CORPUS_OPTIONS.get(name, CORPORA)
         if found.corpus not in corpora:
             own.error(f"{option} does nothing with --corpus={found.corpus}, only with {' and '.join(corpora)}")

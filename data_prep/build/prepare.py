@@ -149,7 +149,8 @@ def build(
     started = time.monotonic()
     if request.corpus == "synthetic" and request.source is None:
         request = dataclasses.replace(request, source=out / "raw_corpus")
-    load_detector(options.detector)
+    if "vision" not in request.features:
+        load_detector(options.detector)
     if options.asr:
         check_recogniser(options.asr, options.asr_language)
     out.mkdir(parents=True, exist_ok=True)

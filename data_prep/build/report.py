@@ -89,7 +89,7 @@ class Report:
         lines = [
             *([] if self.is_new else ["already prepared from the same files with the same options: nothing to do"]),
             f"corpus {self.corpus}: {sum(self.clips.values())} clips read ({read}) in {self.seconds:.0f} s",
-            f"faces found in {self.faces_found:.1%} of the pictures",
+            *([] if "vision" in self.features else [f"faces found in {self.faces_found:.1%} of the pictures"]),
             "clips without " + ", ".join(f"{name}: {count}" for name, count in self.missing.items()),
             *(f"{name}: {text}" for name, text in self.feature_lines()),
             *(tables.plain(self.label_table().header, self.label_table().rows).splitlines() if self.labels else ()),

@@ -63,14 +63,20 @@ def _facts(report: Report) -> list[tuple[str, object]]:
     return [
         ("clips read", f"{sum(report.clips.values())} ({read})"),
         ("clips left out", len(report.left_out)),
-        ("pictures with a face", f"{report.faces_found:.1%}"),
-        ("clips with pictures but no face", report.no_face),
+        *([] if "vision" in report.features else _face_facts(report)),
         *((f"clips without {name}", count) for name, count in report.missing.items()),
         *report.feature_lines(),
         ("label range", "{:g} to {:g}".format(*report.label_range)),
         ("preparation took", f"{report.seconds:g} s"),
         ("dataset", report.dataset),
         ("fingerprint", report.fingerprint),
+    ]
+
+
+def _face_facts(report: Report) -> list[tuple[str, object]]:
+    return [
+        ("pictures with a face", f"{report.faces_found:.1%}"),
+        ("clips with pictures but no face", report.no_face),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import collections
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
@@ -29,6 +29,7 @@ def read_folder(
     transcripts: Path | None = None,
     label_columns: Sequence[str] = (),
     recursive: bool = False,
+    features: Collection[Path] = (),
 ) -> Corpus:
     """Finds the clips that the table names.
 
@@ -40,6 +41,7 @@ def read_folder(
             words are read from files next to the clips.
         label_columns: the columns that are labels; by default all but the reserved ones.
         recursive: whether to search subfolders for clips.
+        features: files and folders with users' own features, which are not noted as unread.
 
     Raises:
         CorpusError: the folder, the table or a cell is invalid, a name matches several files, or two rows name the
@@ -78,7 +80,7 @@ def read_folder(
             )
         )
     notes = [*table.notes, *_label_notes(table, names, label_columns), *split_notes(table, splits)]
-    notes += _file_notes(table, folder, files, words)
+    notes += _file_notes(table, folder, files, words, features)
     return Corpus("folder", names, (low, high), tuple(clips), notes=tuple(notes))
 
 
@@ -175,7 +177,11 @@ def _label_notes(table: Table, names: Sequence[str], chosen: Sequence[str]) -> I
 
 
 def _file_notes(
-    table: Table, folder: MediaFolder, files: Sequence[Path | None], words: Transcripts | None
+    table: Table,
+    folder: MediaFolder,
+    files: Sequence[Path | None],
+    words: Transcripts | None,
+    features: Collection[Path],
 ) -> Iterator[str]:
     """Yields notes on names without a file, files that are not in the table, and words that match no clip."""
     if len(folder.media):
@@ -184,7 +190,7 @@ def _file_notes(
         yield f"{folder.path} holds no media file"
     if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
         yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"
-    yield from folder.notes(used={table.path, *(words.files() if words else ())})
+    yield from folder.notes(used={table.path, *features, *(words.files() if words else ())})
     if words:
         yield from words.notes
         yield from words.unmatched()

@@ -32,12 +32,18 @@ class MediaFolder:
     folders: tuple[Path, ...]
 
     def notes(self, used: Collection[Path] = ()) -> Iterator[str]:
-        """Yields notes on what is not read, except for the files in `used`, which serve another purpose."""
-        if others := [path.name for path in self.others if path not in used]:
+        """Yields notes on what is not read, except for the files and folders in `used`, which serve another purpose."""
+        used = {path.absolute() for path in used}
+        holding = used | {parent for path in used for parent in path.parents}
+
+        def is_unread(path: Path) -> bool:
+            return path.absolute() not in holding and not used & set(path.absolute().parents)
+
+        if others := [path.name for path in self.others if is_unread(path)]:
             why = "hidden or without an ending of media"
             yield f"{len(others)} files in {self.path} are not read, {why}: {some(others)}"
         links = [path.name for path in self.folders if path.is_symlink()]
-        if subfolders := [path.name for path in self.folders if not path.is_symlink()]:
+        if subfolders := [path.name for path in self.folders if not path.is_symlink() and is_unread(path)]:
             yield f"{len(subfolders)} subfolders of {self.path} are not searched (--recursive does): {some(subfolders)}"
         if links:
             yield f"{len(links)} links to folders in {self.path} are not followed: {some(links)}"

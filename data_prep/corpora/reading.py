@@ -91,6 +91,7 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
             request.transcripts,
             request.label_columns,
             request.recursive,
+            [own.path for own in request.features.values()],
         )
     if request.features:
         joined = join_features(corpus.clips, request.features)

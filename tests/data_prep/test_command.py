@@ -78,6 +78,8 @@ def run(monkeypatch, *arguments):
             ["--features=vision=x", "--features=text=y", "--feature-columns=AU*"],
             "--feature-columns must name one of vision, text, as in --feature-columns=vision=...",
         ),
+        (["--features=vision=x", "--face-size=64"], "--face-size does nothing with --features=vision=..., which"),
+        (["--corpus=folder", "--features=text=x", "--asr=tiny"], "--asr does nothing with --features=text=..."),
         (["--check=x", "--features=vision=y"], "--features does nothing with --check"),
         (["--asr-language=en"], "--asr-language does nothing without --asr"),
         (["--check=x", "--out=y"], "--out does nothing with --check"),

@@ -62,6 +62,12 @@ def examples(out):
     }
 
 
+def test_no_face_detector_is_loaded_where_features_replace_pictures(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.build.prepare.load_detector", lambda *arguments: pytest.fail("it was loaded"))
+    features = {"vision": FeatureRequest(folder / "face")}
+    assert prepare("folder", tmp_path, source=folder, features=features, processes=1, progress=False).is_new
+
+
 def test_a_dataset_may_consist_of_features_alone(prepared):
     out, report = prepared
     found = examples(out)
@@ -114,6 +120,9 @@ def test_the_report_counts_clips_rows_and_valid_rows(prepared):
     }
     assert report.missing == {"vision": 0, "audio": 0, "text": 1}
     assert report.remarks[NO_FEATURES] == [{"id": "d", "split": "test", "detail": ""}]
+    assert "faces found" not in report.summary()
+    assert "pictures with a face" not in (out / "report.html").read_text()
+    assert not [note for note in report.notes if "not read" in note or "not searched" in note]
     assert "vision features: 4 columns (openface2), 4 clips, 16 rows, 50.0% of them valid" in report.summary()
     assert "4 columns (openface2), 4 clips, 16 rows, 50.0% of them valid" in (out / "report.html").read_text()
     assert json.loads((out / "report.json").read_text())["features"] == report.features

