@@ -1,11 +1,12 @@
 """Finds the words of clips: in a table, in a JSON file, or in a folder with one file per clip."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from data_prep.clips.word_times import Words, timed
+from data_prep.corpora.languages import split_language
 from data_prep.corpora.media_files import some
-from data_prep.corpora.names import AmbiguousNameError, NameIndex
+from data_prep.corpora.names import AmbiguousNameError, NameIndex, Thing
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, meaning, read_table
 from data_prep.corpora.text import read_text
 from data_prep.corpora.whisper_json import words_of_json
@@ -20,6 +21,8 @@ OTHER_USES = (".json", ".tsv")
 class Transcripts:
     """The words of clips, by name.
 
+    A clip without a file of its own name takes one with a language code, `a.en.srt`, if that is in the only language.
+
     Args:
         place: the path that they were read from, for messages.
         words: by name with or without a media ending, the words or the file that holds them.
@@ -29,7 +32,15 @@ class Transcripts:
     def __init__(self, place: Path, words: dict[str, Words | Path], notes: Collection[str] = ()):
         self.place, self.notes = place, tuple(notes)
         self._index: NameIndex[Words | Path] = NameIndex(words)
+        by_language: dict[str, list[str]] = {}
+        for own in (own for own, found in words.items() if isinstance(found, Path)):
+            base, code = split_language(own)
+            if code:
+                by_language.setdefault(base, []).append(own)
+        self._by_language: NameIndex[list[str]] = NameIndex(by_language)
+        self._words = words
         self._used: set[str] = set()
+        self._several: list[list[str]] = []
 
     def find(self, *names: str) -> Words | None:
         """The words of a clip, found by the first of its names that matches; None if none matches.
@@ -37,24 +48,43 @@ class Transcripts:
         Raises:
             CorpusError: several entries match, or the clip's file of words cannot be read.
         """
+        if found := self._find(self._index, names):
+            return self._take(found[0])
+        if languages := self._find(self._by_language, names):
+            files = languages[1]
+            if len(files) == 1:
+                return self._take(files[0])
+            self._used.update(files)
+            self._several.append(files)
+        return None
+
+    def _find(self, index: NameIndex[Thing], names: Sequence[str]) -> tuple[str, Thing] | None:
         for name in names:
             try:
-                found = self._index.find(name)
+                if found := index.find(name):
+                    return found
             except AmbiguousNameError as error:
                 raise CorpusError(
                     f"{self.place}: clip {printable(name)!r} matches {' and '.join(map(printable, error.candidates))}; "
                     "keep the words of one of them"
                 ) from None
-            if found:
-                own, words = found
-                self._used.add(own)
-                return read_words(words) if isinstance(words, Path) else words
         return None
 
+    def _take(self, own: str) -> Words:
+        self._used.add(own)
+        words = self._words[own]
+        return read_words(words) if isinstance(words, Path) else words
+
     def unmatched(self) -> list[str]:
-        """Notes on the entries that no call of `find` has matched so far."""
+        """Notes on entries that no call of `find` has matched so far, and on clips with words in several languages."""
         names = sorted(self._index.names() - self._used)
-        return [f"{len(names)} transcripts in {self.place} match no clip: {some(names)}"] if names else []
+        notes = [f"{len(names)} transcripts in {self.place} match no clip: {some(names)}"] if names else []
+        if self._several:
+            notes.append(
+                f"{len(self._several)} clips in {self.place} have words in several languages, of which none are read: "
+                f"{', '.join(self._several[0])} the first; keep one of them"
+            )
+        return notes
 
     def files(self) -> set[Path]:
         """The files that each hold the words of one clip."""
@@ -67,7 +97,7 @@ def read_transcripts(path: Path) -> Transcripts:
     Args:
         path: a table with columns Filename and Transcript; a JSON object {name: words} or list of objects with a
             name and words; or a folder of files `NAME.txt`, `.json`, `.srt`, `.vtt`, `.TextGrid` or `.tsv`, where NAME
-            is the clip's name with or without its media ending.
+            is the clip's name with or without its media ending, and a language code may follow it.
 
     Raises:
         CorpusError: the path is none of these.

@@ -209,3 +209,40 @@ def test_files_without_words_are_named(tmp_path, file, data, message):
     (tmp_path / file).write_bytes(data)
     with pytest.raises(CorpusError, match=message):
         read_transcripts(tmp_path).find("a.mp4")
+
+
+@pytest.mark.parametrize(
+    "file", ["a.en.srt", "a.eng.srt", "a.en-US.srt", "a.mp4.pt_BR.srt", "A.EN.srt", "a.zh-Hans.srt"]
+)
+def test_words_in_one_language_may_have_its_code_in_their_name(tmp_path, file):
+    (tmp_path / file).write_text(SRT)
+    transcripts = read_transcripts(tmp_path)
+    assert words(transcripts, "a.mp4") == "So funny 2 3 < 4 & 5"
+    assert transcripts.unmatched() == []
+
+
+@pytest.mark.parametrize("file", ["a.sad.srt", "a.en.final.srt", ".en.srt", "b.en.srt", "a.en-.srt"])
+def test_other_parts_of_names_are_no_languages(tmp_path, file):
+    (tmp_path / file).write_text(SRT)
+    (tmp_path / "c.txt").write_text("c")
+    assert words(read_transcripts(tmp_path), "a.mp4") is None
+
+
+def test_words_in_several_languages_are_named_and_not_read(tmp_path):
+    for name in ("a.de.srt", "a.en.srt", "b.en.vtt"):
+        (tmp_path / name).write_text(SRT if name.endswith("srt") else VTT)
+    transcripts = read_transcripts(tmp_path)
+    assert words(transcripts, "a.mp4") is None
+    assert words(transcripts, "b.mp4") == "So funny & nice - bye"
+    (note,) = transcripts.unmatched()
+    assert "1 clips in" in note
+    assert "have words in several languages, of which none are read: a.de, a.en the first" in note
+
+
+def test_words_of_the_clips_own_name_come_before_those_with_a_language(tmp_path):
+    (tmp_path / "a.txt").write_text("own")
+    (tmp_path / "a.en.txt").write_text("English")
+    transcripts = read_transcripts(tmp_path)
+    assert words(transcripts, "a.mp4") == "own"
+    assert words(transcripts, "a.en.mp4") == "English"
+    assert transcripts.unmatched() == []
