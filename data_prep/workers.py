@@ -27,8 +27,6 @@ START_LIMIT = 60.0
 """Seconds within which workers must start an item."""
 ATTEMPTS = 3
 """Number of pools that may break in a row without a single result."""
-PRIVATE = ("GLIBC_TUNABLES", "EMI_JAX_")
-"""Prefixes of environment variables that configure the parent's own memory and that workers do not inherit."""
 
 
 def map_clips(
@@ -54,19 +52,18 @@ def map_clips(
     if processes < 1:
         raise ValueError(f"processes: found {processes}, expected at least 1")
     waiting, failures = collections.deque(items), 0
-    with _private_variables_hidden():
-        while waiting:
-            try:
-                for pair in _map_in_pool(function, waiting, processes, seconds):
-                    failures = 0
-                    yield pair
-            except BrokenProcessPool as error:
-                failures += 1
-                if failures == ATTEMPTS:
-                    raise UserError(
-                        f"the processes that read clips do not work here: {error}; rerun the same command when the "
-                        "machine has more memory and processor time to spare"
-                    ) from error
+    while waiting:
+        try:
+            for pair in _map_in_pool(function, waiting, processes, seconds):
+                failures = 0
+                yield pair
+        except BrokenProcessPool as error:
+            failures += 1
+            if failures == ATTEMPTS:
+                raise UserError(
+                    f"the processes that read clips do not work here: {error}; rerun the same command when the "
+                    "machine has more memory and processor time to spare"
+                ) from error
 
 
 def _map_in_pool(
@@ -124,16 +121,6 @@ def _cause(exit_code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"
-
-
-@contextlib.contextmanager
-def _private_variables_hidden() -> Iterator[None]:
-    """Removes the PRIVATE variables from the environment, since a worker may start at any time, and restores them."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PRIVATE)}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def _start_worker() -> None:

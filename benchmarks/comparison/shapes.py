@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from configs.demo_encoders import DEMO_ENCODERS
 from emi_jax.modalities import SAMPLE_RATE
 
 
@@ -29,55 +30,13 @@ class Sizes:
 
 NUM_LABELS = 6
 
-_SMALL = {"hidden_size": 96, "num_attention_heads": 4, "intermediate_size": 384}
-DEMO: dict[str, dict[str, Any]] = {
-    "vision": {
-        "model_type": "vit",
-        "num_hidden_layers": 3,
-        "image_size": 48,
-        "patch_size": 12,
-        "initializer_range": 0.15,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        **_SMALL,
-    },
-    "audio": {
-        "model_type": "wav2vec2",
-        "num_hidden_layers": 2,
-        "initializer_range": 0.1,
-        "conv_dim": (32, 48, 64, 64),
-        "conv_kernel": (40, 8, 8, 8),
-        "conv_stride": (20, 4, 4, 4),
-        "num_conv_pos_embeddings": 32,
-        "num_conv_pos_embedding_groups": 8,
-        "hidden_dropout": 0.0,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "feat_proj_dropout": 0.0,
-        "layerdrop": 0.0,
-        "apply_spec_augment": False,
-        **_SMALL,
-        "intermediate_size": 192,
-    },
-    "text": {
-        "model_type": "bert",
-        "vocab_size": 600,
-        "num_hidden_layers": 2,
-        "max_position_embeddings": 64,
-        "initializer_range": 0.1,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        **_SMALL,
-        "hidden_size": 192,
-    },
-}
 BASE: dict[str, dict[str, Any]] = {
     "vision": {"model_type": "vit", "hidden_size": 768},
     # Layerdrop would make the work of a step random; SpecAugment draws on the host in PyTorch. Both are off.
     "audio": {"model_type": "wav2vec2", "hidden_size": 768, "layerdrop": 0.0, "apply_spec_augment": False},
     "text": {"model_type": "bert", "hidden_size": 768},
 }
-ENCODERS = {"demo": DEMO, "base": BASE}
+ENCODERS = {"demo": DEMO_ENCODERS, "base": BASE}
 
 STAGE1 = {"demo": Sizes(16, 2, 2.0, 32, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
 STAGE2 = {"demo": Sizes(32, 8, 3.0, 32, 96, 4), "base": Sizes(4, 2, 2.0, 32, 256)}

@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from benchmarks.comparison import batches, ours
 from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP
-from benchmarks.comparison.shapes import DEMO, PAIR_WEIGHTS, Sizes
+from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS, Sizes
 from benchmarks.comparison.worker import hold_threads
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.transformer import Layer, TransformerLayer
@@ -75,8 +75,10 @@ def main() -> None:
 
 def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
     """A stage-1 step over devices; `jit` gives the compiler the whole batch, split over the devices."""
-    batch = batches.clips(np.random.default_rng(0), BATCH, DEMO)
-    stage = ours.alignment(DEMO, BATCH, PAIR_WEIGHTS["demo"], {name: array[:1] for name, array in batch.items()})
+    batch = batches.clips(np.random.default_rng(0), BATCH, ENCODERS["demo"])
+    stage = ours.alignment(
+        ENCODERS["demo"], BATCH, PAIR_WEIGHTS["demo"], {name: array[:1] for name, array in batch.items()}
+    )
     params = ours.tree(ours.draw(stage))
     rate = schedule(RATE, 0.0, WARMUP, STEPS)
     optimizer = adamw(params, rate, weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),))

@@ -42,13 +42,7 @@ class PredictionFolder:
     """
 
     def __init__(self, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool):
-        """Starts a table in the folder; `open` also makes the folder and locks out other writers.
-
-        Args:
-            path: path of the folder; other files in it are left alone.
-            label_names: the K label names.
-            label_range: lowest and highest label in the users' units.
-            pages: whether each clip gets a page.
+        """Starts a table in a folder that exists and is locked; the arguments are those of `open`.
 
         Raises:
             UserError: the folder cannot be written.

@@ -72,17 +72,6 @@ def test_other_errors_are_raised():
         list(map_clips(_die_or_fail, [1], processes=0))
 
 
-def _variables(item: int) -> list[str]:
-    return [name for name in os.environ if name.startswith(("GLIBC_TUNABLES", "EMI_JAX_"))]
-
-
-def test_memory_settings_of_the_parent_are_not_inherited(monkeypatch):
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.top_pad=1048576")
-    monkeypatch.setenv("EMI_JAX_MALLOC", "1")
-    assert dict(map_clips(_variables, [1], processes=1)) == {1: []}
-    assert os.environ["EMI_JAX_MALLOC"] == "1"
-
-
 def test_workers_end_when_the_consumer_stops():
     results = map_clips(_die_or_fail, [0, *[1] * 1000], processes=1)
     next(results)
