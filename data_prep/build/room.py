@@ -10,6 +10,7 @@ import av
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import ClipError, CorpusError
+from data_prep.features.source import FeatureSource
 from data_prep.media.container import SAMPLE_RATE, open_media
 
 PROBED = 16
@@ -64,7 +65,7 @@ def need_room(out: Path, size: float, what: str) -> None:
 def _bytes(clip: ClipSource, options: ClipOptions) -> tuple[float, float]:
     """Estimated bytes of a clip's sound and of its crops, according to its files' headers; 0 if they are unreadable.
 
-    A user's own features, which take the place of either, are small.
+    A user's own features, which take the place of either, count with the crops, by half their files' size.
     """
     looks, listens = "vision" not in clip.features, "audio" not in clip.features
     sound, seconds, has_pictures = 0.0, 0.0, looks and clip.faces is not None
@@ -78,7 +79,16 @@ def _bytes(clip: ClipSource, options: ClipOptions) -> tuple[float, float]:
         except (ClipError, OSError):
             continue
     pictures = min(options.max_frames, RATE * seconds) if has_pictures else 0
-    return sound * SAMPLE_RATE * 2, pictures * options.face_size**2 * BYTES_PER_PIXEL
+    own = sum(_bytes_of_features(features) for features in clip.features.values())
+    return sound * SAMPLE_RATE * 2, pictures * options.face_size**2 * BYTES_PER_PIXEL + own
+
+
+def _bytes_of_features(source: FeatureSource) -> float:
+    if source.path is None:
+        return 0.0
+    if source.ranges:
+        return sum(end - start for start, end in source.ranges) / 2
+    return source.path.stat().st_size / 2
 
 
 def _size(count: float) -> str:

@@ -54,7 +54,7 @@ def times_of_words(text: str, spans: Sequence[Span]) -> Times:
         spans: pieces of the text, in order.
 
     Raises:
-        ValueError: the spans do not spell the text, or their times are not finite, negative, or do not rise.
+        ValueError: the spans do not spell the text, or their times are not finite, are negative, or descend.
     """
     letters = [letter for span in spans for letter in _letters(span)]
     if "".join(letter for letter, _, _ in letters) != "".join(text.split()):
@@ -73,11 +73,11 @@ def times_of_words(text: str, spans: Sequence[Span]) -> Times:
 def time_fault(times: Sequence[Sequence[float]]) -> str:
     """What is wrong with the times [W, 2] of words; "" if nothing. Words may overlap, as in a dialogue."""
     if not all(math.isfinite(second) for pair in times for second in pair):
-        return "times of words that are no finite numbers"
+        return "word times that are not finite"
     if any(start < 0 or end < start for start, end in times):
-        return "words that start before 0 s or end before they start"
+        return "a word that starts before 0 s or ends before it starts"
     if any(later[0] < earlier[0] for earlier, later in itertools.pairwise(times)):
-        return "times of words that do not rise"
+        return "words that are not in order of time"
     return ""
 
 

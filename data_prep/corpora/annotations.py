@@ -4,6 +4,7 @@ Of several tiers, those whose name contains "word" hold the words (as forced ali
 without one, the only tier does.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_rows(path: Path, text: str) -> list[Span]:
     forms = [{_form(cell) for cell in column} for column in zip(*rows, strict=True)]
     by_form = ([k for k, found in enumerate(forms) if found == {form}] for form in (CLOCK, DECIMAL, WHOLE))
     times = next((columns for columns in by_form if len(columns) >= 2), [])
-    others = [k for k, found in enumerate(forms) if "" in found]
+    others = [k for k, column in enumerate(zip(*rows, strict=True)) if not all(map(_is_number, column))]
     if not times or not others:
         return []
     named = [k for k in others if header and TIER_COLUMN in header[k].casefold()] or ([] if header else others[:-1])
@@ -118,6 +119,14 @@ def _tiers(tokens: Iterator[str | float]) -> dict[str, list[Span]]:
             end = number() if kind == "IntervalTier" else start
             intervals.append(Span(" ".join(str(next(tokens)).split()), start, end))
     return tiers
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is empty, a time or any other number."""
+    try:
+        return not cell.strip() or bool(_form(cell)) or math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _form(cell: str) -> str:

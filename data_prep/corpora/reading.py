@@ -71,12 +71,13 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
             raise CorpusError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
     if request.source is None:
         raise CorpusError(f"corpus {request.corpus}: found no source, expected --source=DIR with its clips")
+    features = [own.path for own in request.features.values()]
     if request.corpus == "synthetic":
         if write:
             write_synthetic(request.source, request.counts, request.seed, processes, bar)
         corpus = read_synthetic(request.source)
     elif request.corpus == "vidmimic2":
-        corpus = read_vidmimic2(request.source, request.transcripts)
+        corpus = read_vidmimic2(request.source, request.transcripts, features)
     elif request.corpus == "cremad":
         corpus = read_cremad(request.source, request.ratings)
     elif request.corpus == "ravdess":
@@ -91,7 +92,7 @@ def read_corpus(request: Request, processes: int = 1, bar: Any = None, write: bo
             request.transcripts,
             request.label_columns,
             request.recursive,
-            [own.path for own in request.features.values()],
+            features,
         )
     if request.features:
         joined = join_features(corpus.clips, request.features)

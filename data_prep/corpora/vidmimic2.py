@@ -5,7 +5,7 @@ opened.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from data_prep.clips.clip import ClipSource
@@ -18,6 +18,7 @@ from data_prep.corpora.numbers import NUMBER
 from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, Row, Table, plain, read_table
 from data_prep.corpora.transcripts import Transcripts, read_transcripts
 from data_prep.errors import CorpusError
+from data_prep.features.rows import PICKLED
 from emi_jax.report.terminal import printable
 
 LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
@@ -27,7 +28,7 @@ WORDS = ("transcripts.csv", "transcripts.json", "transcripts", "text")
 """Where to look for words without --transcripts, in the corpus' folder and in test_data/."""
 
 
-def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
+def read_vidmimic2(source: Path, transcripts: Path | None, features: Collection[Path] = ()) -> Corpus:
     """Finds the clips of a folder in Vidmimic2's layout.
 
     Clips of the test split are in test_data/ or next to the other clips. The challenge does not publish the test
@@ -37,13 +38,14 @@ def read_vidmimic2(source: Path, transcripts: Path | None) -> Corpus:
     Args:
         source: the folder that holds `raw/` and `train_split.csv`.
         transcripts: a path for `read_transcripts`; by default those of WORDS that exist.
+        features: files and folders with users' own features, which need no media and hold no words.
 
     Raises:
         CorpusError: a folder or table is missing or invalid, or a clip occurs twice.
     """
-    if not any((source / folder).is_dir() for folder in ("raw", "audio", "face_images")):
+    if not features and not any((source / folder).is_dir() for folder in ("raw", "audio", "face_images")):
         raise CorpusError(f"{source}: found neither raw/ nor face_images/, expected the folders of Hume-Vidmimic2")
-    words = _words(source, transcripts)
+    words = _words(source, transcripts, features)
     subjects = _subjects(source / "subjects.csv")
     main, test = _Files(source), _Files(source / TEST_DATA)
     notes: list[str] = []
@@ -111,10 +113,11 @@ class _Files:
         return list(found.values())
 
 
-def _words(source: Path, transcripts: Path | None) -> list[Transcripts]:
+def _words(source: Path, transcripts: Path | None, features: Collection[Path]) -> list[Transcripts]:
     if transcripts:
         return [read_transcripts(transcripts)]
     places = [root / name for root in (source, source / TEST_DATA) for name in WORDS]
+    places = [place for place in places if place.absolute() not in {path.absolute() for path in features}]
     return [read_transcripts(place) for place in places if place.is_file() or (place.is_dir() and any(place.iterdir()))]
 
 
@@ -164,7 +167,7 @@ def _notes(source: Path, files: Sequence[ClipSource], clips: Sequence[ClipSource
     if own := [clip.id for clip in clips if clip.audio is None and clip.video is not None]:
         yield f"{len(own)} clips have no file in audio/: their sound is the video's own track, {own[0]} the first"
     if features := [name for name in ("vit", "wav2vec2") if (source / name).is_dir()]:
-        yield f"feature files are not opened, they may run code: {', '.join(features)}"
+        yield f"{' and '.join(features)} are not read (--features reads converted ones); {PICKLED}"
 
 
 def _word_notes(clips: Sequence[ClipSource], words: Sequence[Transcripts]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from data_prep.features.formats import Format, choose, parse_seconds, recognise
 from data_prep.features.rows import Layout, Rows, spaced
 
 SEPARATORS = (",", ";", "\t")
-SAMPLE = 20
+SAMPLE = 5
 """Rows from which it is found out which columns hold text."""
 MISSING = ("", "na", "n/a", "none", "null", "-")
 """Cells without a number, in lower case; NaN and infinities are numbers that are not finite."""
@@ -149,7 +149,7 @@ def read_table(path: Path, names: Sequence[str], rate: float, ranges: Ranges = (
     if score is not None:
         valid &= score >= format.least_score  # False for NaN
     if format.zeros_are_missing:
-        valid &= values.any(axis=1)
+        valid &= np.any([numbers(column) for column in columns if format.is_feature(column)], axis=0)
     who = [row[columns.index(format.person)] for row in rows] if format.person in known else []
     kept, people = _one_person(who, times, valid, score)
     return Rows(values[kept], times[kept], valid[kept], people)
@@ -175,21 +175,23 @@ def _one_person(
 ) -> tuple[np.ndarray, int]:
     """Indices of the rows of one person, and the number of people.
 
-    The person is the one with the most valid rows, the first of several. Where nothing tells people apart, it is the
-    row with the highest score at each time.
+    The person is the one with the most valid rows, the first of several; rows of nobody, at other times, stay too.
+    Where nothing tells people apart, it is the row with the highest score at each time.
     """
-    people = list(dict.fromkeys(who))
+    people = list(dict.fromkeys(filter(None, who)))
     if len(people) > 1:
         rows = {person: [k for k, own in enumerate(who) if own == person] for person in people}
-        return np.array(max(rows.values(), key=lambda own: valid[own].sum())), len(people)
+        chosen = max(rows.values(), key=lambda own: valid[own].sum())
+        seen = set(times[chosen].tolist())
+        nobody = [k for k, own in enumerate(who) if not own and times[k] not in seen]
+        return np.array(sorted(chosen + nobody)), len(people)
     if score is None:
         return np.arange(len(times)), 1
     at: dict[float, list[int]] = {}
     for k, time in enumerate(times.tolist()):
         at.setdefault(time, []).append(k)
-    return np.array([max(own, key=lambda k: score[k]) for own in at.values()], int), max(
-        map(len, at.values()), default=1
-    )
+    best = np.array([max(own, key=lambda k: score[k]) for own in at.values()], int)
+    return best, max(map(len, at.values()), default=1)
 
 
 def _header(path: Path, line: bytes) -> _Header:

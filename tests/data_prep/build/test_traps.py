@@ -145,7 +145,7 @@ def test_report_describes_the_corpus(prepared):
     assert "00010 the first" in notes
     assert "1 clips have no labels: those of the split test" in notes
     assert "their sound is the video's own track, 00005 the first" in notes
-    assert "not opened, they may run code: vit" in notes
+    assert "vit are not read (--features reads converted ones); reading a pickle may run any program" in notes
     assert not os.path.exists("exploded")
 
 

@@ -74,7 +74,7 @@ def test_impossible_times_of_recognised_words_are_dropped_with_a_remark(tmp_path
     example, remarks, _ = read_clip(ClipSource("b", longer), options)
     assert example["transcript"] == "So funny"
     assert example["word_times"].shape == (0, 2)
-    assert Remark(WORDS_UNTIMED, "words that start before 0 s or end before they start") in remarks
+    assert Remark(WORDS_UNTIMED, "a word that starts before 0 s or ends before it starts") in remarks
 
 
 def test_a_damaged_cache_file_is_rewritten(sound, tmp_path):

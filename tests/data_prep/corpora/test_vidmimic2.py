@@ -54,6 +54,15 @@ def test_vidmimic2_notes_what_does_not_match(vidmimic2):
     assert "3 clips are not in" in "\n".join(read_vidmimic2(vidmimic2, vidmimic2 / "words.csv").notes)
 
 
+def test_vidmimic2_with_features_needs_no_media(tmp_path):
+    for split, name in (("train", "00001"), ("valid", "2")):
+        write_table(tmp_path / f"{split}_split.csv", ["Filename", *LABELS], [name, *[0.5] * 6])
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/00001.npy").touch()
+    corpus = read_vidmimic2(tmp_path, None, features=[tmp_path / "text"])
+    assert [(clip.id, clip.split) for clip in corpus.clips] == [("00001", "train"), ("00002", "valid")]
+
+
 def test_vidmimic2_needs_its_folders(tmp_path):
     with pytest.raises(CorpusError, match="neither raw/ nor face_images/"):
         read_vidmimic2(tmp_path, None)

@@ -181,6 +181,7 @@ def test_times_of_words_are_read(tmp_path, file, content, text, times):
         ("a.TextGrid", "hello", "found no complete TextGrid"),
         ("a.TextGrid", LONG.replace("Anna - words", "Anna"), "found the tiers phones, Anna, expected a single one, or"),
         ("a.txt", ELAN.replace("Anna", "Ben", 1), "found the tiers Ben, Anna, expected a single one"),
+        ("a.tsv", "time\tx\ty\tz\n0.1\t0.5\t-0.2\t1e-05\n", "found no rows with start, end and words"),
         ("a.tsv", "name\tjoy\tanger\nx\t0.1\tno\n", "found no rows with start, end and words"),
     ],
 )
@@ -220,9 +221,9 @@ def test_an_example_holds_times_only_for_known_words():
 @pytest.mark.parametrize(
     ("spans", "message"),
     [
-        ([Span("hi", 0.0, float("inf"))], "times of words that are no finite numbers"),
-        ([Span("hi", 1.0, 0.5)], "words that start before 0 s or end before they start"),
-        ([Span("hi", -1.0, 0.5)], "words that start before 0 s"),
+        ([Span("hi", 0.0, float("inf"))], "word times that are not finite"),
+        ([Span("hi", 1.0, 0.5)], "a word that starts before 0 s or ends before it starts"),
+        ([Span("hi", -1.0, 0.5)], "a word that starts before 0 s"),
         ([Span("h", 1.0, 2.0), Span("i", 0.5, 3.0)], "do not spell"),
     ],
 )
@@ -234,4 +235,4 @@ def test_impossible_times_are_refused(spans, message):
 
 def test_times_of_overlapping_speakers_are_allowed_and_descending_ones_are_not():
     assert time_fault([(0.0, 2.0), (1.0, 1.5)]) == ""
-    assert time_fault([(1.0, 2.0), (0.5, 3.0)]) == "times of words that do not rise"
+    assert time_fault([(1.0, 2.0), (0.5, 3.0)]) == "words that are not in order of time"

@@ -160,8 +160,19 @@ def test_invalid_and_late_rows_and_other_people_are_remarked_on(tmp_path):
     ]  # fmt: skip
     path.write_text(SEVERAL)
     assert read(path)[1] == [Remark(FEATURES_OF_MANY, "a.csv: 2 people")]
+    for text in (PYFEAT, PYFEAT.replace("Person_0", "").replace("Person_1", "")):
+        path.write_text(text)
+        features, remarks = read(path, rate=25)
+        assert features.rows == 3
+        assert remarks == [Remark(FEATURES_OF_MANY, "a.csv: 2 people"), Remark(FEATURES_INVALID, "a.csv: 1 of 3 rows")]
     path.write_text("time,joy,anger\n0,1,\n1,2,nan\n")
     assert read(path)[1] == [Remark(FEATURES_INVALID, "a.csv: 2 of 2 rows; no number in column anger")]
+
+
+def test_rows_of_zeros_are_missing_only_if_all_columns_are_zero(tmp_path):
+    (tmp_path / "a.csv").write_text(MUSE.replace("0.25,2.5", "0.0,2.5"))
+    features, _ = read(tmp_path / "a.csv", names=("F0",))
+    np.testing.assert_array_equal(features.values, np.array([[0.5], [0]], np.float32))
 
 
 def test_values_beyond_float32_are_invalid(tmp_path):
