@@ -62,13 +62,16 @@ def join_features(
     Args:
         clips: the clips.
         requests: by modality, where the features are.
-        schemas: by modality, what the features must have in common, for new clips of a dataset; by default, what those
-            of the first clip have.
+        schemas: by modality, what the features of a dataset have in common, for new clips that are to be read in the
+            same way; None to find out from the files.
 
     Raises:
         CorpusError: no file matches a clip, a name matches several, a file is a pickle or no file of features, or the
-            files differ in their columns.
+            files differ in their columns, or from the schemas.
     """
+    if schemas is not None and schemas.keys() != requests.keys():
+        held, given = (", ".join(sorted(modalities)) or "none" for modalities in (schemas, requests))
+        raise CorpusError(f"--features: found {given}, expected {held}, which the dataset holds in place of media")
     found: dict[str, Schema] = {}
     notes: list[str] = []
     features: list[dict[str, FeatureSource]] = [{} for _ in clips]
@@ -76,7 +79,7 @@ def join_features(
         wanted = schemas[modality] if schemas is not None else None
         places, unread = _places(modality, request.path, clips)
         matches = _matches(modality, request.path, clips, places)
-        schema, more = _schema(modality, _as_before(request, wanted), matches)
+        schema, more = _schema(modality, _as_in_dataset(request, wanted), matches)
         if wanted is None and request.rate and not schema.rate:
             raise CorpusError(f"--feature-rate={modality}={request.rate:g} does nothing: the files hold times")
         if wanted is not None and (schema.source, set(schema.names)) != (wanted.source, set(wanted.names)):
@@ -202,10 +205,12 @@ def _schema(modality: str, request: FeatureRequest, matches: Sequence[_Place | N
         columns = set(own.names) - texts
         if own.source != first.source or columns != set(names):
             differing = sorted(columns ^ set(names))
-            why = f"{differing[0]!r} is in one alone" if differing else "the files are of different tools"
+            why = f"{differing[0]!r} is in one alone" if differing else "the files are of different kinds"
+            is_table = path.suffix.lower() in TABLES and bool(differing)
+            choice = f"; --feature-columns={modality}=NAME,NAME chooses those that all files have" if is_table else ""
             raise CorpusError(
-                f"{path}: found {len(columns)} columns ({own.source}), but {len(names)} ({first.source}) in "
-                f"{first_path}: {why}; --feature-columns={modality}=NAME,NAME chooses those that all files have"
+                f"{path}: found {len(columns)} columns ({own.source}), expected the {len(names)} ({first.source}) of "
+                f"{first_path}: {why}{choice}"
             )
     needs = [place for place in matches if place and layouts[place.path].needs_rate and place.rows != 1]
     if needs and not request.rate:
@@ -219,8 +224,8 @@ def _schema(modality: str, request: FeatureRequest, matches: Sequence[_Place | N
     return Schema(first.source, names, request.rate if needs else 0.0), notes
 
 
-def _as_before(request: FeatureRequest, wanted: Schema | None) -> FeatureRequest:
-    """The request with the columns and the rate of the dataset that new clips extend."""
+def _as_in_dataset(request: FeatureRequest, wanted: Schema | None) -> FeatureRequest:
+    """The request with the columns and the rate of a dataset; unchanged if there is none."""
     if wanted is None:
         return request
     columns = tuple(map(glob.escape, wanted.names)) if f".{wanted.source}" not in ARRAYS else ()

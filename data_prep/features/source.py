@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.errors import ClipError
+from data_prep.errors import ClipError, CorpusError
 from data_prep.features.arrays import layout_of_array, read_array
 from data_prep.features.rows import PICKLED, Layout, Rows
 from data_prep.features.tables import Ranges, layout_of_table, read_table
@@ -36,6 +36,23 @@ class Schema:
     def metadata(self) -> dict[str, Any]:
         """The fields and the width D, JSON-serialisable."""
         return {"width": len(self.names), "names": list(self.names), "source": self.source, "rate": self.rate}
+
+    @classmethod
+    def from_metadata(cls, stored: Any) -> "Schema":
+        """What `metadata` returned.
+
+        Raises:
+            CorpusError: the fields have other names, types or values.
+        """
+        try:
+            names, source, rate = stored["names"], stored["source"], stored["rate"]
+            if not isinstance(rate, int | float) or not 0 <= rate < float("inf") or not isinstance(source, str):
+                raise ValueError(f"source {source!r} and rate {rate!r}")
+            if not all(isinstance(name, str) for name in names) or not len(set(names)) == len(names) == stored["width"]:
+                raise ValueError(f"{len(names)} names for {stored['width']} columns")
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorpusError(f"stored features hold {error}, expected names, source, rate and width") from None
+        return cls(source, tuple(names), float(rate))
 
 
 @dataclasses.dataclass(frozen=True)

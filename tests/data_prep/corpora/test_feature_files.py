@@ -107,12 +107,21 @@ def test_files_without_times_need_a_rate(tmp_path):
 def test_files_with_different_columns_are_an_error(tmp_path):
     write(tmp_path / "f", a=OPENFACE, b=OPENFACE.replace("AU28_c", "AU45_c"))
     message = (
-        r"b.csv: found 4 columns \(openface2\), but 4 \(openface2\) in .*a.csv: 'AU28_c' is in one alone; "
+        r"b.csv: found 4 columns \(openface2\), expected the 4 \(openface2\) of .*a.csv: 'AU28_c' is in one alone; "
         "--feature-columns=vision=NAME,NAME chooses those that all files have"
     )
     with pytest.raises(CorpusError, match=message):
         join(clips("a.mp4", "b.mp4"), tmp_path / "f")
     assert join(clips("a.mp4", "b.mp4"), tmp_path / "f", ["pose_*"]).schemas["vision"].names == ("pose_Tx",)
+
+
+def test_arrays_of_different_widths_are_an_error(tmp_path):
+    (tmp_path / "f").mkdir()
+    np.save(tmp_path / "f/a.npy", np.ones(3))
+    np.save(tmp_path / "f/b.npy", np.ones(4))
+    message = r"b.npy: found 4 columns \(npy\), expected the 3 \(npy\) of .*a.npy: '3' is in one alone$"
+    with pytest.raises(CorpusError, match=message):
+        join(clips("a.mp4", "b.mp4"), tmp_path / "f")
 
 
 def test_columns_in_another_order_are_read_by_name(tmp_path):
@@ -168,6 +177,16 @@ def test_features_of_two_clips_in_one_file_are_an_error(tmp_path):
         join(clips("1.mp4", "01.mp4"), tmp_path / "f")
 
 
+def test_schemas_are_stored_as_data():
+    schema = Schema("npy", ("0", "1"), 25.0)
+    assert Schema.from_metadata(schema.metadata()) == schema
+    for change in ({"width": 3}, {"names": ["0", "0"]}, {"names": [0, 1]}, {"rate": -1}, {"rate": "x"}, {"source": 1}):
+        with pytest.raises(CorpusError, match=r"stored features hold .*, expected names, source, rate and width"):
+            Schema.from_metadata(schema.metadata() | change)
+    with pytest.raises(CorpusError, match="stored features hold"):
+        Schema.from_metadata(None)
+
+
 def test_new_clips_are_read_like_those_of_a_dataset(tmp_path):
     write(tmp_path / "f", a=OPENFACE)
     schema = join(clips("a.mp4"), tmp_path / "f", ["AU*", "pose_Tx"]).schemas
@@ -175,6 +194,8 @@ def test_new_clips_are_read_like_those_of_a_dataset(tmp_path):
     joined = join(clips("b.mp4"), tmp_path / "g", schemas=schema)
     assert joined.schemas == schema
     assert values(joined.clips[0]).values.shape == (2, 3)
+    with pytest.raises(CorpusError, match="--features: found text, expected vision, which the dataset holds"):
+        join(clips("b.mp4"), tmp_path / "g", modality="text", schemas=schema)
     write(tmp_path / "h", b=MUSE)
     with pytest.raises(CorpusError, match="no column matches --feature-columns=pose_Tx"):
         join(clips("b.mp4"), tmp_path / "h", schemas=schema)
