@@ -141,9 +141,9 @@ def _example_faults(example: Mapping[str, Any], metadata: Mapping[str, Any]) -> 
         values, times_of_rows = example[f"{modality}_features"], example[f"{modality}_feature_times"]
         yield from _feature_faults(modality, values, times_of_rows, features["width"], metadata["clip_options"])
     if not np.all(np.isfinite(times)):
-        yield "found times that are no finite numbers, expected seconds"
+        yield "found times that are not finite, expected seconds"
     elif np.any(np.diff(times) <= 0) or np.any(times < 0):
-        yield "found times that do not rise, expected ascending seconds"
+        yield "found times that do not ascend, expected ascending seconds"
     if any(example[name].dtype != kind for name, kind in TYPES.items()):
         yield f"found {', '.join(f'{name} of {example[name].dtype}' for name in TYPES)}, expected {TYPES}"
     words, word_times = len(example["transcript"].decode().split()), example["word_times"]
@@ -194,9 +194,9 @@ def _feature_faults(
             f"float32 of shape ({len(times)}, {width})"
         )
     if not (np.isfinite(values).all() and np.isfinite(times).all()):
-        yield f"found {modality} features that are no finite numbers, expected valid rows alone"
+        yield f"found {modality} features that are not finite, expected valid rows alone"
     elif np.any(np.diff(times) <= 0) or np.any(times < 0) or np.any(times > options["max_seconds"]):
-        yield f"found times of {modality} features that do not rise from 0 s to at most {options['max_seconds']:g} s"
+        yield f"found times of {modality} features that do not ascend from 0 s to at most {options['max_seconds']:g} s"
 
 
 def _join_faults(example: Mapping[str, Any], clip: ClipSource | None) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Reads words and their times as annotation tools write them: Praat's TextGrid, and tab-separated tables.
 
-Of several tiers, those whose name contains "word" hold the words (as forced aligners name them, one for each speaker);
-without one, the only tier does.
+Of several tiers, those named as by forced aligners hold the words: "word" is in the name (one tier for each speaker),
+or it starts with "ORT" (WebMAUS). Without one, the only tier does.
 """
 
 import math
@@ -14,7 +14,8 @@ from data_prep.corpora.subtitles import seconds
 from data_prep.errors import CorpusError
 from emi_jax.report.terminal import printable
 
-WORD_TIER, TIER_COLUMN = "word", "tier"
+WORD_TIER = re.compile(r"(?i).*word|ort")
+TIER_COLUMN = "tier"
 PAUSES = ("sil", "sp", "spn", "<eps>", "<p:>", "<sil>", "#")
 """Labels of intervals in which nothing is said, as aligners write them."""
 
@@ -75,11 +76,12 @@ def read_rows(path: Path, text: str) -> list[Span]:
 
 
 def _words_of(path: Path, tiers: Mapping[str, Sequence[Span]]) -> list[Span]:
-    chosen = [name for name in tiers if WORD_TIER in name.casefold()] or list(tiers)
-    if len(chosen) > 1 and WORD_TIER not in chosen[0].casefold():
+    named = [name for name in tiers if WORD_TIER.match(name)]
+    chosen = named or list(tiers)
+    if len(chosen) > 1 and not named:
         raise CorpusError(
             f"{path}: found the tiers {', '.join(map(printable, chosen))}, expected a single one, or one with "
-            f"{WORD_TIER!r} in its name"
+            "'word' in its name"
         )
     spans = [span for name in chosen for span in tiers[name] if span.text and span.text.casefold() not in PAUSES]
     return sorted(spans, key=lambda span: span.start)

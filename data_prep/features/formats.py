@@ -20,7 +20,7 @@ class Format:
         unit: seconds per unit of that column.
         frame: column of the numbers of pictures, which give the times if the rate is known.
         clip: column of the names of clips, for tables that hold several.
-        person: column that tells several people apart.
+        person: column that distinguishes several people.
         score: column of the certainty that the row shows a face; rows below `least_score` are invalid.
         least_score: see `score`.
         success: column that is 1 where the row is valid.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 PICKLED = (
-    "reading a pickle may run any program, so it is not read: convert it in an environment of its own with "
+    "reading a pickle may run any program, so it is not read: convert it in a separate environment with "
     "numpy.save('NAME.npy', numpy.asarray(array)) for each clip"
 )
 """Why pickles are refused and what to do instead."""
@@ -18,7 +18,7 @@ class Rows(NamedTuple):
         values: float64 [R, D].
         times: seconds, float64 [R]; NaN where unknown.
         valid: bool [R]; whether the file says that the row is valid.
-        people: number of people that the file tells apart; the rows are those of one of them.
+        people: number of people that the file distinguishes; the rows are those of one of them.
     """
 
     values: np.ndarray

@@ -115,7 +115,7 @@ def read_features(source: FeatureSource, max_seconds: float, remarks: list[Remar
         remarks: remarks are added to it.
 
     Raises:
-        ClipError: the file cannot be read, or its times are unknown, negative, or do not rise.
+        ClipError: the file cannot be read, or its times are unknown, negative, or not ascending.
     """
     path, names = source.path, source.schema.names
     if path is None:

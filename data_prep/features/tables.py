@@ -176,7 +176,7 @@ def _one_person(
     """Indices of the rows of one person, and the number of people.
 
     The person is the one with the most valid rows, the first of several; rows of nobody, at other times, stay too.
-    Where nothing tells people apart, it is the row with the highest score at each time.
+    Where nothing distinguishes people, it is the row with the highest score at each time.
     """
     people = list(dict.fromkeys(filter(None, who)))
     if len(people) > 1:

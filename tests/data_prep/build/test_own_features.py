@@ -152,9 +152,9 @@ def test_changed_features_are_prepared_again(folder, prepared, tmp_path):
             r"found vision features of shape \(2, 3\) and float32 with 2",
         ),
         ({"vision_feature_times": np.zeros(3, np.float32)}, r"expected float32 of shape \(3, 4\)"),
-        ({"audio_feature_times": np.array([1, 0.5], np.float32)}, "found times of audio features that do not rise"),
+        ({"audio_feature_times": np.array([1, 0.5], np.float32)}, "found times of audio features that do not ascend"),
         ({"audio_feature_times": np.array([1, 13], np.float32)}, "at most 12 s"),
-        ({"text_features": np.full((2, 3), np.nan, np.float32)}, "found text features that are no finite numbers"),
+        ({"text_features": np.full((2, 3), np.nan, np.float32)}, "found text features that are not finite"),
     ],
 )
 def test_check_reports_malformed_features(prepared, tmp_path, change, fault):

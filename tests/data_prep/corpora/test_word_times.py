@@ -157,6 +157,8 @@ ELAN_HEADER = (
         ("a.srt", SRT, "So funny hm yes", [(1.0, 1 + 2 / 9), (1 + 2 / 9, 1 + 7 / 9), (1 + 7 / 9, 2.0), (3.5, 4.0)]),
         ("a.vtt", VTT, "ab cdef", [(1.0, 1 + 1 / 3), (1 + 1 / 3, 2.0)]),
         ("a.TextGrid", LONG, 'so "nice" day', [(0.5, 0.6875), (0.6875, 1.25), (2.0, 3.0)]),
+        ("a.TextGrid", LONG.replace("Anna - words", "ORT-MAU"), 'so "nice" day',
+         [(0.5, 0.6875), (0.6875, 1.25), (2.0, 3.0)]),
         ("a.TextGrid", SHORT.encode("utf-16"), "hi you", [(0.0, 1.0), (1.0, 2.0)]),
         ("a.TextGrid", SHORT.replace("\n", "\r\n"), "hi you", [(0.0, 1.0), (1.0, 2.0)]),
         ("a.tsv", "start\tend\ttext\n500\t1500\tab cdef\n", "ab cdef", [(0.5, 0.5 + 1 / 3), (0.5 + 1 / 3, 1.5)]),
