@@ -36,7 +36,8 @@ def holder(tmp_path):
     yield process, connection
     with contextlib.suppress(OSError):
         connection.send("release")
-    process.join()
+    process.join(60)
+    assert process.exitcode is not None
 
 
 def test_the_second_writer_is_refused_and_the_holder_named_until_it_is_killed(holder, tmp_path):
@@ -49,7 +50,8 @@ def test_the_second_writer_is_refused_and_the_holder_named_until_it_is_killed(ho
     ):
         pytest.fail("two writers")
     os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.join(60)
+    assert process.exitcode is not None
     with lock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
 

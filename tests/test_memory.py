@@ -32,7 +32,7 @@ CHILD = """
 import subprocess
 print(os.environ.get("GLIBC_TUNABLES"), sorted(name for name in os.environ if name.startswith("EMI_JAX")))
 print(subprocess.run([sys.executable, "-c", "import os; print(os.environ.get('GLIBC_TUNABLES'))"],
-                     capture_output=True, text=True).stdout)
+                     capture_output=True, text=True, timeout=60).stdout)
 """
 
 
@@ -43,7 +43,7 @@ def output(folder, work, **environment):
     plain = {name: value for name, value in os.environ.items() if name not in ("GLIBC_TUNABLES", SWITCH, RESTARTED)}
     command = [sys.executable, str(program)]
     environment = plain | {"PYTHONPATH": ".", "JAX_PLATFORMS": "cpu"} | environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.splitlines()
 
 

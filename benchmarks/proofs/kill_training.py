@@ -30,6 +30,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED, STOPPED = 2, 75  # exit codes, documented in docs/engine.md
+LONGEST = 1200
+"""Seconds after which a run is considered to hang."""
 CLIPS = "24,8,8"
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """XLA flags for fast compilation: LLVM at level 0, no MLIR fusions."""
@@ -113,7 +115,7 @@ class Training:
 
     def finish(self) -> tuple[str, tuple[int, Any]]:
         """Runs to the end; returns the fingerprint of the parameters and the best checkpoint."""
-        code = self.start().wait()
+        code = self.start().wait(LONGEST)
         assert code == 0, f"exit code {code}: {self._log.read_text()}"
         return self.fingerprint(), self.best()
 
@@ -151,7 +153,7 @@ def stop(
     if moment:
         _until(moment, process)
     process.send_signal(number)
-    code = process.wait()
+    code = process.wait(LONGEST)
     if code == 0:
         return False
     assert code == (-number if number == signal.SIGKILL else STOPPED), f"exit code {code}"
@@ -184,7 +186,7 @@ def stop_until_done(
 def share_workdir(root: Path, name: str, epochs: int, expected: tuple[str, tuple[int, Any]]) -> bool:
     """Starts two runs at once in one workdir; returns whether one trained as if alone and the other was refused."""
     pair = [Training(root, name, epochs, log=f"{name}-{place}") for place in "ab"]
-    codes = [process.wait() for process in [training.start() for training in pair]]
+    codes = [process.wait(LONGEST) for process in [training.start() for training in pair]]
     assert sorted(codes) == [0, EXPLAINED], f"exit codes {codes}"
     trained, refused = (pair[codes.index(code)] for code in (0, EXPLAINED))
     refused.printed(r"in use by another program, (process \d+ on \S+, since \S+): wait")
@@ -200,7 +202,7 @@ def share_cache(root: Path, name: str, epochs: int, fields: Mapping[str, Any], e
     cache = root / f"{name}-features"
     fields = dict(fields) | {"features.dir": cache}
     pair = [Training(root, f"{name}-{place}", epochs, 2, fields) for place in "ab"]
-    codes = [process.wait() for process in [training.start() for training in pair]]
+    codes = [process.wait(LONGEST) for process in [training.start() for training in pair]]
     assert codes == [0, 0], f"exit codes {codes}"
     assert not list(cache.glob("*.part")), "a half-written file is left"
     return all(training.fingerprint() == expected for training in pair)

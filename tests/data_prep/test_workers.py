@@ -102,7 +102,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     _until(lambda: len(list(ids.iterdir())) == 2)
     workers = [int(path.name) for path in ids.iterdir()]
     parent.kill()
-    parent.wait()
+    parent.wait(60)
     _until(lambda: not any(map(_runs, workers)))
 
 

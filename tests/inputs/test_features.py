@@ -136,7 +136,7 @@ def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
         time.sleep(0.1)
         assert not seen
         first.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
-    waiting.join()
+    waiting.join(60)
     assert seen == [True]
     assert len(second.read("train", [CLEAN])) == 1
 

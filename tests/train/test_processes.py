@@ -52,7 +52,7 @@ def start():
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 def losses(experiment):
@@ -81,7 +81,8 @@ def test_two_processes_train_like_one_exit_if_one_is_killed_stop_together_and_re
     assert 20 <= before < 60, said
 
     first, second = start(tmp_path / "run")
-    while len(losses(resumed)) < before + 2 and second.poll() is None:
+    deadline = time.monotonic() + 300
+    while len(losses(resumed)) < before + 2 and second.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     second.send_signal(signal.SIGTERM)  # only one receives the signal, yet both stop after the same step
     codes, said = ends((first, second))

@@ -174,7 +174,7 @@ def test_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_pa
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()  # not its workers
-    process.wait()
+    process.wait(60)
     assert not (tmp_path / "emi").exists()
     times = {path: path.stat().st_mtime_ns for path in done}
     kept = {path: times[path] for path in (tmp_path / "staging").glob("*.npz") if path in times}
@@ -184,10 +184,12 @@ def test_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_pa
     finished = subprocess.Popen(
         _command(tmp_path, raw_corpus), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    deadline = time.monotonic() + 120
     while finished.poll() is None:
+        assert time.monotonic() < deadline
         seen |= {path: path.stat().st_mtime_ns for path in kept if path.exists()}
         time.sleep(0.01)
-    output = finished.communicate()[0].decode()
+    output = finished.communicate(timeout=60)[0].decode()
     assert finished.returncode == 0
     assert seen == kept
     assert f"fingerprint {report.fingerprint[:12]}" in output
@@ -212,6 +214,7 @@ def test_tensorflow_is_never_imported(raw_corpus, tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "False False"
@@ -227,7 +230,11 @@ def test_tensorflow_is_never_imported(raw_corpus, tmp_path):
 def test_errors_are_one_line_without_a_traceback(tmp_path, arguments, message):
     command = [sys.executable, "-m", "data_prep", "--out", str(tmp_path / "out")]
     result = subprocess.run(
-        command + [argument.format(tmp=tmp_path) for argument in arguments], cwd=ROOT, capture_output=True, text=True
+        command + [argument.format(tmp=tmp_path) for argument in arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert result.returncode == 2
     assert result.stderr.startswith(message.format(tmp=tmp_path))
