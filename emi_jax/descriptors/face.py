@@ -36,9 +36,9 @@ class FaceDescriptorsConfig(DescriptorsConfig):
     """
 
     model_type: ClassVar[str] = "face_descriptors"
-    image_size: int = 64
+    image_size: int = 128
     equalize: bool = True
-    cell: int = 8
+    cell: int = 16
     block: int = 2
     bins: int = 9
     landmarks: bool = True

@@ -38,7 +38,7 @@ class VoiceDescriptorsConfig(DescriptorsConfig):
 
     model_type: ClassVar[str] = "voice_descriptors"
     hop_seconds: float = 0.02
-    sets: tuple[str, ...] = ("mfcc", "mfcc_delta", "energy", "f0", "spectral")
+    sets: tuple[str, ...] = ("mfcc", "mfcc_delta", "log_mel", "energy", "f0", "spectral")
     n_fft: int = 512
     n_mels: int = 40
     n_mfcc: int = 20

@@ -9,7 +9,7 @@ from emi_jax.descriptors.face import GEOMETRY, FaceDescriptorsConfig, describe_f
 FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.36, 0.8], [0.64, 0.8]], np.float32)
 """Upright, symmetric: eyes 0.4 apart, the nose half an eye distance below them, the mouth a whole one."""
 POSE = [GEOMETRY.index(name) for name in ("eye_distance", "roll_sine", "roll_cosine")]
-PLAIN = FaceDescriptorsConfig(landmarks=False)
+PLAIN = FaceDescriptorsConfig(image_size=64, cell=8, landmarks=False)
 
 
 @pytest.fixture
