@@ -1,7 +1,6 @@
 """Reads features from .npy and .npz files. Pickled objects in them are never loaded."""
 
 import contextlib
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,9 +13,6 @@ FEATURES, TIMES, VALID, NAMES, FPS, HOP = "features", "times", "valid", "names",
 """Arrays of an .npz file: [T, D] or [D], and optionally seconds [T], truth [T], text [D], rows per second, seconds."""
 
 KNOWN = (FEATURES, TIMES, VALID, NAMES, FPS, HOP)
-
-NO_ARRAY = (ValueError, EOFError, OSError, zipfile.BadZipFile)
-"""What NumPy raises for a file that is damaged or no array."""
 
 
 def layout_of_array(path: Path) -> Layout:
@@ -92,7 +88,9 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a damaged file open
             alone = len(arrays.files) == 1 and arrays.files[0] not in KNOWN
             yield {FEATURES if alone else name: arrays[name] for name in arrays.files}
-    except NO_ARRAY as error:
+    except ClipError:
+        raise
+    except Exception as error:  # NumPy, zipfile and the tokenizer of headers each raise different errors
         if any(word in str(error).lower() for word in ("pickle", "object")):
             raise ClipError(path, f"holds Python objects; {PICKLED}") from error
         raise ClipError(path, f"is no complete .npy or .npz file ({error})") from error

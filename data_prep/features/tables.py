@@ -29,15 +29,14 @@ class ClipLines(NamedTuple):
 
 
 class _Header(NamedTuple):
+    path: Path
     columns: list[str]
     separator: str
     format: Format
 
     def cells(self, line: str) -> list[str]:
         # openSMILE, the only one with semicolons, quotes names with apostrophes.
-        quote = "'" if self.separator == ";" else '"'
-        row = next(csv.reader([line], delimiter=self.separator, quotechar=quote, skipinitialspace=True), [])
-        return [cell.strip() for cell in row]
+        return _cells(self.path, line, self.separator, "'" if self.separator == ";" else '"')
 
     def number(self, cell: str) -> float:
         """The number, or the time span in seconds, in a cell; NaN if it is missing.
@@ -197,7 +196,7 @@ def _one_person(
 def _header(path: Path, line: bytes) -> _Header:
     text = _decode(line).removeprefix("\ufeff")
     separator = max(SEPARATORS, key=text.count)
-    columns = [cell.strip() for cell in next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])]
+    columns = _cells(path, text, separator, '"')
     named = [column for column in columns if column]
     counted = [str(k) for k in range(len(named))]  # pandas writes these in place of names
     if not named or (all(map(_is_number, named)) and named != counted):
@@ -205,7 +204,15 @@ def _header(path: Path, line: bytes) -> _Header:
     if len(set(named)) < len(named):
         twice = next(column for column in named if named.count(column) > 1)
         raise ClipError(path, f"found column {twice!r} more than once, expected once")
-    return _Header(columns, separator, recognise(columns))
+    return _Header(path, columns, separator, recognise(columns))
+
+
+def _cells(path: Path, line: str, separator: str, quote: str) -> list[str]:
+    try:
+        row = next(csv.reader([line], delimiter=separator, quotechar=quote, skipinitialspace=True), [])
+    except csv.Error as error:
+        raise ClipError(path, f"found a line that cannot be divided into cells ({error})") from None
+    return [cell.strip() for cell in row]
 
 
 def _lines(file: BinaryIO, ranges: Ranges) -> Iterator[bytes]:

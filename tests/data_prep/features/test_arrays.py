@@ -117,3 +117,11 @@ def test_an_archive_named_like_an_array_is_named(tmp_path):
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     with pytest.raises(ClipError, match=r"it is an \.npz file: name it so"):
         read(tmp_path / "a.npy")
+
+
+def test_a_damaged_header_is_named(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, VALUES)
+    path.write_bytes(path.read_bytes().replace(b"}", b"(", 1))
+    with pytest.raises(ClipError, match=r"is no complete \.npy or \.npz file"):
+        read(path)

@@ -187,6 +187,7 @@ def test_values_beyond_float32_are_invalid(tmp_path):
         ("", "is an empty file"),
         ("1,2\n3,4\n", "found no header in its first line, expected names of columns"),
         ("time,a,a\n0,1,2\n", "found column 'a' more than once"),
+        ("time,a\n0,1\r2\n", "found a line that cannot be divided into cells"),
         ("time\n0\n", "found no column of features among time"),
         ("time,a\n0,1\n1\n", "row 2: found 1 cells, expected 2"),
         ("time,a\n0,1\n0,2\n", "found a row at 0 s after one at 0 s, expected ascending times in each clip"),
