@@ -71,16 +71,15 @@ OUTPUT = flags.DEFINE_string(
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also write an HTML page for each clip")
 RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: also search its subfolders")
 TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds per clip; 0 for no limit")
-DETECTOR = flags.DEFINE_string(
-    "detector", None, "with --input: the run's own face detector, where it is MODULE:FUNCTION, to allow its import"
+DETECTOR = flags.DEFINE_string("detector", None, "with --input: the run's own MODULE:FUNCTION, to allow its import")
+DETECTOR_MODEL = flags.DEFINE_string(
+    "detector-model", None, "with --input: the run's own model file of its face detector, where it is not the hub's"
 )
-ASR = flags.DEFINE_string(
-    "asr", None, "with --input: the run's own speech recogniser, where it is MODULE:FUNCTION, to allow its import"
-)
+ASR = flags.DEFINE_string("asr", None, "with --input: the run's own MODULE:FUNCTION, to allow its import")
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
-FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, ASR)
+FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -215,7 +214,8 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
         log.info("note: %s", note)
     began, workdir = time.perf_counter(), Path(config.workdir)
     predictor = Predictor.load(workdir)
-    options = stored_options(predictor.clip_options, DETECTOR.value or "", ASR.value or "")
+    named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
+    options = stored_options(predictor.clip_options, *named)
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
     with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
         done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from data_prep.build.prepare import default_options
-from data_prep.clips.detectors import HAAR
-from data_prep.clips.options import ClipOptions
+from data_prep.clips.detectors import HAAR, YUNET
+from data_prep.clips.options import LANDMARKS, LARGEST, NO_ALIGNMENT, SPEAKING, ClipOptions
+from data_prep.clips.yunet import FILE
 from data_prep.corpora.cremad import RATINGS
 from data_prep.corpora.ravdess import VOCAL
 from data_prep.corpora.reading import CORPORA, Request
@@ -40,7 +41,11 @@ DEFAULTS: dict[str, Any] = {
     "max_seconds": ClipOptions.max_seconds,
     "face_size": None,
     "no_face": ClipOptions.no_face,
-    "detector": HAAR,
+    "face": ClipOptions.face,
+    "align": ClipOptions.align,
+    "margin": None,
+    "detector": None,
+    "detector_model": "",
     "asr": "",
     "asr_language": "",
     "clips": tuple(COUNTS.values()),
@@ -70,7 +75,7 @@ CHECK_OPTIONS = ("check", "corpus", "source", *CORPUS_OPTIONS)
 WORDLESS_CORPORA = ("folder", "vidmimic2")
 """Corpora whose clips may come without their words, which --asr recognises."""
 
-VISION_OPTIONS = ("max_frames", "face_size", "no_face", "detector")
+VISION_OPTIONS = ("max_frames", "face_size", "no_face", "detector", "detector_model", "align", "margin", "face")
 """Options that say how pictures are read."""
 
 
@@ -123,6 +128,8 @@ def parse(arguments: Sequence[str] | None = None, without: Sequence[str] = ()) -
             own.error(f"{option} needs --corpus={{{','.join(CORPORA)}}} to say which layout the corpus has")
         if name == "asr_language" and not found.asr:
             own.error(f"{option} does nothing without --asr")
+        if name == "detector_model" and clip_options(found).detector != YUNET:
+            own.error(f"{option} does nothing without --detector={YUNET}")
         if name in VISION_OPTIONS and found.ratings == "voice":
             own.error(f"{option} does nothing with --ratings=voice, which reads no pictures")
         replaced = "vision" if name in VISION_OPTIONS else "text" if name in ("asr", "asr_language") else None
@@ -161,11 +168,15 @@ def clip_options(arguments: argparse.Namespace) -> ClipOptions:
     own = default_options(arguments.corpus)
     return dataclasses.replace(
         own,
+        margin=own.margin if arguments.margin is None else arguments.margin,
+        align=arguments.align,
+        face=arguments.face,
         max_frames=arguments.max_frames or own.max_frames,
         max_seconds=arguments.max_seconds,
         face_size=arguments.face_size or own.face_size,
         no_face=arguments.no_face,
-        detector=arguments.detector,
+        detector=arguments.detector or own.detector,
+        detector_path=str(arguments.detector_model),
         asr=arguments.asr,
         asr_language=arguments.asr_language,
     )
@@ -222,7 +233,20 @@ def parser() -> argparse.ArgumentParser:
         choices=("absent", "centre"),
         help="what a video without any face gives: no vision, or the centre of its pictures (default: absent)",
     )
-    add("--detector", metavar="NAME", help=f"face detector: a built-in one or MODULE:FUNCTION (default: {HAAR})")
+    detectors = f"{YUNET}, {HAAR} or MODULE:FUNCTION (default: {YUNET}; synthetic: {HAAR})"
+    add("--detector", metavar="NAME", help=f"face detector: {detectors}")
+    add("--detector-model", type=path, metavar="PATH", help=f"model file of {YUNET} (default: {FILE} from the hub)")
+    add(
+        "--align",
+        choices=(LANDMARKS, NO_ALIGNMENT),
+        help="align crops by the face's landmarks, or cut them out as they are (default: landmarks)",
+    )
+    add("--margin", type=number(float, 0), help="margin of the crops, in shares of the face (0.1; synthetic: 0)")
+    add(
+        "--face",
+        choices=(LARGEST, SPEAKING),
+        help="of several people, read the largest face or that of the one who speaks (default: largest)",
+    )
     add(
         "--asr",
         metavar="MODEL",

@@ -64,7 +64,7 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         label_names=NAMES,
         label_range=(0.0, 1.0),
         corpus="synthetic",
-        clip_options=dataclasses.asdict(ClipOptions(max_frames=6, max_seconds=1.0, face_size=32)),
+        clip_options=ClipOptions(max_frames=6, max_seconds=1.0, face_size=32, detector="haar").stored(),
         available={},
         ceiling={},
         fingerprint="testing only",

@@ -159,7 +159,7 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
     model = types.SimpleNamespace(
         label_names=("Joy",),
         label_range=(0.0, 1.0),
-        clip_options=dataclasses.asdict(ClipOptions()),
+        clip_options=ClipOptions(detector="haar").stored(),
         fingerprint="model",
         compile_seconds=0.0,
         predict=lambda examples: [],
@@ -171,6 +171,18 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match=r"none of the 1 clips in .* can be read"):
         run.predict_clips(config, tmp_path / "clip.mp4")
     assert (tmp_path / "run" / "predicted" / "predictions.csv").read_text() == "Filename,Joy\n"
+
+
+def test_a_model_file_of_the_users_own_is_named_again_to_predict(parsed, tmp_path, monkeypatch):
+    stored = ClipOptions(detector_model="0" * 64).stored()
+    monkeypatch.setattr(run.Predictor, "load", lambda workdir: types.SimpleNamespace(clip_options=stored))
+    for name in ("clip.mp4", "mine.onnx"):
+        (tmp_path / name).touch()
+    with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match="give it with --detector-model=PATH"):
+        run.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
+    named = flagsaver.flagsaver((run.DETECTOR_MODEL, str(tmp_path / "mine.onnx")), (run.MODE, "predict"))
+    with named, pytest.raises(UserError, match=r"mine\.onnx: found a file with SHA-256 e3b0c442.*, expected 0{64}"):
+        run.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])

@@ -50,7 +50,7 @@ def prepared_seconds(source: Path, out: Path, processes: int) -> float:
     from data_prep.clips.options import ClipOptions
 
     started = time.perf_counter()
-    prepare("folder", out, source=source, options=ClipOptions(), processes=processes, progress=False)
+    prepare("folder", out, source=source, options=ClipOptions(detector="haar"), processes=processes, progress=False)
     seconds = time.perf_counter() - started
     shutil.rmtree(out)
     return seconds
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--media", type=Path, help="folder of real clips; synthetic ones are used where not given")
     arguments = parser.parse_args()
-    options = ClipOptions()
+    options = ClipOptions(detector="haar")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "clips"
         folder.mkdir()

@@ -159,7 +159,7 @@ def outcomes(folder: Path, out: Path, kinds: Mapping[str, str], processes: int, 
     from data_prep.clips.options import ClipOptions
     from data_prep.media.remarks import NO_AUDIO, NO_FACE, NO_TEXT, NO_VISION
 
-    options = ClipOptions(max_frames=8, face_size=32)
+    options = ClipOptions(max_frames=8, face_size=32, detector="haar")
     report = prepare(
         "folder", out, source=folder, options=options, processes=processes, time_limit=time_limit, progress=False
     )

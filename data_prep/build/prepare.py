@@ -22,8 +22,8 @@ from tqdm import tqdm
 from data_prep.build.report import Report, make_report
 from data_prep.build.room import check_room, need_room
 from data_prep.build.staging import Staged, fingerprint, load_staged, signature, stage_clip, staged_path
-from data_prep.clips.clip import ClipSource
-from data_prep.clips.detectors import load_detector
+from data_prep.clips.clip import ClipSource, has_pictures
+from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import check_recogniser
 from data_prep.corpora import SPLITS, Corpus
@@ -35,7 +35,8 @@ from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 from emi_jax.files import lock
 from emi_jax.modalities import MODALITIES
 
-DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0)  # for the synthetic corpus and small encoders
+DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0, detector=HAAR)
+"""For the synthetic corpus and small encoders: drawn faces are upright, and the demo needs no file of a detector."""
 SAMPLES = 24  # clips on the report's contact sheet
 
 Work = Callable[[ClipSource], Staged]
@@ -149,13 +150,13 @@ def build(
     started = time.monotonic()
     if request.corpus == "synthetic" and request.source is None:
         request = dataclasses.replace(request, source=out / "raw_corpus")
-    if "vision" not in request.features:
-        load_detector(options.detector)
     if options.asr:
         check_recogniser(options.asr, options.asr_language)
     out.mkdir(parents=True, exist_ok=True)
     with lock(out):
         corpus = read_corpus(request, processes, bar)
+        if any(has_pictures(clip) for clip in corpus.clips):
+            options = options.checked()
         recipe = _recipe(corpus, options)
         staging = out / "staging"
         clear_leftovers(out)
@@ -178,7 +179,7 @@ def build(
             "corpus": corpus.name,
             "label_names": list(corpus.label_names),
             "label_range": list(corpus.label_range),
-            "clip_options": dataclasses.asdict(options),
+            "clip_options": options.stored(),
             "fingerprint": content,
             "available": _available(staged),
             "ceiling": {split: dict(row) for split, row in corpus.ceiling.items()},

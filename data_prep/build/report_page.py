@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.build.report import Report
+from data_prep.media.remarks import PEOPLE
 from emi_jax.report import page, svg
 from emi_jax.report.page import Image
 from emi_jax.report.tables import Table
@@ -77,6 +78,7 @@ def _face_facts(report: Report) -> list[tuple[str, object]]:
     return [
         ("pictures with a face", f"{report.faces_found:.1%}"),
         ("clips with pictures but no face", report.no_face),
+        ("clips with several people", len(report.remarks.get(PEOPLE, ()))),
     ]
 
 

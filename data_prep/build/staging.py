@@ -75,7 +75,7 @@ def signature(source: ClipSource, options: ClipOptions) -> str:
     features = [
         [modality, _file_mark(own.path), own.ranges, own.schema.metadata()] for modality, own in source.features.items()
     ]
-    return _hash(json.dumps([FORMAT, files, features, cells, source.remarks, dataclasses.asdict(options)]).encode())
+    return _hash(json.dumps([FORMAT, files, features, cells, source.remarks, options.stored()]).encode())
 
 
 def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache: Path | None = None) -> Staged:

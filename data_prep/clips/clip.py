@@ -1,6 +1,7 @@
 """The per-clip function: from the files of one clip to one example. Preparation and prediction both use it."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +104,11 @@ def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None =
         raise ClipError(source.video or source.audio or source.id, f"{type(error).__name__}: {error}") from error
 
 
+def has_pictures(source: ClipSource) -> bool:
+    """Whether pictures of a clip are read, and not the user's own features in their place."""
+    return "vision" not in source.features and (source.video is not None or source.faces is not None)
+
+
 def duration(example: Mapping[str, Any]) -> float:
     """The length in seconds of what was read from a clip."""
     ends = [
@@ -169,7 +175,8 @@ def _read_files(
     if looks and source.faces is not None:
         vision = read_face_images(source.faces, options, remarks)
     pictures = source.video if looks and source.faces is None else None
-    sound = (source.audio or (None if source.muted else source.video)) if listens else None
+    voice = source.audio or (None if source.muted else source.video)
+    sound = voice if listens else None
     for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
         try:
             timeline = read_timeline(path, options.max_seconds)
@@ -177,7 +184,8 @@ def _read_files(
             ends: dict[str, float] = {}
             if path == pictures:
                 remarks += timeline.track_remarks["video"]
-                vision = in_order(read_video_faces(path, timeline, options, remarks))
+                hear = functools.partial(_hear, voice, options)
+                vision = in_order(read_video_faces(path, timeline, options, remarks, hear))
                 ends["video"] = shown_until(timeline.seconds)
             if path == sound:
                 remarks += timeline.track_remarks["audio"]
@@ -193,6 +201,16 @@ def _read_files(
 
 def _is_to_transcribe(source: ClipSource, options: ClipOptions) -> bool:
     return bool(options.asr) and source.transcript is None and "text" not in source.features
+
+
+def _hear(path: Path | None, options: ClipOptions) -> np.ndarray:
+    """The sound of a file, without remarks; [0] if there is none or it cannot be read."""
+    try:
+        if path is not None:
+            return read_sound(path, read_timeline(path, options.max_seconds), options.max_seconds, [])[0]
+    except ClipError:  # reported when the clip's sound is read
+        pass
+    return np.zeros(0, np.int16)
 
 
 def _comparable(timeline: Timeline, ends: Mapping[str, float]) -> dict[str, float]:

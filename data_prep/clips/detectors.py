@@ -1,52 +1,46 @@
-"""Finds the faces in a single picture.
+"""The face detectors: built-in ones, and those of users.
 
-A detector is any function (picture, at_least) -> boxes. `--detector` names a built-in detector, or MODULE:FUNCTION: a
-function that returns a detector. It is called once in each worker process, where it can load a model.
+`--detector` names a built-in detector, or MODULE:FUNCTION: a function that returns a detector, as described in
+`data_prep.clips.faces.Detector`. It is called once in each worker process, where it can load a model.
 """
 
 import functools
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from data_prep.clips.faces import Box
+from data_prep.clips.faces import Box, Detector
 from data_prep.clips.plugins import load_function
+from data_prep.clips.yunet import read_model, yunet
 from data_prep.errors import CorpusError
 
-HAAR = "haar"
+YUNET, HAAR = "yunet", "haar"
 CASCADES = Path(cv2.__file__).parent / "data"
 DETECTION_SIDE = 320
-"""Pixels on the longer side of the reduced copy on which detection runs."""
+"""Pixels on the longer side of the reduced copy that the cascades search."""
 SMALLEST = 1 / 6
-"""Share of the picture's shorter side below which a face counts as background."""
-
-
-class Detector(Protocol):
-    """Finds all faces in a picture."""
-
-    def __call__(self, picture: np.ndarray, at_least: float = 0.0, /) -> Sequence[Box]:
-        """Boxes around the faces, in any order.
-
-        Args:
-            picture: uint8 [height, width, 3] RGB.
-            at_least: side in pixels below which a face need not be found; small faces take the most time to find.
-        """
+"""Share of the picture's shorter side below which the cascades take a face for background."""
 
 
 @functools.cache
-def load_detector(name: str) -> Detector:
+def load_detector(name: str, model: str = "", sha256: str = "") -> Detector:
     """Loads a detector once per process: a built-in one, or the one that the function `MODULE:FUNCTION` returns.
 
+    Args:
+        name: the detector.
+        model: YuNet's model file; "" for the one on the Hugging Face hub.
+        sha256: the hash that this file must have; "" for any.
+
     Raises:
-        CorpusError: there is no such detector or function.
+        CorpusError: there is no such detector or function, or the model file is missing or unusable.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]()
+    if name == YUNET:
+        return yunet(read_model(model, sha256))
+    if name == HAAR:
+        return haar()
     if ":" not in name:
-        raise CorpusError(f"--detector={name}: no such detector, expected {', '.join(BUILT_IN)} or MODULE:FUNCTION")
+        raise CorpusError(f"--detector={name}: no such detector, expected {YUNET}, {HAAR} or MODULE:FUNCTION")
     return load_function(name, "--detector")()
 
 
@@ -73,7 +67,3 @@ def haar() -> Detector:
         ]
 
     return find
-
-
-BUILT_IN: dict[str, Callable[[], Detector]] = {HAAR: haar}
-"""Functions that make the built-in detectors, by the names that `--detector` accepts."""

@@ -1,106 +1,74 @@
-"""Tracks the largest face through a clip and crops it. `data_prep.clips.detectors` finds the faces."""
+"""What a face detector finds in a picture."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
-
-SHRINKING = 0.5  # a box smaller than this share of the previous face is another face
 
 
 class Box(NamedTuple):
-    """A square around a face: left, top and side, in pixels of the full picture."""
+    """A square around a face: left, top and side, in pixels of the full picture. It may reach beyond the picture."""
 
     x: float
     y: float
     side: float
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The centre's x and y."""
+        return self.x + self.side / 2, self.y + self.side / 2
+
     def scaled(self, factor: float) -> "Box":
         """The same square with its coordinates multiplied by a factor."""
         return Box(self.x * factor, self.y * factor, self.side * factor)
 
+    def holds_centre_of(self, other: "Box") -> bool:
+        """Whether the centre of another box lies inside this one."""
+        x, y = other.centre
+        return self.x < x < self.x + self.side and self.y < y < self.y + self.side
 
-def track(candidates: Sequence[Sequence[Box]]) -> tuple[list[Box], np.ndarray]:
-    """Tracks the largest face of a clip forwards and backwards in time.
 
-    Args:
-        candidates: the boxes found in each picture.
+class Face(NamedTuple):
+    """A face in a picture.
 
-    Returns:
-        A box for each picture, and bool [N], whether the face was found in it. Where it was not, the box is that of the
-        nearest earlier picture with the face, else of the nearest later one. If no picture has a face, there are no
-        boxes.
+    Attributes:
+        box: a square around it.
+        landmarks: float [5, 2], x and y in pixels of the full picture: the person's right eye, left eye, tip of the
+            nose, right and left corner of the mouth; None if the detector finds none.
+        score: the detector's confidence, from 0 to 1.
     """
-    found = np.zeros(len(candidates), bool)
-    sizes = [max((box.side for box in options), default=0.0) for options in candidates]
-    if not any(sizes):
-        return [], found
-    seed = int(np.argmax(sizes))
-    boxes: dict[int, Box] = {}
-    for order in (range(seed, len(candidates)), range(seed, -1, -1)):
-        last = max(candidates[seed], key=lambda box: box.side)
-        for n in order:
-            follower = _follow(last, candidates[n])
-            if follower is not None:
-                boxes[n] = last = follower
-    found[list(boxes)] = True
-    return _fill(_steady(boxes), len(candidates)), found
+
+    box: Box
+    landmarks: np.ndarray | None = None
+    score: float = 1.0
+
+    def scaled(self, factor: float) -> "Face":
+        """The same face with its coordinates multiplied by a factor."""
+        landmarks = None if self.landmarks is None else self.landmarks * factor
+        return Face(self.box.scaled(factor), landmarks, self.score)
 
 
-def crop(picture: np.ndarray, box: Box | None, size: int, margin: float) -> np.ndarray:
-    """Crops a face.
+class Detector(Protocol):
+    """Finds all faces in a picture."""
 
-    Args:
-        picture: uint8 [height, width, 3].
-        box: the face; None for the largest centred square of the picture.
-        size: side of the result, in pixels.
-        margin: margin added on every side, as a share of the box's side.
+    def __call__(self, picture: np.ndarray, at_least: float = 0.0, /) -> Sequence[Face | Box]:
+        """The faces, in any order; a plain box is a face without landmarks.
 
-    Returns:
-        uint8 [size, size, 3]; outside the picture, its edge pixels are repeated.
-    """
-    height, width = picture.shape[:2]
-    if box is None:
-        side = min(height, width)
-        box, margin = Box((width - side) / 2, (height - side) / 2, side), 0.0
-    half = box.side * (0.5 + margin)
-    x, y = box.x + box.side / 2, box.y + box.side / 2
-    left, top, side = round(x - half), round(y - half), max(2, round(2 * half))
-    pad = max(0, -left, -top, left + side - width, top + side - height)
-    if pad:
-        picture = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    piece = picture[top + pad : top + pad + side, left + pad : left + pad + side]
-    return cv2.resize(piece, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+        Args:
+            picture: uint8 [height, width, 3] RGB.
+            at_least: side in pixels below which a face need not be found; small faces take the most time to find.
+        """
 
 
-def _follow(last: Box, options: Sequence[Box]) -> Box | None:
-    """The box that most likely shows the face last seen at `last`, by overlap and size; None if all are too small."""
-    likely = [box for box in options if box.side > SHRINKING * last.side]
-    return max(likely, key=lambda box: _overlap(last, box) + min(1.0, box.side / last.side), default=None)
+def as_face(found: Face | Box) -> Face:
+    """The face that a detector found, whether it returned a face or a plain box."""
+    if isinstance(found, Face):
+        return found
+    return Face(Box(*found))
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
     """Intersection over union."""
     wide = max(0.0, min(a.x + a.side, b.x + b.side) - max(a.x, b.x))
     tall = max(0.0, min(a.y + a.side, b.y + b.side) - max(a.y, b.y))
     return wide * tall / (a.side**2 + b.side**2 - wide * tall)
-
-
-def _steady(boxes: dict[int, Box]) -> dict[int, Box]:
-    """Smooths the sizes, which cascades quantise coarsely, and keeps the centres."""
-    steadied = {}
-    for n, box in boxes.items():
-        side = float(np.mean([boxes[k].side for k in range(n - 2, n + 3) if k in boxes]))
-        shift = (box.side - side) / 2
-        steadied[n] = Box(box.x + shift, box.y + shift, side)
-    return steadied
-
-
-def _fill(boxes: dict[int, Box], count: int) -> list[Box]:
-    last = boxes[min(boxes)]
-    filled = []
-    for n in range(count):
-        last = boxes.get(n, last)
-        filled.append(last)
-    return filled

@@ -4,32 +4,39 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from data_prep.clips.options import ClipOptions
+from data_prep.clips.detectors import YUNET
+from data_prep.clips.options import ON_THIS_MACHINE, ClipOptions
+from data_prep.clips.yunet import SHA256, read_model
 from data_prep.errors import CorpusError
 
 
-def stored_options(stored: Mapping[str, Any], detector: str = "", asr: str = "") -> ClipOptions:
+def stored_options(
+    stored: Mapping[str, Any], detector: str = "", asr: str = "", detector_model: str = ""
+) -> ClipOptions:
     """The options for reading new clips in the same way as those of a stored run.
 
     A custom detector or recogniser (MODULE:FUNCTION) is imported when clips are read. Its name in a stored file is not
-    enough for that: the user has to give the same name again.
+    enough for that: the user has to give the same name again. A model file is known by its hash, and the stored options
+    hold no path to it: it is the one on the Hugging Face hub, or the user gives a file with this hash.
 
     Args:
-        stored: fields of `ClipOptions`.
+        stored: what `ClipOptions.stored` returned.
         detector: the user's --detector; "" if not given.
         asr: the user's --asr; "" if not given.
+        detector_model: the user's --detector-model, a path; "" if not given.
 
     Raises:
         CorpusError: the fields are not those of `ClipOptions`, the user gives another value than the stored one, or a
-            function is stored and the user does not name it.
+            function or model file is needed and the user does not name it.
     """
-    for field in dataclasses.fields(ClipOptions):
+    fields = [field for field in dataclasses.fields(ClipOptions) if field.name not in ON_THIS_MACHINE]
+    for field in fields:
         value, kind = stored.get(field.name), type(field.default)
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
             raise CorpusError(
                 f"stored clip options hold {field.name}={value!r}, expected {kind.__name__}: copy dataset.json again"
             )
-    if unknown := sorted(set(stored) - {field.name for field in dataclasses.fields(ClipOptions)}):
+    if unknown := sorted(set(stored) - {field.name for field in fields}):
         raise CorpusError(f"stored clip options hold the unknown field {unknown[0]!r}; copy dataset.json again")
     for option, given in (("detector", detector), ("asr", asr)):
         used = stored[option]
@@ -40,4 +47,21 @@ def stored_options(stored: Mapping[str, Any], detector: str = "", asr: str = "")
                 f"the run's clips were read with the function {used}, which is imported only if you name it: add "
                 f"--{option}={used} if you trust it"
             )
-    return ClipOptions(**stored)
+    return ClipOptions(
+        **stored, detector_path=_model_path(stored["detector"], stored["detector_model"], detector_model)
+    )
+
+
+def _model_path(detector: str, sha256: str, given: str) -> str:
+    """The detector's model file: the given one, or "" for the one on the hub."""
+    if detector != YUNET:
+        if given:
+            raise CorpusError(f"--detector-model={given}: the run's clips were read with {detector}; leave it out")
+    elif given:
+        read_model(given, sha256)
+    elif sha256 not in ("", SHA256):  # "" where no pictures were read
+        raise CorpusError(
+            f"the run's faces were found with a model file of one's own (SHA-256 {sha256}), which is not stored with "
+            "the run: give it with --detector-model=PATH"
+        )
+    return given

@@ -1,7 +1,7 @@
 """The vision of a clip: face crops from a video, or the images in a folder of face images."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_prep.clips.detectors import load_detector
-from data_prep.clips.faces import SHRINKING, Box, crop, track
-from data_prep.clips.options import ClipOptions
+from data_prep.clips.alignment import Square
+from data_prep.clips.crops import centre_of, cut, landmarks_in_crop
+from data_prep.clips.detectors import HAAR, load_detector
+from data_prep.clips.faces import Box, Detector, Face, as_face
+from data_prep.clips.options import LANDMARKS, SPEAKING, ClipOptions
+from data_prep.clips.placement import place_crops
+from data_prep.clips.speaking import find_speaker, see_mouth
+from data_prep.clips.tracks import SHRINKING, Track, find_tracks, people
 from data_prep.media.container import MOST_PIXELS
 from data_prep.media.pictures import read_pictures
-from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, Remark
+from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, PEOPLE, Remark
 from data_prep.media.timeline import Timeline
 
 IMAGES_PER_SECOND = 25.0
@@ -38,11 +43,23 @@ class Vision(NamedTuple):
     landmarks: np.ndarray
 
 
+UNKNOWN = np.full((5, 2), np.nan)
+"""Landmarks of a face that has none."""
+
 NOTHING = Vision([], np.zeros(0), np.zeros(0, bool), np.zeros((0, 5, 2)))
 
 
-def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """Detects, tracks and crops the face in a video. Decodes it twice, so that its pictures need not be kept in memory.
+def read_video_faces(
+    path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark], hear: Callable[[], np.ndarray]
+) -> Vision:
+    """Detects, tracks and crops a face in a video. Decodes it twice, so that its pictures need not be kept in memory.
+
+    Args:
+        path: the video.
+        timeline: its timeline.
+        options: how it is read.
+        remarks: list to which remarks are appended.
+        hear: gives the clip's sound, int16 [M] at 16 kHz; called only to find out which of several people speaks.
 
     Raises:
         ClipError: the file is missing or not a media file.
@@ -50,29 +67,47 @@ def read_video_faces(path: Path, timeline: Timeline, options: ClipOptions, remar
     picks = pick_evenly(timeline.seconds, options.max_frames)
     stamps = timeline.stamps[picks]
     clock = dict(zip(stamps.tolist(), timeline.seconds[picks].tolist(), strict=True))
-    scales: dict[int, float] = {}  # boxes are tracked as shares of the longer side, since the size may change midway
-    candidates: list[list[Box]] = []
-    side, find = 0.0, load_detector(options.detector)
+    scales: dict[int, float] = {}  # faces are tracked as shares of the longer side, since the size may change midway
+    candidates: list[list[Face]] = []
+    mouths: list[dict[Box, np.ndarray]] = []
+    side, find = 0.0, _detector(options)
     for stamp, picture in read_pictures(path, stamps, remarks, timeline.joined):
         scale = scales[stamp] = float(max(picture.shape))
-        candidates.append([box.scaled(1 / scale) for box in find(picture, SHRINKING * side * scale)])
-        side = max((box.side for box in candidates[-1]), default=side)
-    boxes, found = track(candidates)
-    places: Sequence[Box | None] = boxes or [None] * len(found)
+        faces = [as_face(face) for face in find(picture, SHRINKING * side * scale)]
+        candidates.append([face.scaled(1 / scale) for face in faces])
+        if options.face == SPEAKING:
+            mouths.append({face.box.scaled(1 / scale): see_mouth(picture, face) for face in faces})
+        else:  # much smaller faces are other people's
+            side = max((face.box.side for face in candidates[-1]), default=side)
+    seconds = np.array([clock[stamp] for stamp in scales])
+    order = np.argsort(seconds, kind="stable")  # in which the pictures of odd files are not read
+    candidates, mouths = [candidates[n] for n in order], [mouths[n] for n in order] if mouths else []
+    track = _choose_track(candidates, mouths, seconds[order], remarks, hear)
+    places: Sequence[Box | Square | None] = [None] * len(scales)
+    if track:
+        places = place_crops(track, seconds[order], options.align == LANDMARKS)
+    crops, landmarks = [], np.full((len(scales), 5, 2), np.nan)
     pictures = read_pictures(path, np.array(list(scales), np.int64), [], timeline.joined)
-    crops = [
-        _jpeg(crop(picture, box and box.scaled(scales[stamp]), options.face_size, options.margin), options)
-        for (stamp, picture), box in zip(pictures, places, strict=True)
-    ]
-    if crops and not found.any():
+    ranks = np.argsort(order)
+    for n, ((stamp, picture), rank) in enumerate(zip(pictures, ranks.tolist(), strict=True)):
+        relative = places[rank]
+        place = relative and relative.scaled(scales[stamp])
+        crops.append(_jpeg(cut(picture, place, options.face_size, options.margin), options))
+        if place and rank in track:
+            landmarks[n] = _landmarks(track[rank].scaled(scales[stamp]), place, options.margin)
+    found = np.isin(ranks, list(track))
+    if crops and not track:
         centred = options.no_face == "centre"
         remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(crops)} pictures"))
         found[:] = centred
-    return Vision(crops, np.array([clock[stamp] for stamp in scales]), found, np.full((len(crops), 5, 2), np.nan))
+    return Vision(crops, seconds, found, landmarks)
 
 
 def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
-    """Reads the images `folder/<n>.jpg` in the order of n; image n is at (n - first n) / 25 seconds."""
+    """Reads the images `folder/<n>.jpg` in the order of n; image n is at (n - first n) / 25 seconds.
+
+    Images are kept as they are. A detector with landmarks finds those of the largest face in them.
+    """
     numbered = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal()]
     paths = sorted(numbered, key=lambda path: (int(path.stem), path.name))
     numbers = np.array([int(path.stem) for path in paths], np.float64)
@@ -84,15 +119,19 @@ def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) 
     picks = pick_evenly(seconds, options.max_frames)
     if len(picks) < len(seconds):
         remarks.append(Remark(MANY_IMAGES, f"{len(seconds)} given, {len(picks)} kept"))
-    faces, times = [], []
+    find = None if options.detector == HAAR else _detector(options)  # the cascades find no landmarks
+    faces, times, landmarks = [], [], []
     for index in picks:
         image = _read_image(paths[index])
         if image is None:
             remarks.append(Remark(BAD_IMAGE, f"{folder.name}/{paths[index].name}"))
             continue
-        faces.append(_jpeg(crop(image, None, options.face_size, 0.0), options))
+        faces.append(_jpeg(cut(image, None, options.face_size, 0.0), options))
         times.append(seconds[index])
-    return Vision(faces, np.array(times), np.ones(len(faces), bool), np.full((len(faces), 5, 2), np.nan))
+        shown = [as_face(face) for face in find(image)] if find else []
+        largest = max(shown, key=lambda face: face.box.side, default=None)
+        landmarks.append(_landmarks(largest, centre_of(image), 0.0) if largest else UNKNOWN)
+    return Vision(faces, np.array(times), np.ones(len(faces), bool), np.array(landmarks).reshape(-1, 5, 2))
 
 
 def in_order(vision: Vision) -> Vision:
@@ -110,6 +149,38 @@ def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
     after = np.clip(np.searchsorted(seconds, targets), 1, len(seconds) - 1)
     nearer_before = targets - seconds[after - 1] < seconds[after] - targets
     return np.unique(after - nearer_before)
+
+
+def _detector(options: ClipOptions) -> Detector:
+    return load_detector(options.detector, options.detector_path, options.detector_model)
+
+
+def _choose_track(
+    candidates: Sequence[Sequence[Face]],
+    mouths: Sequence[Mapping[Box, np.ndarray]],
+    seconds: np.ndarray,
+    remarks: list[Remark],
+    hear: Callable[[], np.ndarray],
+) -> Track:
+    """The faces of the person who is read: the speaker if there are pictures of mouths, else the largest person."""
+    persons = people(find_tracks(candidates, seconds), len(seconds))
+    if len(persons) < 2:
+        return persons[0] if persons else {}
+    chosen, why = 0, "the largest"
+    if mouths:
+        watched = [{n: mouths[n][face.box] for n, face in track.items()} for track in persons]
+        sound = hear()
+        speaker = find_speaker(watched, seconds, sound) if len(sound) else None
+        reason = "no mouth follows the sound" if len(sound) else "there is no sound"
+        chosen, why = (0, f"{why}, since {reason},") if speaker is None else (speaker, "the one who speaks")
+    share = len(persons[chosen]) / len(seconds)
+    remarks.append(Remark(PEOPLE, f"{len(persons)} people; {why} is read, seen in {share:.0%} of the pictures"))
+    return persons[chosen]
+
+
+def _landmarks(face: Face, place: Box | Square, margin: float) -> np.ndarray:
+    """The landmarks of a face float [5, 2] in shares of the side of its crop; NaN if it has none."""
+    return UNKNOWN if face.landmarks is None else landmarks_in_crop(face.landmarks, place, margin)
 
 
 def _read_image(path: Path) -> np.ndarray | None:

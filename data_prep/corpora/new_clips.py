@@ -1,6 +1,5 @@
 """New clips for prediction: one file, a folder of files, or a CSV table of names."""
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -150,5 +149,5 @@ def fingerprint(clip: ClipSource, options: ClipOptions) -> str:
         except OSError:
             facts = None
         files.append((os.fspath(path.absolute()), facts.st_size, facts.st_mtime_ns) if path and facts else None)
-    facts_of_clip = repr((files, clip.features, clip.transcript, clip.word_times, dataclasses.astuple(options)))
+    facts_of_clip = repr((files, clip.features, clip.transcript, clip.word_times, options.stored()))
     return hashlib.sha256(facts_of_clip.encode("utf-8", "surrogateescape")).hexdigest()

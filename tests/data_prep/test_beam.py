@@ -44,7 +44,9 @@ def test_unreadable_clips_are_reported_by_name(tmp_path):
     write_video(tmp_path / "a.mp4", np.arange(5) / 10)
     (tmp_path / "broken.mp4").write_bytes(b"nonsense")
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["a", 0.5], ["broken", 0.5], ["gone", 0.5])
-    report = prepare_with_beam(["--corpus=folder", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"])
+    report = prepare_with_beam(
+        ["--corpus=folder", "--detector=haar", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
+    )
     assert {entry["id"]: entry["why"] for entry in report.left_out}["gone"] == "no such file"
     assert {entry["id"] for entry in report.left_out} == {"broken", "gone"}
     assert sum(report.clips.values()) == 1

@@ -13,7 +13,7 @@ from data_prep.build import prepare
 from data_prep.build.room import check_room
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.options import ClipOptions
-from data_prep.command import INTERNAL_ERROR, parse, run_command
+from data_prep.command import INTERNAL_ERROR, clip_options, parse, run_command
 from data_prep.corpora.feature_files import FeatureRequest
 from data_prep.corpora.reading import CORPORA
 from data_prep.errors import CorpusError
@@ -61,6 +61,11 @@ def run(monkeypatch, *arguments):
         (["--corpus=cremad", "--vocal=song"], "--vocal does nothing with --corpus=cremad, only with ravdess"),
         (["--corpus=cremad", "--ratings=voice", "--face-size=64"], "--face-size does nothing with --ratings=voice"),
         (["--corpus=cremad", "--ratings=voice", "--detector=haar"], "--detector does nothing with --ratings=voice"),
+        (["--detector-model=x"], "--detector-model does nothing without --detector=yunet"),
+        (["--corpus=folder", "--detector=haar", "--detector-model=x"], "--detector-model does nothing without"),
+        (["--corpus=folder", "--margin=-0.1"], "argument --margin: found '-0.1', expected a number of at least 0"),
+        (["--corpus=folder", "--align=eyes"], "argument --align: invalid choice: 'eyes'"),
+        (["--corpus=folder", "--face=first"], "argument --face: invalid choice: 'first'"),
         (["--corpus=meld", "--transcripts=x"], "--transcripts does nothing with --corpus=meld"),
         (
             ["--corpus=ravdess", "--asr=tiny"],
@@ -94,6 +99,23 @@ def test_invalid_option_is_a_one_line_error_with_exit_code_2(arguments, message,
     assert caught.value.code == 2
     assert error.startswith("error: ")
     assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_detector_of_real_clips_finds_landmarks():
+    drawn, real = clip_options(parse([])), clip_options(parse(["--corpus=folder"]))
+    assert (drawn.detector, drawn.margin, drawn.face_size) == ("haar", 0.0, 64)
+    assert (real.detector, real.margin, real.align, real.face) == ("yunet", 0.1, "landmarks", "largest")
+    given = ["--detector-model=m.onnx", "--align=none", "--margin=0", "--face=speaking"]
+    chosen = clip_options(parse(["--corpus=folder", *given]))
+    assert (chosen.detector_path, chosen.align, chosen.margin, chosen.face) == ("m.onnx", "none", 0.0, "speaking")
+
+
+def test_a_missing_face_model_is_a_one_line_error(clips, tmp_path, monkeypatch, capsys):
+    missing = f"--detector-model={tmp_path / 'no.onnx'}"
+    assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}", missing) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {missing}: No such file or directory; expected face_detection_yunet")
     assert len(error.splitlines()) == 1
 
 
@@ -176,7 +198,8 @@ def test_unwritable_out_is_a_one_line_error(clips, out, reason, monkeypatch, cap
 def test_too_small_a_disk_is_reported_before_any_clip_is_read(clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=5_000))
     monkeypatch.setattr(prepare, "map_clips", lambda *arguments: pytest.fail("a clip was read"))
-    assert run(monkeypatch, "--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}") == 2
+    arguments = ["--corpus=folder", "--detector=haar", f"--source={clips}", f"--out={tmp_path / 'out'}"]
+    assert run(monkeypatch, *arguments) == 2
     error = capsys.readouterr().err
     assert "out: 1 clips need at least 19.2 kB, 5.0 kB are free on this disk; make room, or choose" in error
 
@@ -202,7 +225,7 @@ def test_checking_writes_nothing(built, tmp_path, monkeypatch, capsys):
 
 
 def test_repeated_call_says_so_and_rewrites_a_lost_report(clips, tmp_path, monkeypatch, capsys):
-    arguments = ["--corpus=folder", f"--source={clips}", f"--out={tmp_path / 'out'}", "--processes=1"]
+    arguments = ["--corpus=folder", "--detector=haar", f"--source={clips}", f"--out={tmp_path / 'out'}"]
     assert run(monkeypatch, *arguments) == 0
     assert "already prepared" not in capsys.readouterr().out
     assert run(monkeypatch, *arguments) == 0
@@ -216,5 +239,5 @@ def test_repeated_call_says_so_and_rewrites_a_lost_report(clips, tmp_path, monke
 def test_disk_that_is_probably_too_small_causes_a_warning(tmp_path, monkeypatch, caplog):
     video = write_video(tmp_path / "a.mp4", [k / 25 for k in range(50)], sound=tone(2.0))
     monkeypatch.setattr("data_prep.build.room.shutil.disk_usage", lambda folder: types.SimpleNamespace(free=200_000))
-    check_room(tmp_path, [ClipSource("a", video)], ClipOptions())
+    check_room(tmp_path, [ClipSource("a", video)], ClipOptions(detector="haar"))
     assert "1 clips with a face take about 1.1 MB, 200.0 kB are free" in caplog.text

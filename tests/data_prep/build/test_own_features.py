@@ -63,7 +63,7 @@ def examples(out):
 
 
 def test_no_face_detector_is_loaded_where_features_replace_pictures(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.build.prepare.load_detector", lambda *arguments: pytest.fail("it was loaded"))
+    monkeypatch.setattr("data_prep.clips.options.load_detector", lambda *arguments: pytest.fail("it was loaded"))
     features = {"vision": FeatureRequest(folder / "face")}
     assert prepare("folder", tmp_path, source=folder, features=features, processes=1, progress=False).is_new
 

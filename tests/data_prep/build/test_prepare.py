@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -73,7 +72,7 @@ def test_metadata_and_report(built):
     metadata = tfds.builder_from_directory(str(out / "emi" / "1.2.0")).info.metadata
     assert metadata["corpus"] == "synthetic"
     assert metadata["label_names"][3] == "Empathic Pain"
-    assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], dataclasses.asdict(OPTIONS))
+    assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], OPTIONS.stored())
     assert metadata["fingerprint"] == report.fingerprint
     has = {
         "vision": lambda example: example["face_found"].any(),

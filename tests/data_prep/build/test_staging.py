@@ -14,7 +14,7 @@ from data_prep.clips.options import ClipOptions
 from data_prep.errors import CorpusError
 from tests.data_prep.conftest import tone, write_video
 
-OPTIONS = ClipOptions(max_frames=2, face_size=32)
+OPTIONS = ClipOptions(max_frames=2, face_size=32, detector="haar")
 
 
 @pytest.fixture

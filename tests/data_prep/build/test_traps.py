@@ -27,7 +27,7 @@ from data_prep.media.remarks import (
 )
 from tests.data_prep.conftest import tone, write_table, write_video
 
-OPTIONS = ClipOptions(max_frames=40, face_size=32)
+OPTIONS = ClipOptions(max_frames=40, face_size=32, detector="haar")
 MANY = 2591
 LABEL = {name: round(0.1 * number, 1) for number, name in enumerate(["5", "00001", "00003", "00002", "4", "00006"], 1)}
 

@@ -18,7 +18,7 @@ from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, NO_AUDIO, NO_FACE,
 from tests.data_prep.conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
-OPTIONS = ClipOptions(max_frames=6, face_size=32)
+OPTIONS = ClipOptions(max_frames=6, face_size=32, detector="haar")
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 100])
@@ -112,7 +112,9 @@ def test_any_decoder_exception_becomes_a_clip_error(tmp_path, monkeypatch):
 
 def test_nothing_after_max_seconds_is_read(tmp_path):
     path = write_video(tmp_path / "clip.mp4", np.arange(50) / 10, 10, sound=tone(5.0))
-    example, _, _ = read_clip(ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32))
+    example, _, _ = read_clip(
+        ClipSource("7", path), ClipOptions(max_frames=400, max_seconds=2.0, face_size=32, detector="haar")
+    )
     assert len(example["audio"]) == 32_000
     assert example["times"].max() < 2.0
     assert len(example["faces"]) == 20
@@ -137,7 +139,7 @@ def test_face_images_keep_gaps_and_the_time_limit(tmp_path):
     folder.mkdir()
     for number in (10, 11, 110, 111, 310, 311):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 40, 3), 100, np.uint8))
-    example, remarks, _ = read_clip(ClipSource("00007", faces=folder), ClipOptions(face_size=32))
+    example, remarks, _ = read_clip(ClipSource("00007", faces=folder), ClipOptions(face_size=32, detector="haar"))
     np.testing.assert_allclose(example["times"], [0, 0.04, 4, 4.04], atol=1e-6)
     assert Remark(LONG, "00007/: face images of 12.1 s, read to 12 s") in remarks
 
@@ -205,4 +207,4 @@ def test_picture_too_thin_for_a_face_has_none(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "a.png").rename(image)
     with pytest.raises(ClipError, match=r"not a readable media file .an image, a playlist or another format"):
-        read_clip(ClipSource("a", image), ClipOptions())
+        read_clip(ClipSource("a", image), ClipOptions(detector="haar"))

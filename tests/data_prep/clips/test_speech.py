@@ -16,7 +16,7 @@ from data_prep.synthetic.voice import RATE, render_voice
 from tests.data_prep.conftest import tone, write_video
 
 CALLS: list[int] = []
-OPTIONS = ClipOptions(max_frames=2, face_size=32, asr=f"{__name__}:stub")
+OPTIONS = ClipOptions(max_frames=2, face_size=32, detector="haar", asr=f"{__name__}:stub")
 
 
 def stub():
@@ -104,7 +104,7 @@ def test_missing_functions_and_packages_are_named(tmp_path, monkeypatch, capsys)
         check_recogniser("nowhere:f")
     with pytest.raises(CorpusError, match="--asr-language=en: only Whisper models take a language"):
         check_recogniser("json:loads", "en")
-    arguments = ["data_prep", "--corpus=folder", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
+    arguments = ["data_prep", "--corpus=folder", "--detector=haar", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
     monkeypatch.setattr("sys.argv", [*arguments, "--asr=nowhere:f"])
     assert main() == 2
     assert capsys.readouterr().err.startswith("error: --asr=nowhere:f: ")

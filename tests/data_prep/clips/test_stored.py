@@ -1,19 +1,45 @@
 """Stored clip options are data: a function that they name is imported only if the user also names it."""
 
-import dataclasses
+import hashlib
 
 import pytest
 
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.stored import stored_options
+from data_prep.clips.yunet import SHA256
 from data_prep.errors import CorpusError
 
-STORED = dataclasses.asdict(ClipOptions(max_frames=6))
+STORED = ClipOptions(max_frames=6, detector="haar").stored()
 
 
 def test_built_in_names_need_no_confirmation():
-    assert stored_options(STORED) == ClipOptions(max_frames=6)
+    assert stored_options(STORED) == ClipOptions(max_frames=6, detector="haar")
     assert stored_options(STORED | {"asr": "small.en"}, asr="small.en").asr == "small.en"
+
+
+def test_path_of_a_model_file_is_not_stored():
+    assert "detector_path" not in ClipOptions(detector_path="/home/me/yunet.onnx").stored()
+    with pytest.raises(CorpusError, match="stored clip options hold the unknown field 'detector_path'"):
+        stored_options(STORED | {"detector_path": "/etc/passwd"})
+
+
+def test_the_hubs_model_needs_no_confirmation():
+    options = stored_options(STORED | {"detector": "yunet", "detector_model": SHA256})
+    assert (options.detector_path, options.detector_model) == ("", SHA256)
+
+
+def test_a_model_file_of_ones_own_has_to_be_given_again(tmp_path):
+    file, other = tmp_path / "mine.onnx", tmp_path / "other.onnx"
+    file.write_bytes(b"mine")
+    other.write_bytes(b"other")
+    stored = STORED | {"detector": "yunet", "detector_model": hashlib.sha256(b"mine").hexdigest()}
+    with pytest.raises(CorpusError, match=r"SHA-256 [0-9a-f]{64}.* give it with --detector-model=PATH"):
+        stored_options(stored)
+    with pytest.raises(CorpusError, match=r"other.onnx: found a file with SHA-256 .* expected [0-9a-f]{64}: name"):
+        stored_options(stored, detector_model=str(other))
+    assert stored_options(stored, detector_model=str(file)).detector_path == str(file)
+    with pytest.raises(CorpusError, match=r"mine\.onnx: the run's clips were read with haar; leave it out"):
+        stored_options(STORED, detector_model=str(file))
 
 
 @pytest.mark.parametrize("option", ["detector", "asr"])

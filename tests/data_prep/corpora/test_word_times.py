@@ -213,7 +213,7 @@ def test_times_that_do_not_fit_the_words_are_dropped_with_a_remark(tmp_path):
 
 
 def test_an_example_holds_times_only_for_known_words():
-    options = ClipOptions(max_frames=2, face_size=32)
+    options = ClipOptions(max_frames=2, face_size=32, detector="haar")
     example = read_clip(ClipSource("a", transcript=" hi you ", word_times=((0.0, 0.5), (0.5, 1.0))), options).example
     np.testing.assert_array_equal(example["word_times"], np.array([[0, 0.5], [0.5, 1]], np.float32), strict=True)
     unknown = read_clip(ClipSource("a", transcript="hi"), options).example["word_times"]

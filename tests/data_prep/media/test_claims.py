@@ -10,7 +10,7 @@ from data_prep.media.remarks import CUT_OFF, LONG
 from tests.data_prep.conftest import tone, write_video
 from tests.data_prep.media.clapper import write_clapper
 
-OPTIONS = ClipOptions(max_frames=4, face_size=32)
+OPTIONS = ClipOptions(max_frames=4, face_size=32, detector="haar")
 
 
 def remarks_of(path: Path, options: ClipOptions = OPTIONS) -> dict[str, str]:
@@ -96,15 +96,15 @@ def test_claims_are_compared_track_by_track():
 def test_long_clip_that_is_not_fully_read_gets_a_remark(tmp_path, name):
     codecs = ("mpeg4", "pcm_s16le") if name == "a.avi" else ("libx264", "aac")
     path = write_clapper(tmp_path / name, *codecs, length=3.0, event=0.2)
-    short = ClipOptions(max_frames=4, max_seconds=1.0, face_size=32)
+    short = ClipOptions(max_frames=4, max_seconds=1.0, face_size=32, detector="haar")
     assert remarks_of(path, short)[LONG].endswith("s, read to 1 s")
     assert CUT_OFF not in remarks_of(path, short)
-    assert LONG not in remarks_of(path, ClipOptions(max_frames=4, max_seconds=3.2, face_size=32))
+    assert LONG not in remarks_of(path, ClipOptions(max_frames=4, max_seconds=3.2, face_size=32, detector="haar"))
 
 
 def test_long_sound_gets_a_remark(tmp_path):
     path = write_video(tmp_path / "a.wav", None, sound=tone(2.0), codecs=("", "pcm_s16le"))
-    short = ClipOptions(max_seconds=1.0)
+    short = ClipOptions(max_seconds=1.0, detector="haar")
     assert remarks_of(path, short)[LONG] == "a.wav: 2.0 s, read to 1 s"
 
 

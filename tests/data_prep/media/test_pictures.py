@@ -16,6 +16,7 @@ from data_prep.media.timeline import read_timeline
 from tests.data_prep.conftest import decode, tone, write_video
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
+HAAR = ClipOptions(face_size=32, detector="haar")
 
 
 def pictures_of(path: Path, remarks: list[Remark] | None = None) -> list[np.ndarray]:
@@ -158,7 +159,9 @@ def write_two_sizes(path: Path, picture: np.ndarray, widths) -> Path:
 def test_face_is_tracked_when_the_picture_size_changes(tmp_path, widths):
     face = pictures_of(MEDIA / "single_face.mp4")[0]
     path = write_two_sizes(tmp_path / "a.mkv", face, widths)
-    example, remarks, _ = read_clip(ClipSource("a", path, transcript="x"), ClipOptions(max_frames=20, face_size=64))
+    example, remarks, _ = read_clip(
+        ClipSource("a", path, transcript="x"), ClipOptions(max_frames=20, face_size=64, detector="haar")
+    )
     assert example["face_found"].all()
     crops = [decode(jpeg).astype(float) for jpeg in example["faces"]]
     assert len(crops) == 20
@@ -200,7 +203,9 @@ def test_cover_art_is_not_video(tmp_path):
         container.mux(sound.encode(None))
     with av.open(str(path)) as container:
         assert container.streams.video
-    example, remarks, _ = read_clip(ClipSource("song", path, transcript="x"), ClipOptions(face_size=32))
+    example, remarks, _ = read_clip(
+        ClipSource("song", path, transcript="x"), ClipOptions(face_size=32, detector="haar")
+    )
     assert example["faces"] == []
     assert len(example["audio"]) > 2_000
     assert OTHER_TRACKS not in {remark.kind for remark in remarks}
@@ -247,6 +252,6 @@ def test_the_default_picture_track_is_read(tmp_path):
             frame.pts, frame.time_base = 0, Fraction(1, 25)
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
-    _, remarks, _ = read_clip(ClipSource("a", path, transcript="x"), ClipOptions(face_size=32))
+    _, remarks, _ = read_clip(ClipSource("a", path, transcript="x"), HAAR)
     assert pictures_of(path)[0].mean() == pytest.approx(200, abs=3)
     assert {Remark(OTHER_TRACKS, "a.mkv: picture track 2 of 2 is read"), Remark(NO_FACE, "1 pictures")} <= set(remarks)

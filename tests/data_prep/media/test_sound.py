@@ -29,7 +29,7 @@ from tests.data_prep.conftest import tone, write_video
 from tests.data_prep.media.clapper import click, first_loud, read_clapper, write_clapper
 
 MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
-OPTIONS = ClipOptions(max_frames=2, face_size=32)
+OPTIONS = ClipOptions(max_frames=2, face_size=32, detector="haar")
 
 
 def sound_of(path: Path, max_seconds: float = 12.0, start: float | None = None) -> np.ndarray:
@@ -118,7 +118,9 @@ def test_sound_is_cut_at_the_limit(tmp_path):
 
 def test_sound_that_starts_after_the_limit_is_absent(tmp_path):
     path = write_clapper(tmp_path / "a.mkv", "libx264", "pcm_s16le", audio_start=1.5)
-    example, remarks, _ = read_clip(ClipSource("a", path), ClipOptions(max_frames=2, max_seconds=1.0, face_size=32))
+    example, remarks, _ = read_clip(
+        ClipSource("a", path), ClipOptions(max_frames=2, max_seconds=1.0, face_size=32, detector="haar")
+    )
     assert len(example["audio"]) == 0
     assert {NO_AUDIO, LONG} <= {remark.kind for remark in remarks}
 
@@ -243,4 +245,4 @@ def test_implausible_sample_rate_is_reported(tmp_path):
     data = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 236, b"WAVE", b"fmt ", 16, 1, 1, 1, 2, 2, 16, b"data", 200)
     (tmp_path / "a.wav").write_bytes(data + bytes(range(200)))
     with pytest.raises(ClipError, match=r"sample rate that cannot be right; .*\(a.wav: 1 Hz\)"):
-        read_clip(ClipSource("a", tmp_path / "a.wav"), ClipOptions())
+        read_clip(ClipSource("a", tmp_path / "a.wav"), ClipOptions(detector="haar"))

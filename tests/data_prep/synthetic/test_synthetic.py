@@ -116,7 +116,7 @@ def test_noise_has_the_stated_level(plans):
 def test_a_written_clip_is_read_back(plans, tmp_path):
     write_clip(plans[0], tmp_path)
     source = ClipSource(id=plans[0].id, video=tmp_path / f"{plans[0].id}.mp4")
-    example = read_clip(source, ClipOptions(max_frames=8, face_size=48)).example
+    example = read_clip(source, ClipOptions(max_frames=8, face_size=48, detector="haar")).example
     assert len(example["faces"]) == 8
     assert len(example["audio"]) == pytest.approx(16_000 * plans[0].seconds, abs=2048)
     heard, meant = example["audio"] / 32768, render_voice(plans[0])[:: RATE // 8000]
