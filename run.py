@@ -14,7 +14,6 @@ from emi_jax.memory import restart_with_tuned_malloc
 if __name__ == "__main__":
     restart_with_tuned_malloc()
 
-import errno
 import logging
 import sys
 import time
@@ -37,6 +36,7 @@ from data_prep.corpora.new_clips import find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
+from emi_jax.report.exits import STOPPED, fail, is_explained, report
 from emi_jax.report.terminal import printable
 from emi_jax.runs import evaluation, results
 from emi_jax.runs.experiment import Experiment
@@ -45,6 +45,7 @@ from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.training import train
 from emi_jax.studies import ablation, robustness
+from emi_jax.train.failures import ending_together
 from emi_jax.train.processes import is_first, join
 from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.startup import start
@@ -82,12 +83,6 @@ DISTRIBUTED = flags.DEFINE_bool(
 FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of a disk that is full or read-only, or of a file that belongs to others."""
-
-FAILED, STOPPED = 2, 75
-"""Exit codes: an error that its message explains; stopped by a signal, with everything saved to resume."""
-
 STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
 
 log = logging.getLogger("emi_jax")
@@ -104,12 +99,11 @@ def main(arguments: Sequence[str]) -> None:
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
         join(DISTRIBUTED.value)
-        start()
-        run(CONFIG.value)
-    except UserError as error:
-        sys.exit(fail(error))
-    except OSError as error:
-        if error.errno not in REFUSED:
+        with ending_together(report):
+            start()
+            run(CONFIG.value)
+    except (UserError, OSError) as error:
+        if not is_explained(error):
             raise
         sys.exit(fail(error))
     except StoppedError as stopped:
@@ -288,12 +282,6 @@ def parse(arguments: Sequence[str]) -> list[str]:
         sys.exit(fail(UserError(command_line.unknown_field(config, arguments, error))))
     except (UserError, flags.Error, TypeError, ValueError) as error:
         sys.exit(fail(error))
-
-
-def fail(error: Exception) -> int:
-    """Prints an error in one line; returns the exit code."""
-    print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
-    return FAILED
 
 
 if __name__ == "__main__":

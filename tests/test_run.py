@@ -19,6 +19,7 @@ from configs.command_line import next_command, preparation_command, refuse_witho
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
 from emi_jax.errors import UserError
+from emi_jax.report.exits import FAILED
 from emi_jax.train.signals import StoppedError
 from tests.fakes import make_dataset
 
@@ -195,7 +196,7 @@ def test_a_disk_that_refuses_is_one_line(number, parsed, monkeypatch, capsys):
     monkeypatch.setattr(run, "start", lambda: None)
     with pytest.raises(SystemExit) as ended:
         run.main(["run.py"])
-    assert ended.value.code == run.FAILED
+    assert ended.value.code == FAILED
     error = f"error: [Errno {number}] {os.strerror(number)}: 'runs/mine/config.json'"
     assert capsys.readouterr().err.splitlines() == [error]
 

@@ -208,26 +208,39 @@ class _Built:
     builder: tfds.core.DatasetBuilder
 
     def as_data_source(self, split: str) -> Examples:
-        return self.builder.as_data_source(split)
+        return self._records(split, self.builder.info.features)
 
     def texts(self, split: str) -> Examples:
-        features = tfds.features.FeaturesDict({name: self.builder.info.features[name] for name in TEXTS})
+        return self._records(
+            split, tfds.features.FeaturesDict({name: self.builder.info.features[name] for name in TEXTS})
+        )
+
+    def _records(self, split: str, features: Any) -> Examples:
         records = self.builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        return _Texts(records, features)
+        return _Records(records, features, Path(self.builder.data_path), split)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Texts:
-    """Examples with only some features decoded."""
+class _Records:
+    """The records of a split, of which some or all features are decoded; errors name a damaged record."""
 
     records: Any
-    features: tfds.features.FeaturesDict
+    features: Any
+    folder: Path
+    split: str
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        return self.features.deserialize_example_np(self.records[index])
+        try:
+            return self.features.deserialize_example_np(self.records[index])
+        except (RuntimeError, OSError) as error:  # ArrayRecord wraps the system's errors in RuntimeError
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{self.folder}, split {self.split}: clip number {index} cannot be read ({reason}). Copy the dataset "
+                "again, or prepare it again"
+            ) from error
 
 
 def clip_id(example: Example) -> str:

@@ -39,6 +39,23 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_a_damaged_record_is_one_line_that_names_the_file_and_the_clip(folder):
+    (path,) = dataset_path(folder).glob("emi-train.array_record*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    split, errors = open_dataset(folder, "make it").split("train"), {}
+    for index in range(len(split)):
+        try:
+            split[index]
+        except UserError as error:
+            errors[index] = str(error)
+    assert errors
+    for index, error in errors.items():
+        assert error.startswith(f"{dataset_path(folder)}, split train: clip number {index} cannot be read (Corrupted ")
+        assert len(error.splitlines()) == 1
+
+
 def change(folder, name, edit):
     path = dataset_path(folder) / name
     content = json.loads(path.read_text())

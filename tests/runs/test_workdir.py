@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 import run
 from emi_jax.errors import UserError
+from emi_jax.report.exits import FAILED
 from emi_jax.runs.workdir import Workdir
 from tests.fakes import make_dataset
 
@@ -109,7 +110,7 @@ def test_a_full_disk_ends_the_run_with_a_one_line_error(tmp_path, monkeypatch, c
     monkeypatch.setattr("emi_jax.runs.workdir._end_line", full)
     with pytest.raises(SystemExit) as ended:
         call_main(monkeypatch, lambda config: Workdir(tmp_path).record(1, {"loss": 0.5}))
-    assert ended.value.code == run.FAILED
+    assert ended.value.code == FAILED
     assert "No space left on device" in capsys.readouterr().err
 
 

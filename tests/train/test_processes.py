@@ -1,5 +1,7 @@
 """Two processes of two devices each, as on two hosts: real `jax.distributed`, with arrays exchanged through gloo."""
 
+import contextlib
+import functools
 import os
 import re
 import signal
@@ -13,10 +15,12 @@ import jax
 import numpy as np
 import pytest
 
+from data_prep.build.dataset import write_dataset
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.train import processes
+from tests.fakes import make_dataset
 from tests.flags import quick
 from tests.train import worker
 
@@ -24,7 +28,20 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def start():
+def data(tmp_path):
+    """A folder with a dataset of the clips of `make_dataset`."""
+    made = make_dataset(train=13)
+
+    def named(split):
+        return ((example["id"].decode(), example) for example in made.builder.examples[split])
+
+    splits = {split: functools.partial(named, split) for split in made.splits}
+    write_dataset(tmp_path / "data", splits, made.description() | {"available": {}, "ceiling": {}})
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def start(data):
     """Starts the two processes of a run; those still running are ended after the test."""
     started = []
 
@@ -38,7 +55,7 @@ def start():
             variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
             pair.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.train.worker", str(workdir), *arguments],
+                    [sys.executable, "-m", "tests.train.worker", str(data), str(workdir), *arguments],
                     cwd=ROOT,
                     env=os.environ | variables | {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"},
                     stdout=subprocess.PIPE,
@@ -65,9 +82,22 @@ def ends(pair):
     return [process.returncode for process in pair], said
 
 
-def test_two_processes_train_like_one_exit_if_one_is_killed_stop_together_and_resume(start, tmp_path):
+@contextlib.contextmanager
+def damaged_record(data):
+    """Within the context, a byte in the middle of the training split is wrong; in each epoch one process reads it."""
+    (path,) = data.glob("emi/*/emi-train.array_record*")
+    content = bytearray(path.read_bytes())
+    place = len(content) // 2
+    content[place] ^= 255
+    path.write_bytes(content)
+    yield
+    content[place] ^= 255
+    path.write_bytes(content)
+
+
+def test_two_processes_train_like_one_fail_and_stop_together_and_resume(start, data, tmp_path):
     config = worker.config()
-    alone = Experiment.open(config, worker.dataset(), tmp_path / "alone", jax.devices()[:4])
+    alone = Experiment.open(config, worker.dataset(data), tmp_path / "alone", jax.devices()[:4])
     train(alone)
 
     first, second = start(tmp_path / "run", killed_at=20)
@@ -76,7 +106,7 @@ def test_two_processes_train_like_one_exit_if_one_is_killed_stop_together_and_re
     said, _ = first.communicate(timeout=60)  # within a minute after the other was killed
     assert first.returncode not in (0, None), said
 
-    resumed = Experiment.open(config, worker.dataset(), tmp_path / "run", jax.devices()[:4])
+    resumed = Experiment.open(config, worker.dataset(data), tmp_path / "run", jax.devices()[:4])
     before = len(losses(resumed))
     assert 20 <= before < 60, said
 
@@ -89,6 +119,15 @@ def test_two_processes_train_like_one_exit_if_one_is_killed_stop_together_and_re
     steps = [re.search(r"stopped by SIGTERM after step (\d+), which is saved", text) for text in said]
     assert all(steps), (codes, said)
     assert steps[0][1] == steps[1][1]
+
+    with damaged_record(data):
+        began = time.monotonic()
+        codes, said = ends(start(tmp_path / "run"))
+    assert time.monotonic() - began < 60
+    assert codes == [2, 2], said
+    fault = rf"{data}.*, split train: clip number \d+ cannot be read \(Corrupted Riegeli/records file"
+    (reader,) = [number for number, text in enumerate(said) if re.search(f"error: {fault}", text)]
+    assert re.search(f"error: process {reader} of this run failed: {fault}", said[1 - reader]), said
 
     codes, (said, silent) = ends(start(tmp_path / "run"))
     assert codes == [0, 0], said + silent

@@ -1,6 +1,6 @@
-"""One process of a multi-process run on the dataset of the tests.
+"""One process of a multi-process run on the dataset in a folder.
 
-python -m tests.train.worker WORKDIR [CHECKPOINT]
+python -m tests.train.worker DATA WORKDIR [CHECKPOINT]
 
 With CHECKPOINT, the process kills itself as soon as the checkpoint of that step is in `last/`.
 """
@@ -12,13 +12,14 @@ import threading
 import time
 from pathlib import Path
 
+from emi_jax.inputs.dataset import open_dataset
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
+from emi_jax.train.failures import ending_together
 from emi_jax.train.processes import join
 from emi_jax.train.signals import StoppedError
 from emi_jax.train.startup import start
 from tests.configs import tiny_stage1
-from tests.fakes import make_dataset
 
 
 def config():
@@ -28,8 +29,13 @@ def config():
     return tiny
 
 
-def dataset():
-    return make_dataset(train=13)
+def dataset(folder: str | Path):
+    return open_dataset(folder, "tests.train.test_processes")
+
+
+def report(error: Exception) -> int:
+    print("error:", error, flush=True)
+    return 2
 
 
 def die_after(checkpoint: Path) -> None:
@@ -39,13 +45,14 @@ def die_after(checkpoint: Path) -> None:
 
 
 if __name__ == "__main__":
-    workdir, *checkpoint = sys.argv[1:]
+    data, workdir, *checkpoint = sys.argv[1:]
     join(expected=False)
     start()
     if checkpoint:
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
         threading.Thread(target=die_after, args=(path,), daemon=True).start()
     try:
-        train(Experiment.open(config(), dataset(), workdir))
+        with ending_together(report):
+            train(Experiment.open(config(), dataset(data), workdir))
     except StoppedError as stopped:
         sys.exit(f"{stopped}")
