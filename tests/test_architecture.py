@@ -42,6 +42,7 @@ ALLOWED = {
         "emi_jax.errors",
         "emi_jax.files",
         "emi_jax.inputs.dataset",
+        "emi_jax.inputs.index",
         "emi_jax.modalities",
         "emi_jax.report.page",
         "emi_jax.report.svg",

@@ -19,6 +19,9 @@ from data_prep.clips.word_times import time_fault
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.errors import CorpusError
 from data_prep.media.container import SAMPLE_RATE
+from emi_jax.errors import UserError
+from emi_jax.inputs.index import FILE as INDEX
+from emi_jax.inputs.index import read_index
 
 TYPES = {
     "times": np.float32,
@@ -58,6 +61,11 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
     named = {(clip.split, clip.id): clip for clip in read_corpus(request, write=False).clips} if request else None
     builder = open_dataset(out)
     metadata, splits = builder.info.metadata, builder.info.splits
+    counts = {split: info.num_examples for split, info in splits.items()}
+    try:
+        index = read_index(dataset_path(out), counts)
+    except UserError as error:
+        raise CorpusError(str(error)) from error
     faults: list[str] = []
     seen = _Seen()
     for split, info in splits.items():
@@ -66,9 +74,10 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
             continue
         bar = tqdm(total=info.num_examples, desc=f"checking {split}", unit="clip", disable=not progress)
         try:
-            for example in builder.as_data_source(split):
+            for example, texts in zip(builder.as_data_source(split), index[split], strict=True):
                 bar.update()
                 name = f"{split} {_id(example)}"
+                faults += [f"{name}: {fault}" for fault in _index_faults(example, texts)]
                 faults += [f"{name}: {fault}" for fault in _example_faults(example, metadata)]
                 faults += seen.add(split, name, example)
                 if named is not None:
@@ -79,10 +88,16 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
             faults.append(f"split {split}: record {bar.n + 1} of {info.num_examples} cannot be read: {reason}")
         finally:
             bar.close()
-    counts = {split: info.num_examples for split, info in splits.items()}
     if seen.count == sum(counts.values()) and seen.fingerprint(metadata) != metadata["fingerprint"]:
         faults.append("fingerprint: found another content than when the dataset was written")
     return [*faults, *seen.faults(metadata["label_names"]), *_report_faults(out, counts, named)]
+
+
+def _index_faults(example: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+    """Compares an example with its row of the index."""
+    for field, text in texts.items():
+        if (found := example[field].decode(errors="replace")) != text:
+            yield f"{field} in {INDEX}: found {text!r}, expected {found!r} as in the record"
 
 
 class _Seen:

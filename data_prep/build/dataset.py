@@ -37,6 +37,7 @@ import tensorflow_datasets as tfds
 from data_prep.errors import CorpusError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import open_builder
+from emi_jax.inputs.index import write_index
 
 BUILDING, OLDER = ".building", ".older"
 """Temporary folders next to the dataset while it is written and replaced."""
@@ -109,6 +110,7 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[s
         if full := [text for text in ("No space left", "quota exceeded") if text.lower() in str(error).lower()]:
             raise OSError(f"{building}: {full[0]} on the disk") from error
         raise
+    write_index(dataset_path(building), open_builder(dataset_path(building)))
     final = dataset_path(out)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from emi_jax.errors import UserError
 from emi_jax.files import read_json
+from emi_jax.inputs.index import Index, read_index
 
 NAME, VERSION = "emi", "1.2.0"
 
@@ -20,7 +21,6 @@ FEATURE_FIELDS = (
     *("dtype", "encoding", "shape", "dimensions"),
 )
 """The fields of `features.json` for the features of `emi`; other fields could hide a class name."""
-TEXTS = ("id", "subject", "transcript")
 
 Example = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Splits(Protocol):
         """The examples with all their features."""
 
     def texts(self, split: str, /) -> Examples:
-        """The examples with only the features in `TEXTS`."""
+        """The `id`, `subject` and `transcript` of the examples, from the index."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Dataset:
         return self._splits(name).as_data_source(name)
 
     def texts(self, name: str) -> Examples:
-        """The `id`, `subject` and `transcript` of the examples of one split, without decoding pictures and sound.
+        """The `id`, `subject` and `transcript` of the examples of one split, without reading pictures and sound.
 
         Raises:
             UserError: there is no such split, or it is empty.
@@ -138,7 +138,7 @@ def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> D
     if not (built / "dataset_info.json").exists():
         raise UserError(f"no dataset in {directory} (expected {built}); make it with: {how_to_make}")
     builder = open_builder(built)
-    metadata = builder.info.metadata
+    metadata, splits = builder.info.metadata, {name: info.num_examples for name, info in builder.info.splits.items()}
     try:
         low, high = metadata["label_range"]
         dataset = Dataset(
@@ -150,8 +150,8 @@ def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> D
             available=metadata["available"],
             ceiling=metadata.get("ceiling") or {},
             fingerprint=metadata["fingerprint"],
-            splits={name: info.num_examples for name, info in builder.info.splits.items()},
-            builder=_Built(builder),
+            splits=splits,
+            builder=_Built(builder, read_index(built, splits)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{built / 'metadata.json'} is not that of a dataset: {error!r}; prepare it again") from error
@@ -206,35 +206,29 @@ class _Built:
     """The splits of a dataset on disk."""
 
     builder: tfds.core.DatasetBuilder
+    index: Index
 
     def as_data_source(self, split: str) -> Examples:
-        return self._records(split, self.builder.info.features)
+        return _Records(self.builder.as_data_source(split), Path(self.builder.data_path), split)
 
     def texts(self, split: str) -> Examples:
-        return self._records(
-            split, tfds.features.FeaturesDict({name: self.builder.info.features[name] for name in TEXTS})
-        )
-
-    def _records(self, split: str, features: Any) -> Examples:
-        records = self.builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        return _Records(records, features, Path(self.builder.data_path), split)
+        return self.index[split]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Records:
-    """The records of a split, of which some or all features are decoded; errors name a damaged record."""
+    """The examples of a split; errors name a damaged record."""
 
-    records: Any
-    features: Any
+    examples: Any
     folder: Path
     split: str
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.examples)
 
     def __getitem__(self, index: int) -> Example:
         try:
-            return self.features.deserialize_example_np(self.records[index])
+            return self.examples[index]
         except (RuntimeError, OSError) as error:  # ArrayRecord wraps the system's errors in RuntimeError
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(

@@ -39,6 +39,23 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_texts_are_read_without_the_records(folder):
+    before = [dict(row) for row in open_dataset(folder, "make it").texts("train")]
+    for path in dataset_path(folder).glob("*.array_record*"):
+        path.write_bytes(b"")
+    assert [dict(row) for row in open_dataset(folder, "make it").texts("train")] == before
+    assert sorted(row["id"] for row in before) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"train": []}', '{"train": [{"id": "a"}, {}, {}]}', '{"train": 3}', '{"train": ["a", "b", "c"]}']
+)
+def test_an_index_of_other_clips_is_refused(folder, content):
+    (dataset_path(folder) / "index.json").write_text(content)
+    with pytest.raises(UserError, match=r"index.json is not the index of the 3 clips of train; prepare the dataset"):
+        open_dataset(folder, "make it")
+
+
 def test_a_damaged_record_is_one_line_that_names_the_file_and_the_clip(folder):
     (path,) = dataset_path(folder).glob("emi-train.array_record*")
     content = bytearray(path.read_bytes())
@@ -135,7 +152,7 @@ def test_features_of_other_classes_are_refused_before_anything_is_imported(edit,
     assert MODULE not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json", "index.json"])
 @pytest.mark.parametrize("content", ["", '{"a": ', "[]", '{"featuresDict": 3}', '{"splits": 3}'])
 def test_a_malformed_file_is_one_line(name, content, folder):
     (dataset_path(folder) / name).write_text(content)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 import shutil
 
@@ -7,9 +8,10 @@ import pytest
 
 from data_prep.build import check
 from data_prep.build.check import check_dataset
-from data_prep.build.dataset import clear_leftovers, open_dataset, write_dataset
+from data_prep.build.dataset import clear_leftovers, dataset_path, open_dataset, write_dataset
 from data_prep.build.report import Report
 from data_prep.corpora.reading import Request
+from data_prep.errors import CorpusError
 from tests.data_prep.conftest import COUNTS, write_table
 
 
@@ -133,3 +135,20 @@ def test_check_compares_the_report_with_the_dataset(built, tmp_path):
     ]
     dataclasses.replace(Report.load(built[0]), clips={"train": 1}).save(tmp_path)
     assert check_dataset(tmp_path) == [f"report.json: found {{'train': 1}} clips, expected {COUNTS} as in the dataset"]
+
+
+def test_check_compares_the_index_with_the_records(built, tmp_path):
+    shutil.copytree(built[0], tmp_path / "copy")
+    path = dataset_path(tmp_path / "copy") / "index.json"
+    index = json.loads(path.read_text())
+    right = index["valid"][0]["transcript"]
+    index["valid"][0]["transcript"] = "other words"
+    path.write_text(json.dumps(index))
+    (fault,) = check_dataset(tmp_path / "copy")
+    assert fault.startswith(
+        f"valid {index['valid'][0]['id']}: transcript in index.json: found 'other words', expected "
+    )
+    assert fault.endswith(f"{right!r} as in the record")
+    path.unlink()
+    with pytest.raises(CorpusError, match=r"index.json cannot be read \(No such file"):
+        check_dataset(tmp_path / "copy")
