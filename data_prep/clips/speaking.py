@@ -21,8 +21,12 @@ LEAST_SECONDS = 0.08
 """Loudness is measured over at least this long, a few periods of the deepest voices."""
 LEAST_STEPS = 5
 """Fewer pairs of successive pictures with the face say nothing."""
-SMOOTHED = 5
-"""Successive values of movement and loudness that are averaged: a mouth closes within a syllable, a voice does not."""
+SMOOTHED = 3
+"""Successive values of movement and loudness that are averaged: a mouth rests within a syllable, a voice does not."""
+LAG = 0.1
+"""Seconds by which movement may come before or after the sound: mouths open early, and tracks are not always in step."""
+LOUDNESS_EXPONENT = 0.25
+"""Of the power, for a loudness that grows about as it is heard (Stevens, 1955), so that shouts do not decide alone."""
 LEAST_CORRELATION = 0.1
 """A mouth that follows the sound less than this is no evidence that its owner speaks."""
 
@@ -46,8 +50,10 @@ def see_mouth(picture: np.ndarray, face: Face) -> np.ndarray:
 def find_speaker(mouths: Sequence[Mapping[int, np.ndarray]], seconds: np.ndarray, sound: np.ndarray) -> int | None:
     """Finds the person who speaks.
 
-    A mouth's movement is the mean absolute difference of its pictures from one picture of the clip to the next. The
-    speaker's has the highest Pearson correlation with the logarithm of the sound's power over the same time.
+    A mouth's movement is the mean absolute difference of the lower halves of its pictures, the lower lip and the chin,
+    from one picture of the clip to the next. The speaker's is the one of which most goes with the sound: its standard
+    deviation times its Pearson correlation with the loudness, at a lag of at most LAG. A listener's mouth may follow
+    the sound by chance, but moves little.
 
     Args:
         mouths: for each person, pictures of the mouth by the index of the clip's picture, as `see_mouth` makes them.
@@ -57,28 +63,31 @@ def find_speaker(mouths: Sequence[Mapping[int, np.ndarray]], seconds: np.ndarray
     Returns:
         The person's index; None if no mouth follows the sound.
     """
-    correlations = [_correlation(pictures, seconds, sound) for pictures in mouths]
-    best = int(np.argmax(correlations))
-    return best if correlations[best] >= LEAST_CORRELATION else None
+    evidence = [_evidence(pictures, seconds, sound) for pictures in mouths]
+    best = int(np.argmax(evidence))
+    return best if evidence[best] > 0 else None
 
 
-def _correlation(mouth: Mapping[int, np.ndarray], seconds: np.ndarray, sound: np.ndarray) -> float:
-    """The correlation of a mouth's movement with the loudness of the sound; -1 where it is not defined."""
+def _evidence(mouth: Mapping[int, np.ndarray], seconds: np.ndarray, sound: np.ndarray) -> float:
+    """How much of a mouth's movement goes with the sound; 0 where it does not follow the sound or is not known."""
     steps = [n for n in sorted(mouth) if n - 1 in mouth]
     if len(steps) < LEAST_STEPS:
-        return -1.0
-    moved = np.array([np.abs(mouth[n] - mouth[n - 1]).mean() for n in steps])
+        return 0.0
+    moved = np.array([np.abs(mouth[n] - mouth[n - 1])[MOUTH_PIXELS // 2 :].mean() for n in steps])
     loud = np.array([_loudness(sound, seconds[n - 1], seconds[n]) for n in steps])
-    kernel = np.ones(min(SMOOTHED, len(steps))) / min(SMOOTHED, len(steps))
-    moved, loud = (np.convolve(series, kernel, mode="valid") for series in (moved, loud))
-    if len(moved) < 2 or min(moved.std(), loud.std()) < 1e-9:
-        return -1.0
-    return float(np.corrcoef(moved, loud)[0, 1])
+    moved, loud = (np.convolve(series, np.ones(SMOOTHED) / SMOOTHED, mode="valid") for series in (moved, loud))
+    most = min(int(LAG / np.median(np.diff(seconds))), len(moved) - LEAST_STEPS + SMOOTHED - 1)
+    shifted = [
+        (moved[max(0, lag) : len(moved) + min(0, lag)], loud[max(0, -lag) : len(loud) + min(0, -lag)])
+        for lag in range(-most, most + 1)
+    ]
+    correlation = max(float(np.corrcoef(*pair)[0, 1]) if min(map(np.std, pair)) > 1e-9 else 0.0 for pair in shifted)
+    return correlation * float(moved.std()) if correlation >= LEAST_CORRELATION else 0.0
 
 
 def _loudness(sound: np.ndarray, start: float, end: float) -> float:
-    """The logarithm of the sound's power from one time to another; silence where there is no sound."""
+    """The loudness of the sound from one time to another; silence where there is no sound."""
     middle, half = (start + end) / 2, max(end - start, LEAST_SECONDS) / 2
     first, last = (max(0, round(second * SAMPLE_RATE)) for second in (middle - half, middle + half))
     heard = sound[first:last].astype(np.float64)
-    return float(np.log10(1 + np.mean(heard**2))) if len(heard) else 0.0
+    return float(np.mean(heard**2) ** LOUDNESS_EXPONENT) if len(heard) else 0.0

@@ -12,7 +12,7 @@ SHRINKING = 0.5
 REACH, SPEED = 1.0, 2.0
 """How far a face can move between two pictures, in sides: at once, and per second between them."""
 
-PERSON = 0.1
+PERSON = 0.2
 """Share of the pictures in which a face must be seen, in two at least, to count as a person: false ones come and go."""
 
 Track = dict[int, Face]

@@ -69,8 +69,8 @@ def test_clip_without_any_face_has_no_tracks():
 def test_people_are_tracks_that_last():
     box = Face(Box(0, 0, 40))
     lasting, brief, single = dict.fromkeys(range(30), box), dict.fromkeys(range(4), box), {7: box}
-    assert people([lasting, brief, single], 40) == [lasting, brief]
-    assert people([lasting, brief, single], 60) == [lasting]
+    assert people([lasting, brief, single], 20) == [lasting, brief]
+    assert people([lasting, brief, single], 30) == [lasting]
     assert people([single], 40) == [single]
     assert people([], 40) == []
 
