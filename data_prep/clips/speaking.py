@@ -24,7 +24,7 @@ LEAST_STEPS = 5
 SMOOTHED = 3
 """Successive values of movement and loudness that are averaged: a mouth rests within a syllable, a voice does not."""
 LAG = 0.1
-"""Seconds by which movement may come before or after the sound: mouths open early, and tracks are not always in step."""
+"""Seconds by which movement may come before or after the sound: mouths open early, and not all tracks are in step."""
 LOUDNESS_EXPONENT = 0.25
 """Of the power, for a loudness that grows about as it is heard (Stevens, 1955), so that shouts do not decide alone."""
 LEAST_CORRELATION = 0.1
@@ -76,7 +76,8 @@ def _evidence(mouth: Mapping[int, np.ndarray], seconds: np.ndarray, sound: np.nd
     moved = np.array([np.abs(mouth[n] - mouth[n - 1])[MOUTH_PIXELS // 2 :].mean() for n in steps])
     loud = np.array([_loudness(sound, seconds[n - 1], seconds[n]) for n in steps])
     moved, loud = (np.convolve(series, np.ones(SMOOTHED) / SMOOTHED, mode="valid") for series in (moved, loud))
-    most = min(int(LAG / np.median(np.diff(seconds))), len(moved) - LEAST_STEPS + SMOOTHED - 1)
+    step = max(float(np.median(np.diff(seconds))), 1e-3)
+    most = min(int(LAG / step), len(moved) - LEAST_STEPS + SMOOTHED - 1)
     shifted = [
         (moved[max(0, lag) : len(moved) + min(0, lag)], loud[max(0, -lag) : len(loud) + min(0, -lag)])
         for lag in range(-most, most + 1)
