@@ -62,9 +62,10 @@ class Detector(Protocol):
 
 def as_face(found: Face | Box) -> Face:
     """The face that a detector found, whether it returned a face or a plain box."""
-    if isinstance(found, Face):
-        return found
-    return Face(Box(*found))
+    if not isinstance(found, Face):
+        return Face(Box(*found))
+    landmarks = None if found.landmarks is None else np.asarray(found.landmarks, np.float64)
+    return Face(Box(*found.box), landmarks, found.score)
 
 
 def overlap(a: Box, b: Box) -> float:

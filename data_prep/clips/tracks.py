@@ -13,7 +13,7 @@ REACH, SPEED = 1.0, 2.0
 """How far a face can move between two pictures, in sides: at once, and per second between them."""
 
 PERSON = 0.2
-"""Share of the pictures in which a face must be seen, in two at least, to count as a person: false ones come and go."""
+"""Share of the pictures, two at least, in which a face must be seen to count as a person: false detections are brief."""
 
 Track = dict[int, Face]
 """A person's faces, by the index of their picture."""
@@ -22,8 +22,8 @@ Track = dict[int, Face]
 def find_tracks(candidates: Sequence[Sequence[Face]], seconds: np.ndarray) -> list[Track]:
     """Joins the faces of a clip to tracks of one person each.
 
-    In each picture, faces and tracks are paired by overlap, size and distance, best pairs first. A track goes on after
-    pictures in which its face is hidden or turned away, and the farther away the longer that takes.
+    In each picture, faces and tracks are paired by overlap, size and distance, best pairs first. A track continues
+    after pictures in which its face is hidden or turned away; the longer the gap, the farther the face may have moved.
 
     Args:
         candidates: the faces found in each picture, in any common unit.

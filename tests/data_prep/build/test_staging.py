@@ -88,3 +88,11 @@ def test_the_fingerprint_depends_on_content_and_not_on_order(source, tmp_path):
     assert content_digest({**example, "labels": np.full(3, np.nan, np.float32)}) == content_digest(
         {**example, "labels": np.zeros(0, np.float32)}
     )
+
+
+def test_the_face_model_and_not_its_path_decides_the_signature(source):
+    here, there, other = (
+        dataclasses.replace(OPTIONS, detector="yunet", detector_model=sha256, detector_path=path)
+        for sha256, path in (("ab", "/here/m.onnx"), ("ab", "/there/m.onnx"), ("cd", "/here/m.onnx"))
+    )
+    assert signature(source, here) == signature(source, there) != signature(source, other)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_prep.clips.alignment import TEMPLATE, Square
-from data_prep.clips.faces import Box, Face
+from data_prep.clips.faces import Box, Face, as_face
 from data_prep.clips.placement import place_crops
 from data_prep.clips.tracks import find_tracks, people
 
@@ -16,6 +16,13 @@ def tracks_of(*pictures, seconds=None):
 
 def placed(boxes, count):
     return place_crops({n: Face(box) for n, box in boxes.items()}, np.arange(count) / 25, aligned=True)
+
+
+def test_detectors_may_return_plain_tuples():
+    assert as_face((1, 2, 30)).scaled(2) == Face(Box(2, 4, 60))
+    face = as_face(Face((1, 2, 30), [[n, 10 * n] for n in range(5)], 0.5)).scaled(2)
+    assert (face.box, face.score) == (Box(2, 4, 60), 0.5)
+    np.testing.assert_array_equal(face.landmarks, [[2 * n, 20 * n] for n in range(5)])
 
 
 def test_each_of_two_people_keeps_a_track():
