@@ -13,7 +13,7 @@ REACH, SPEED = 1.0, 2.0
 """How far a face can move between two pictures, in sides: at once, and per second between them."""
 
 PERSON = 0.2
-"""Share of the pictures, two at least, in which a face must be seen to count as a person: false detections are brief."""
+"""Share of the pictures, two at least, in which a face must be seen to count as a person: false boxes are brief."""
 
 Track = dict[int, Face]
 """A person's faces, by the index of their picture."""
