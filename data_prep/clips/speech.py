@@ -86,7 +86,7 @@ def check_recogniser(model: str, language: str = "") -> None:
     """
     if ":" in model:
         if language:
-            raise CorpusError(f"--asr-language={language}: only Whisper models take a language, not {model}")
+            raise CorpusError(f"--asr-language={language}: only Whisper models accept a language, not {model}")
         load_function(model, "--asr")
         return
     if importlib.util.find_spec("faster_whisper") is None:
@@ -105,7 +105,7 @@ def _whisper(model: str, language: str) -> Recogniser:
     whisper = WhisperModel(model, device="auto", compute_type="default", cpu_threads=1)  # clips are read in parallel
     if language and language not in whisper.supported_languages:
         known = ", ".join(sorted(whisper.supported_languages))
-        raise CorpusError(f"--asr-language={language}: {model} does not know it, expected one of {known}")
+        raise CorpusError(f"--asr-language={language}: not supported by {model}, expected one of {known}")
 
     def recognise(audio: np.ndarray) -> Recognised:
         sound = audio.astype(np.float32) / 32768

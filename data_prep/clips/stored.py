@@ -61,7 +61,7 @@ def _model_path(detector: str, sha256: str, given: str) -> str:
         read_model(given, sha256)
     elif sha256 not in ("", SHA256):  # "" where no pictures were read
         raise CorpusError(
-            f"the run's faces were found with a model file of one's own (SHA-256 {sha256}), which is not stored with "
+            f"the run's faces were found with a user's model file (SHA-256 {sha256}), which is not stored with "
             "the run: give it with --detector-model=PATH"
         )
     return given

@@ -54,7 +54,7 @@ WESTERN = {code: bytes([code]).decode("cp1252", errors="ignore") for code in ran
 def read_meld(source: Path) -> Corpus:
     """Finds the clips of MELD.
 
-    The label of the utterance's emotion is 1, the others are 0. Names start anew in each part, so the id of a clip has
+    The label of the utterance's emotion is 1, the others are 0. Names repeat in each part, so the id of a clip has
     the part's name in front: train_dia0_utt0. The parts are the authors'. They divide dialogues, not speakers.
 
     Raises:

@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     except Exception as error:  # NumPy, zipfile and the tokenizer of headers each raise different errors
         if any(word in str(error).lower() for word in ("pickle", "object")):
             raise ClipError(path, f"holds Python objects; {PICKLED}") from error
-        raise ClipError(path, f"is no complete .npy or .npz file ({error})") from error
+        raise ClipError(path, f"is not a complete .npy or .npz file ({error})") from error
 
 
 def _features(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

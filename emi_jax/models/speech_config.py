@@ -57,7 +57,7 @@ class Wav2Vec2Config:
         result = read_config(cls, config, supported)
         lengths = {name: len(getattr(result, name)) for name in ("conv_dim", "conv_stride", "conv_kernel")}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"{cls.model_type} config: these want one entry for each convolution, they have {lengths}")
+            raise ValueError(f"{cls.model_type} config: each needs one entry for each convolution, found {lengths}")
         return result
 
 

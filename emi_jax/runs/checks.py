@@ -66,8 +66,8 @@ def _check_features(config: ConfigDict) -> None:
         )
     if corrupt and features.dir and not features.renditions:
         raise UserError(
-            f"config.train.corrupt={corrupt:g} takes corrupted steps from the feature cache, and there are none with "
-            "config.features.renditions=0; take 1 or more, or config.train.corrupt=0"
+            f"config.train.corrupt={corrupt:g} uses corrupted steps of the feature cache, and there are none with "
+            "config.features.renditions=0; use 1 or more, or config.train.corrupt=0"
         )
 
 

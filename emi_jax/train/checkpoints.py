@@ -258,7 +258,10 @@ def _verify(folder: Path, expected: Any) -> None:
 def _restore(folder: Path, expected: Any) -> tuple[Any, Seal]:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
     with _not_damaged(folder.parent):
-        arrays = ocp.StandardCheckpointHandler().restore(folder, args=ocp.args.StandardRestore(abstract))
+        try:
+            arrays = ocp.StandardCheckpointHandler().restore(folder, args=ocp.args.StandardRestore(abstract))
+        except ValueError as error:  # how TensorStore reports a disk's errors
+            raise OSError(_first_line(error)) from error
         return arrays, read_seal(folder)
 
 

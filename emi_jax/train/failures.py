@@ -16,6 +16,7 @@ import jax
 from jax._src import distributed  # the store has no public interface
 
 from emi_jax.errors import UserError
+from emi_jax.train.processes import OtherProcessError
 from emi_jax.train.signals import StoppedError
 
 FAILURE, SEEN = "emi_jax/failure", "emi_jax/seen"
@@ -47,6 +48,8 @@ def ending_together(report: Report) -> Iterator[None]:
     except StoppedError:
         raise
     except Exception as error:
+        if isinstance(error, OtherProcessError):
+            time.sleep(PATIENCE_SECONDS)  # until then the message of that process has ended this one
         code = report(error)
         _announce(error)
         _leave(code)

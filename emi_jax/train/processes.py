@@ -16,6 +16,10 @@ HEARTBEAT_SECONDS = 30
 Result = TypeVar("Result")
 
 
+class OtherProcessError(UserError):
+    """Another process of the run failed; its own message says why."""
+
+
 def join(expected: bool) -> None:
     """Joins the other processes of the run, before JAX initialises its devices.
 
@@ -52,7 +56,7 @@ def decide_in_first(decide: Callable[[], int]) -> int:
     """Computes an integer in the first process and returns it in all processes.
 
     Raises:
-        Exception: `decide` failed; the other processes raise a `UserError` that refers to the first.
+        Exception: `decide` failed; the other processes raise an `OtherProcessError`.
     """
     value, error = 0, None
     if is_first():
@@ -63,7 +67,7 @@ def decide_in_first(decide: Callable[[], int]) -> int:
     if jax.process_count() > 1:
         value, failed = multihost_utils.broadcast_one_to_all(np.array([value, error is not None], np.int32)).tolist()
         if failed and error is None:
-            raise UserError("the first process of this run failed: see its message")
+            raise OtherProcessError("the first process of this run failed: see its message")
     if error is not None:
         raise error
     return value
@@ -73,7 +77,7 @@ def succeed_together(work: Callable[[], Result]) -> Result:
     """Runs `work`, which must not communicate, in every process; if it fails in one, all of them raise.
 
     Raises:
-        Exception: `work` failed here; if it failed elsewhere, a `UserError` that names the process.
+        Exception: `work` failed here; if it failed elsewhere, an `OtherProcessError` that names the process.
     """
     error = None
     try:
@@ -83,7 +87,7 @@ def succeed_together(work: Callable[[], Result]) -> Result:
     if jax.process_count() > 1:
         failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
         if failed.size and error is None:
-            raise UserError(f"process {failed[0]} of this run failed: see its message")
+            raise OtherProcessError(f"process {failed[0]} of this run failed: see its message")
     if error is not None:
         raise error
     return result

@@ -25,7 +25,7 @@ from tests.fakes import make_dataset
         (tiny_stage2, {"model.head.fusion.quality": False}, "loss.quality=0.1 has no effect: the head fusion"),
         (tiny_stage2, {"model.head.name": "concatenation"}, "loss.quality=0.1 has no effect: the head concatenation"),
         (tiny_stage2, {"features.renditions": 1}, "features.renditions=1 has no effect without a feature cache"),
-        (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 takes corrupted steps .*renditions=0; take 1 or more"),
+        (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
     ],
 )
 def test_fields_without_effect_or_meaning_are_refused(tiny, fields, message, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -194,8 +195,14 @@ def too_many_files(*arguments, **options):
     raise OSError(errno.EMFILE, "Too many open files")
 
 
-@pytest.mark.parametrize("trouble", [out_of_memory, stale_handle, too_many_files])
-@pytest.mark.parametrize("place", ["orbax", "hash", "seal"])
+def denied(*arguments, **options):
+    raise ValueError("PERMISSION_DENIED: Error reading local file")  # TensorStore's
+
+
+TROUBLES = itertools.product((out_of_memory, stale_handle, too_many_files), ("orbax", "hash", "seal"))
+
+
+@pytest.mark.parametrize(("trouble", "place"), [*TROUBLES, (denied, "orbax")])
 def test_a_read_error_is_not_damage(trouble, place, tmp_path, monkeypatch):
     save(tmp_path, [3, 9], best=[(9, 0.5)])
     before = content(tmp_path)

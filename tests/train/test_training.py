@@ -224,7 +224,7 @@ def test_corruption_without_a_corrupted_rendition_is_an_error(tmp_path):
     config = tiny_stage2()
     config.features = {"dir": str(tmp_path / "features"), "renditions": 0}
     config.train.corrupt = 0.3
-    with pytest.raises(UserError, match=r"corrupt=0.3 .*renditions=0; take 1 or more"):
+    with pytest.raises(UserError, match=r"corrupt=0.3 .*renditions=0; use 1 or more"):
         train(config, make_dataset(), tmp_path / "run")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from emi_jax.inputs.dataset import open_dataset
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
+from emi_jax.train import processes
 from emi_jax.train.failures import ending_together
-from emi_jax.train.processes import join
 from emi_jax.train.signals import StoppedError
 from emi_jax.train.startup import start
 from tests.configs import tiny_stage1
@@ -46,7 +46,8 @@ def die_after(checkpoint: Path) -> None:
 
 if __name__ == "__main__":
     data, workdir, *checkpoint = sys.argv[1:]
-    join(expected=False)
+    processes.HEARTBEAT_SECONDS = 15  # half as long as usual
+    processes.join(expected=False)
     start()
     if checkpoint:
         path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]

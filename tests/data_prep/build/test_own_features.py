@@ -132,7 +132,7 @@ def test_a_broken_file_is_named_before_any_clip_is_read(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     broken = tmp_path / "copy/words/c.npz"
     broken.write_bytes(broken.read_bytes()[:-30])
-    with pytest.raises(CorpusError, match=r"c\.npz: is no complete \.npy or \.npz file"):
+    with pytest.raises(CorpusError, match=r"c\.npz: is not a complete \.npy or \.npz file"):
         prepare("folder", tmp_path / "out", source=tmp_path / "copy", features=request(tmp_path / "copy"))
 
 

@@ -102,7 +102,7 @@ def test_a_clip_without_sound_is_not_transcribed(tmp_path):
 def test_missing_functions_and_packages_are_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(CorpusError, match=r"--asr=nowhere:f: .*expected MODULE:FUNCTION"):
         check_recogniser("nowhere:f")
-    with pytest.raises(CorpusError, match="--asr-language=en: only Whisper models take a language"):
+    with pytest.raises(CorpusError, match="--asr-language=en: only Whisper models accept a language"):
         check_recogniser("json:loads", "en")
     arguments = ["data_prep", "--corpus=folder", "--detector=haar", f"--source={tmp_path}", f"--out={tmp_path / 'out'}"]
     monkeypatch.setattr("sys.argv", [*arguments, "--asr=nowhere:f"])
@@ -137,7 +137,7 @@ def test_whisper_model_with_random_weights_is_loaded_and_run(tmp_path):
         "",
         [],
     )  # the voice detector skips silence
-    with pytest.raises(CorpusError, match=r"--asr-language=xx: .* does not know it, expected one of .*en"):
+    with pytest.raises(CorpusError, match=r"--asr-language=xx: not supported by .*, expected one of .*en"):
         load_recogniser(str(folder), "xx")
 
 

@@ -26,22 +26,22 @@ needs_model = pytest.mark.skipif(not MODEL.is_file(), reason="needs the model an
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A stand-in for the hub: it has one file, which the test writes."""
-    asked = []
+    requested = []
 
     def download(*name, revision):
-        asked.append((*name, revision))
+        requested.append((*name, revision))
         return str(tmp_path / "model.onnx")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    return tmp_path / "model.onnx", asked
+    return tmp_path / "model.onnx", requested
 
 
 def test_the_hubs_file_is_read_at_the_pinned_revision(hub, monkeypatch):
-    file, asked = hub
+    file, requested = hub
     file.write_bytes(b"the model")
     monkeypatch.setattr(yunet, "SHA256", hashlib.sha256(b"the model").hexdigest())
     assert yunet.read_model().data == b"the model"
-    assert asked == [("opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", yunet.REVISION)]
+    assert requested == [("opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx", yunet.REVISION)]
     assert len(yunet.REVISION) == 40
 
 

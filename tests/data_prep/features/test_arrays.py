@@ -108,7 +108,7 @@ def test_truncated_files_are_named(tmp_path, ending):
     path = tmp_path / f"a{ending}"
     (np.save if ending == ".npy" else np.savez)(path, VALUES)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ClipError, match=r"is no complete \.npy or \.npz file"):
+    with pytest.raises(ClipError, match=r"is not a complete \.npy or \.npz file"):
         read(path)
 
 
@@ -123,5 +123,5 @@ def test_a_damaged_header_is_named(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, VALUES)
     path.write_bytes(path.read_bytes().replace(b"}", b"(", 1))
-    with pytest.raises(ClipError, match=r"is no complete \.npy or \.npz file"):
+    with pytest.raises(ClipError, match=r"is not a complete \.npy or \.npz file"):
         read(path)
