@@ -21,7 +21,7 @@ OTHER_USES = (".json", ".tsv")
 class Transcripts:
     """The words of clips, by name.
 
-    A clip without a file of its own name takes one with a language code, `a.en.srt`, if that is in the only language.
+    A clip without a file of exactly its name gets one with a language code, `a.en.srt`, if there is only one language.
 
     Args:
         place: the path that they were read from, for messages.
