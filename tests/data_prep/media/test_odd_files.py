@@ -221,7 +221,7 @@ def test_4k_pictures_are_held_one_at_a_time(tmp_path, uncollected):
     levels, frames = [], []
     for _, shown in read_pictures(path, stamps, []):
         levels.append((shown[:, :1900].mean(), shown[:, 1940:].mean()))
-        frames.append(sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()))
+        frames.append(sum(type(thing) is av.VideoFrame for thing in gc.get_objects()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     np.testing.assert_allclose(levels, [(0, 200)] * 8, atol=2)
