@@ -23,11 +23,11 @@ LEAST_STEPS = 5
 """Fewer pairs of successive pictures with the face say nothing."""
 SMOOTHED = 3
 """Successive values of movement and loudness that are averaged: a mouth rests within a syllable, a voice does not."""
-LAG = 0.1
-"""Seconds by which movement may come before or after the sound: mouths open early, and not all tracks are in step."""
+LAG = 0.2
+"""Seconds by which movement may come before or after the sound: mouths open before they are heard."""
 LOUDNESS_EXPONENT = 0.25
 """Of the power, for a loudness that grows about as it is heard (Stevens, 1955), so that shouts do not decide alone."""
-LEAST_CORRELATION = 0.1
+LEAST_CORRELATION = 0.2
 """A mouth that follows the sound less than this is no evidence that its owner speaks."""
 
 
