@@ -8,6 +8,7 @@ from typing import Any
 from configs.demo_encoders import DEMO_ENCODERS
 from configs.fields import Effect, Field, Section, Unset
 from emi_jax.encoders.registry import ENCODERS
+from emi_jax.inputs.described import DESCRIPTORS
 from emi_jax.modalities import AUDIO, MODALITIES, VISION
 
 PLACE, NOTHING, TRAINING, MODEL = Effect
@@ -23,16 +24,18 @@ DATA: dict[str, Field] = {
     "corpus": Field("synthetic", "kind of corpus that the dataset was made from, data_prep's --corpus"),
     "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder was trained", MODEL),
     "num_frames": Field(8, "frames read of a clip, spread over its time", MODEL),
+    "frame_rate": Field(0.0, "frames per second to choose them from; 0: all of the dataset", MODEL),
     "smallest_crop": Field(0.8, "smallest side of a training crop, as a fraction of the face picture's side"),
     "seconds": Field(3.0, "seconds of sound read of a clip: from a random start in training, else the first", MODEL),
     "num_tokens": Field(32, "tokens read of a transcript", MODEL),
+    "num_steps": Field(100, "steps read of the user's own features, spread over the clip", MODEL),
 }
 
 
 def overrides(modality: str) -> dict[str, Unset]:
-    """Every config field of every encoder family of a modality, unset."""
+    """Every config field of every encoder family and every kind of descriptors of a modality, unset."""
     fields: dict[str, Unset] = {"model_type": Unset(str)}
-    for encodes, config, _ in ENCODERS.values():
+    for encodes, config, _ in (*ENCODERS.values(), *DESCRIPTORS.values()):
         hints = typing.get_type_hints(config)
         if encodes == modality:
             fields |= {field.name: _unset(hints[field.name]) for field in dataclasses.fields(config)}
@@ -123,8 +126,14 @@ HEADS: Section = {
         "lstm_hidden": Field(0, "units of the BiLSTM in each direction; 0: width", MODEL),
         "gate": Field(True, "gate between the BiLSTM's output and its input", MODEL),
         "quality": Field(True, "Quality-Aware Module; False weights the present modalities alike", MODEL),
+        "positions": Field(
+            "seconds", "positions of steps in the decoder's memory: seconds, or steps for their numbers", MODEL
+        ),
         "attention_bias": Field(False, "add the log of the quality weights to the decoder's attention logits", MODEL),
         "decoder": Field(True, "Transformer decoder; False: mean over time and an MLP", MODEL),
+        "sequences": Field(True, "read the sequences through the decoder; False: only their statistics", MODEL),
+        "statistics": Field(False, "readout of each modality's statistics over time, for small data sets", MODEL),
+        "input_dropout": Field(0.3, "dropout rate of these statistics", MODEL),
         "num_layers": Field(2, "decoder layers", MODEL),
         "num_heads": _HEADS,
         "mlp_ratio": _RATIO,
@@ -155,6 +164,7 @@ STAGE_2: Section = {
     },
     "train": {
         **TRAIN,
+        "members": Field(1, "models trained side by side with successive seeds; their predictions are averaged", MODEL),
         "frozen": dataclasses.replace(TRAIN["frozen"], value=("^towers/",)),
         "corrupt": dataclasses.replace(TRAIN["corrupt"], value=0.3),
     },
@@ -162,13 +172,25 @@ STAGE_2: Section = {
         "dir": Field(
             "", "folder of the cached features of frozen encoders; empty: clips are encoded in every step", PLACE
         ),
+        "standardise": Field(
+            "auto",
+            "standardise features over the training split or within each subject: split, subject or none; auto: split "
+            "for descriptors and the user's own features",
+            MODEL,
+        ),
         "renditions": Field(2, "corrupted copies of each training clip in the feature cache"),
     },
+    "baseline": Field(
+        "auto",
+        "ridge on statistics of the same features, scored next to the model: auto (if quick), on or off",
+        NOTHING,
+    ),
     "loss": {
         "mse": Field(1.0, "weight of the mean squared error"),
         "correlation": Field(0.1, "weight of 1 - Pearson over the global batch"),
         "ccc": Field(0.0, "weight of 1 - CCC over the global batch"),
         "quality": Field(0.1, "weight of the quality supervision"),
+        "unimodal": Field(0.0, "weight of the regression loss of each modality's readout (head.fusion.statistics)"),
     },
 }
 

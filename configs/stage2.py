@@ -35,7 +35,7 @@ def resize_heads(config: ConfigDict, **sizes: Any) -> None:
 
 def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders; takes minutes on two cores."""
-    config.features.renditions = 1
+    config.features.renditions = 0
     config.data.smallest_crop = 1.0  # as in stage 1
     resize_heads(config, width=96, num_heads=4, dropout=0.3)
     config.loss.correlation = 1.0  # some labels are nearly constant in a batch: squared errors are uninformative
@@ -71,9 +71,26 @@ def text_anchored(config: ConfigDict) -> None:
     config.loss.quality = 0.0
 
 
+def descriptors(config: ConfigDict) -> None:
+    """Descriptors of face, voice and words in place of trained encoders: for a few hundred clips, without stage 1."""
+    config.root, config.init_from = "runs/descriptors", ""
+    config.features.renditions = 0
+    config.data.update(dir="", corpus="", num_frames=60, frame_rate=7.5, seconds=8.0, num_tokens=64)
+    for modality, kind in (("vision", "face"), ("audio", "voice"), ("text", "word")):
+        config.model[modality].scratch = ConfigDict({"model_type": f"{kind}_descriptors"})
+    # Sequences and weights learned from a few hundred clips do not hold for other people.
+    config.model.head.fusion.update(statistics=True, sequences=False, quality=False, width=64, dropout=0.5)
+    config.model.modality_dropout = 0.0
+    config.loss.update(correlation=0.3, unimodal=1.0, quality=0.0)
+    config.train.corrupt = 0.0
+    config.train.update(members=5, batch_size=256, epochs=80, weight_decay=1.0, select="last")
+    config.train.rate_factors = (("statistics_readout/vision", 0.5), (".*", 1.0))
+
+
 PRESETS = {
     "demo": demo,
     "vidmimic2": vidmimic2,
+    "descriptors": descriptors,
     "finetune": finetune,
     "concatenation": concatenation,
     "text_anchored": text_anchored,

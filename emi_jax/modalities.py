@@ -7,8 +7,8 @@ VISION, AUDIO, TEXT = MODALITIES = ("vision", "audio", "text")
 SAMPLE_RATE = 16_000
 """Of all audio, Hz."""
 
-STEPWISE = ("features", "mask", "clean", "supervised")
-"""What stage 2 knows of each modality's steps, from the towers or from the feature cache."""
+STEPWISE = ("features", "mask", "clean", "supervised", "times")
+"""What stage 2 knows of each modality's steps, from a tower, a describer or the feature cache."""
 
 
 def in_order(chosen: Collection[str]) -> list[str]:

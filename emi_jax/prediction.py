@@ -19,9 +19,10 @@ class Prediction:
         weights: {modality: its weight}, 0 for one that is missing.
         share: {modality: its effective share w * mean r, normalised}.
         reliability: {modality: r of each valid step, float32 [t]}.
+        times: {modality: seconds since the clip's start of each valid step, float32 [t]}.
         tokens: the words as the text encoder reads them, one for each valid step.
         informed: False for a clip with no modality at all, whose intensities are a learned prior.
-        arrays: the inputs of the model, as `ClipTransform` makes them.
+        arrays: pictures, sound and words as the model reads them, from `ClipTransform.read`.
         example: the example from which the arrays were made.
         remarks: what was unusual about the clip's files, a sentence each.
     """
@@ -31,6 +32,7 @@ class Prediction:
     weights: dict[str, float]
     share: dict[str, float]
     reliability: dict[str, np.ndarray]
+    times: dict[str, np.ndarray]
     tokens: list[str]
     informed: bool
     arrays: Arrays
@@ -39,6 +41,9 @@ class Prediction:
 
     def facts(self) -> dict[str, Any]:
         """All fields but the arrays, JSON-able."""
-        trust = {name: [round(float(r), 4) for r in steps] for name, steps in self.reliability.items()}
+        trust, times = (
+            {name: [round(float(x), 4) for x in steps] for name, steps in part.items()}
+            for part in (self.reliability, self.times)
+        )
         names = ("id", "intensities", "weights", "share", "informed", "remarks")
-        return {name: getattr(self, name) for name in names} | {"reliability": trust}
+        return {name: getattr(self, name) for name in names} | {"reliability": trust, "times": times}

@@ -68,6 +68,7 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         available={},
         ceiling={},
         fingerprint="testing only",
+        features={},
         splits=counts,
         builder=_Builder(examples),
     )

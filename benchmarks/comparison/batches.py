@@ -32,6 +32,8 @@ def clips(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, 
     }
     for name, mask in masks.items():
         batch |= {f"{name}_mask": mask, f"{name}_clean": _segments(rng, mask), f"{name}_supervised": mask}
+    batch["audio_start"] = np.zeros(B, np.float32)
+    batch |= {f"{name}_times": _times(sizes, masks[name].shape) for name in ("frame", "token")}
     return batch | _labels(rng, B)
 
 
@@ -48,6 +50,7 @@ def features(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[st
         mask = _prefix(share, length)
         values = rng.standard_normal((B, length, encoders[name]["hidden_size"]), np.float32).astype(np.float16)
         parts = {"features": values, "mask": mask, "clean": _segments(rng, mask), "supervised": mask}
+        parts["times"] = _times(sizes, mask.shape)
         batch |= {f"{name}/{part}": value for part, value in parts.items()}
     return batch
 
@@ -78,6 +81,11 @@ def _labels(rng: np.random.Generator, B: int) -> Batch:
         "transcript": rng.integers(0, max(2, B // 2), B).astype(np.int32),
         "present": np.ones((B, 3), bool),
     }
+
+
+def _times(sizes: Sizes, shape: tuple[int, ...]) -> np.ndarray:
+    """Seconds of steps that are spread over the clips, float32 [B, t]."""
+    return np.tile(np.linspace(0, sizes.seconds, shape[1], dtype=np.float32), (shape[0], 1))
 
 
 def _prefix(share: np.ndarray, length: int) -> np.ndarray:

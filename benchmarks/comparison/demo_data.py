@@ -68,6 +68,7 @@ class _Clips:
 def _open(case: Case, encoders: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     try:
         from emi_jax.inputs.dataset import open_dataset, transcripts
+        from emi_jax.inputs.texts import Subwords
         from emi_jax.inputs.tokenizer import train_wordpiece
         from emi_jax.inputs.transforms import ClipTransform, InputShape
     except ImportError as error:
@@ -85,4 +86,8 @@ def _open(case: Case, encoders: dict[str, Any]) -> tuple[Any, Any, dict[str, Any
         num_tokens=case.sizes.num_tokens,
     )
     encoders = encoders | {"text": encoders["text"] | {"vocab_size": len(tokenizer)}}
-    return split, ClipTransform(shape, tokenizer, augment=True, find_silence=False), encoders  # as in stage 1
+    return (
+        split,
+        ClipTransform(shape, Subwords(tokenizer, shape.num_tokens), augment=True, find_silence=False),
+        encoders,
+    )  # as in stage 1

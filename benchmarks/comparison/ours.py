@@ -53,8 +53,8 @@ def intensity(
     modality_dropout: float = 0.1,
     **fields: Any,
 ) -> Intensity:
-    """Stage 2 on frozen towers or cached features; `fields` are the fusion's."""
-    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, dtype=dtype, **fields)
+    """Stage 2 on frozen towers or cached features; `fields` are the fusion's. The twin numbers the steps."""
+    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, positions="steps", dtype=dtype, **fields)
     return Intensity(towers(encoders, dtype), head, dict(example), LABELS, modality_dropout=modality_dropout)
 
 

@@ -17,9 +17,12 @@ import jax.numpy as jnp
 
 from emi_jax.encoders import pretrained
 from emi_jax.encoders.attention_choice import choose_attention, head_width
+from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.errors import NoEncodersError, UserError
+from emi_jax.files import write_json
+from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.speech_features import receptive_field
@@ -45,16 +48,22 @@ class Encoders:
         params: of the towers that were loaded, `{modality: {"encoder": ...}}`; the others start from scratch.
         tokenizer: of the text encoder; None without one.
         max_tokens: the largest number of tokens the text encoder accepts, special tokens included; 0 without one.
+        describers: compute the features of the modalities whose encoder has no weights.
+        own: width of the user's own features, by modality; they take the place of an encoder.
     """
 
     towers: Towers
     params: dict[str, dict]
     tokenizer: "transformers.PreTrainedTokenizerBase | None"
     max_tokens: int
+    describers: Mapping[str, Describer] = dataclasses.field(default_factory=dict)
+    own: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def image_size(self) -> int:
         """Side of a frame in pixels; 0 without a vision encoder."""
+        if VISION in self.describers:
+            return self.describers[VISION].config.image_size
         return self.towers.vision.encoder.config.image_size if self.towers.vision else 0
 
     @property
@@ -66,7 +75,9 @@ class Encoders:
     def preprocessing(self) -> dict[str, str]:
         """By modality, everything besides weights that determines its features, as text to be compared."""
         towers = {name: getattr(self.towers, name) for name in MODALITIES if getattr(self.towers, name) is not None}
-        return {name: repr(self._facts(name, tower)) for name, tower in towers.items()}
+        facts = {name: repr(self._facts(name, tower)) for name, tower in towers.items()}
+        facts |= {name: repr((describer.config, LIBRARIES)) for name, describer in self.describers.items()}
+        return facts | {name: f"features of width {width}" for name, width in self.own.items()}
 
     def _facts(self, modality: str, tower: Any) -> list[Any]:
         encoder = tower.encoder
@@ -95,8 +106,13 @@ class Encoders:
             else:
                 facts = _preprocessor(tower)
                 (target / "preprocessor_config.json").write_text(json.dumps(facts, indent=2) + "\n")
+        for modality, describer in self.describers.items():
+            (part / modality).mkdir(parents=True)
+            content = {"model_type": describer.config.model_type, **dataclasses.asdict(describer.config)}
+            write_json(part / modality / "config.json", content)
         shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        if part.exists():
+            part.replace(folder)
 
 
 def open_encoders(
@@ -108,8 +124,11 @@ def open_encoders(
     image_size: int,
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
+    own: Mapping[str, int],
 ) -> Encoders:
     """Opens each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
+
+    A modality for which the dataset holds the user's own features has no encoder.
 
     Args:
         model: the config's section: for each modality `pretrained`, `config` and `scratch`; `dtype`, `remat` and
@@ -120,6 +139,7 @@ def open_encoders(
         image_size: side of the frames; 0 for the one that the vision encoder was trained with.
         devices: those that the encoders will run on.
         transcripts: returns the transcripts on which the tokenizer of a text encoder from scratch is trained.
+        own: width of the user's own features in the dataset, by modality.
 
     Raises:
         UserError: a folder that is named is missing, or its content does not fit the config.
@@ -131,14 +151,22 @@ def open_encoders(
     options: dict[str, Any] = {"dtype": jnp.dtype(model["dtype"]), "remat": model["remat"]}
     towers: dict[str, Any] = {}
     params: dict[str, dict] = {}
+    describers: dict[str, Describer] = {}
     tokenizer, max_tokens = None, 0
+    own = {modality: own[modality] for modality in modalities if modality in own}
     for modality in modalities:
         section = model[modality]
+        if modality in own:
+            log.info("%-7s encoder: none, the dataset holds its features, %d wide", modality, own[modality])
+            continue
         fields = {name: value for name, value in dict(section["config"]).items() if value is not None}
         if modality == VISION and image_size:
             fields.pop("image_size", None)
         source, why = _source(modality, section, workdir, init_from)
         log.info("%-7s encoder: %s", modality, why)
+        if describer := _describer(modality, section, source, fields):
+            describers[modality] = describer
+            continue
         if source:
             folder = pretrained.find_folder(source)
             encoder, params[modality], facts = _load(modality, folder, image_size, fields, options)
@@ -159,7 +187,25 @@ def open_encoders(
         attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config))
         log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
         towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts)
-    return Encoders(Towers(**towers), params, tokenizer, max_tokens)
+    return Encoders(Towers(**towers), params, tokenizer, max_tokens, describers, own)
+
+
+def _describer(modality: str, section: Mapping[str, Any], source: str, fields: Mapping[str, Any]) -> Describer | None:
+    """The describer of a modality whose encoder has no weights; None if it has some."""
+    if source:
+        if not (Path(source).is_dir() and (Path(source) / "config.json").is_file()):
+            return None
+        config = read_json(Path(source) / "config.json")
+    else:
+        config = {**section["scratch"], **fields}
+    if config.get("model_type") not in DESCRIPTORS:
+        return None
+    try:
+        describer = build_describer(config, modality)
+        check_known(describer.config, fields, source or "descriptors")
+    except (ValueError, OverrideError) as error:
+        raise UserError(f"config.model.{modality}.config: {error}") from error
+    return describer
 
 
 def _load(

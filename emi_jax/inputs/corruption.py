@@ -87,13 +87,13 @@ def corrupt_voice(rng: np.random.Generator, audio: np.ndarray, mask: np.ndarray)
 
 
 def corrupt_words(
-    rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int
+    rng: np.random.Generator, tokens: np.ndarray, words: np.ndarray, mask_token: int | str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks words of a segment, each with a probability drawn once per clip.
 
     Args:
         rng: the clip's generator.
-        tokens: int32 [L].
+        tokens: int32 or str [L].
         words: bool [L], tokens that are words (neither padding nor special).
         mask_token: the token that replaces a masked word.
 
@@ -103,7 +103,26 @@ def corrupt_words(
     inside = np.zeros(len(tokens), bool)
     inside[segment(rng, words)] = True
     masked = words & inside & (rng.random(len(tokens)) < rng.uniform(0.3, 1.0))
-    return np.where(masked, np.int32(mask_token), tokens), ~masked
+    return np.where(masked, tokens.dtype.type(mask_token), tokens), ~masked
+
+
+def corrupt_features(rng: np.random.Generator, steps: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replaces a segment of a user's own features by noise of the clip's mean and standard deviation in each column.
+
+    Args:
+        rng: the clip's generator.
+        steps: float32 [t, D].
+        mask: bool [t], valid steps.
+
+    Returns:
+        The features, and a mask bool [t] of the unchanged steps.
+    """
+    inside, clean = segment(rng, mask), np.ones(len(steps), bool)
+    clean[inside] = False
+    steps, valid = steps.copy(), steps[mask]
+    noise = rng.standard_normal(steps[inside].shape, np.float32)
+    steps[inside] = valid.mean(axis=0) + valid.std(axis=0) * noise
+    return steps, clean
 
 
 def occlude(rng: np.random.Generator, frames: np.ndarray, share: tuple[float, float]) -> None:

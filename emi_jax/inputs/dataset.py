@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from emi_jax.errors import UserError
 from emi_jax.files import read_json
 from emi_jax.inputs.index import Index, read_index
+from emi_jax.modalities import SAMPLE_RATE
 
 NAME, VERSION = "emi", "1.2.0"
 
@@ -57,6 +59,7 @@ class Dataset:
         available: number of clips of each split that have "vision", "audio", "text", "labels"; empty if unknown.
         ceiling: per split and label, the Pearson correlation that a perfect model would reach; empty if unknown.
         fingerprint: a hash of the content, independent of the dataset's location.
+        features: the user's own features by modality: "width" D, the "names" of their columns, and their "source".
         splits: number of clips of each split, by name.
         builder: reads the splits; None if there are none.
     """
@@ -69,6 +72,7 @@ class Dataset:
     available: Mapping[str, Mapping[str, int]]
     ceiling: Mapping[str, Mapping[str, float]]
     fingerprint: str
+    features: Mapping[str, Mapping[str, Any]]
     splits: Mapping[str, int]
     builder: Splits | None = dataclasses.field(repr=False)
 
@@ -80,14 +84,17 @@ class Dataset:
         corpus: str,
         clip_options: Mapping[str, Any],
         fingerprint: str,
+        features: Mapping[str, Mapping[str, Any]],
     ) -> "Dataset":
         """A dataset with metadata but no clips, which is enough to use a trained model."""
         low, high = label_range
-        return cls(Path(), tuple(label_names), (low, high), corpus, clip_options, {}, {}, fingerprint, {}, None)
+        return cls(
+            Path(), tuple(label_names), (low, high), corpus, clip_options, {}, {}, fingerprint, features, {}, None
+        )
 
     def description(self) -> dict[str, Any]:
         """The metadata that `described` accepts; JSON-serialisable."""
-        names = ("label_names", "label_range", "corpus", "clip_options", "fingerprint")
+        names = ("label_names", "label_range", "corpus", "clip_options", "fingerprint", "features")
         return {name: getattr(self, name) for name in names}
 
     def lacks(self, split: str, what: str) -> bool:
@@ -150,6 +157,7 @@ def open_dataset(directory: str | Path, how_to_make: str, corpus: str = "") -> D
             available=metadata["available"],
             ceiling=metadata.get("ceiling") or {},
             fingerprint=metadata["fingerprint"],
+            features=metadata.get("features") or {},
             splits=splits,
             builder=_Built(builder, read_index(built, splits)),
         )
@@ -250,6 +258,13 @@ def subject(example: Example) -> str:
 def transcript(example: Example) -> str:
     """The clip's words; empty if it has none."""
     return _text(example["transcript"])
+
+
+def seconds(example: Example) -> float:
+    """The length of what is known of a clip: its sound, pictures or timed words; 0 if nothing has a time."""
+    ends = [len(example["audio"]) / SAMPLE_RATE]
+    ends += [float(np.max(times)) for name in ("times", "word_times") if (times := np.asarray(example[name])).size]
+    return max(ends)
 
 
 def transcripts(examples: Examples) -> Sequence[str]:

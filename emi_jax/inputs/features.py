@@ -17,6 +17,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from safetensors.numpy import load, save
 
+from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.errors import UserError
 from emi_jax.files import lock, read_json, whole_file, write_json
 from emi_jax.inputs.corruption import segment
@@ -176,12 +177,13 @@ class CachedClips:
     """Random access to the cached clips of a split: each a function from a rendition's number (0: clean) to arrays."""
 
     sources: list
+    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.sources[0])
 
     def __getitem__(self, index: int) -> "CachedClip":
-        return CachedClip(self.sources, index)
+        return CachedClip(self.sources, index, self._pooled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,10 +192,19 @@ class CachedClip:
 
     sources: list
     index: int
+    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def rendition(self, number: int) -> Arrays:
         """The arrays of a rendition, 0 for the clean one."""
         return load(self.sources[number][self.index])
+
+    def pooled(self, modality: str) -> np.ndarray:
+        """The statistics over time of a modality in the clean rendition, [6 D], computed once for each clip."""
+        if (self.index, modality) not in self._pooled:
+            arrays = self.rendition(0)
+            statistics = pooled_statistics(arrays[f"{modality}/features"], arrays[f"{modality}/mask"])
+            self._pooled[self.index, modality] = statistics
+        return self._pooled[self.index, modality]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,32 +215,44 @@ class CachedTransform:
         modalities: the modalities in use; the cache may hold more.
         template: any clip's arrays, for the shapes of padding.
         corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
+        moments: further arrays for each clip, by its row: the moments of its subject.
+        pooled: whether to add the statistics over time of each modality, `{modality}/pooled` float32 [6 D].
     """
 
     modalities: tuple[str, ...]
     template: Mapping[str, np.ndarray]
     corrupt: float = 0.0
+    moments: Sequence[Mapping[str, np.ndarray]] = ()
+    pooled: bool = False
 
     def __call__(self, clip: CachedClip, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis."""
         arrays = self._used(clip.rendition(0))
         for modality in self.modalities:
             mask = arrays[f"{modality}/mask"]
-            if mask.any() and rng.random() < self.corrupt:
+            corrupted = mask.any() and rng.random() < self.corrupt
+            if corrupted:
                 steps = segment(rng, mask)
                 other = clip.rendition(int(rng.integers(1, len(clip.sources))))
                 for name in STEPWISE:
                     key = f"{modality}/{name}"
                     arrays[key] = arrays[key].copy()
                     arrays[key][steps] = other[key][steps]
-        return arrays
+            if self.pooled:
+                features = arrays[f"{modality}/features"]
+                arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if corrupted else clip.pooled(modality)
+        return arrays | dict(self.moments[clip.index]) if self.moments else arrays
 
     @functools.cached_property
     def padding(self) -> Arrays:
         """The arrays of an unused place in a batch: nothing is present, known or valid."""
-        return {name: np.zeros_like(array) for name, array in self._used(self.template).items()} | {
-            "clip": np.asarray(-1, np.int32)
-        }
+        moments = self.moments[0] if self.moments else {}
+        empty = {name: np.zeros_like(array) for name, array in self._used(self.template).items()}
+        empty |= {name: np.ones_like(array) for name, array in moments.items()}
+        if self.pooled:
+            widths = {name: empty[f"{name}/features"].shape[-1] for name in self.modalities}
+            empty |= {f"{name}/pooled": np.zeros(6 * width, np.float32) for name, width in widths.items()}
+        return empty | {"clip": np.asarray(-1, np.int32)}
 
     def _used(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
         """The arrays without the steps of modalities that are not in use."""

@@ -4,24 +4,24 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
-from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
-from emi_jax.inputs.dataset import Example, clip_id, normalise, transcript
-from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.inputs.dataset import Example, normalise, seconds, transcript
+from emi_jax.inputs.described import Arrays, Describer
+from emi_jax.inputs.frames import at_rate, in_crop, pick_frames, random_crop, read_face, spread
+from emi_jax.inputs.texts import TextReader, token_times
+from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
 
-Arrays = dict[str, np.ndarray]
+RAW = {VISION: "frames", AUDIO: "audio", TEXT: "tokens"}
+"""Name of each modality's pictures, sound or words in a batch."""
 MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
 """Name of each modality's mask of valid steps in a batch."""
 PARTS = (0.25, 0.5, 0.75, 1.0)
 """The fractions of its steps to which `without_common_padding` cuts a modality; few, as each shape is compiled."""
-KEPT_TEXTS = 2**15
-"""Number of transcripts whose tokens are cached, about a kilobyte each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,12 @@ class InputShape:
         num_labels: K.
         modalities: the modalities to read; the arrays of the others are left out of the batch.
         num_frames: N, frames per clip.
+        frame_rate: frames per second that are read, the nearest to equal distances; 0 for all. If they are more than
+            N, as many of them as fit, spread over the clip.
         image_size: side of a frame in pixels.
         num_samples: S, samples per clip at 16 kHz.
         num_tokens: L, tokens per clip.
+        num_steps: steps of a user's own features per clip.
     """
 
     num_labels: int
@@ -43,6 +46,8 @@ class InputShape:
     image_size: int
     num_samples: int
     num_tokens: int
+    num_steps: int = 0
+    frame_rate: float = 0.0
 
 
 class Transform(Protocol):
@@ -62,7 +67,9 @@ class ClipTransform:
 
     Attributes:
         shape: the fixed shapes.
-        tokenizer: a Hugging Face tokenizer, called with `return_tensors="np"`.
+        reader: from a transcript to tokens; None without text.
+        describers: compute the features of modalities without a tower, see `emi_jax.inputs.described`.
+        own: width of the user's own features, by modality; they are read instead of pictures, sound or words.
         augment: whether to augment, for training: random frames, crop, flip and stretch of audio.
         smallest_crop: smallest side of a training crop, as a fraction of the face picture's side; 1 disables cropping.
         corrupt: probability that a modality is deliberately corrupted (`emi_jax.inputs.corruption`).
@@ -70,7 +77,9 @@ class ClipTransform:
     """
 
     shape: InputShape
-    tokenizer: Any
+    reader: TextReader | None
+    describers: Mapping[str, Describer] = dataclasses.field(default_factory=dict)
+    own: Mapping[str, int] = dataclasses.field(default_factory=dict)
     augment: bool = False
     smallest_crop: float = 0.8
     corrupt: float = 0.0
@@ -84,6 +93,10 @@ class ClipTransform:
             rng: determines augmentation and corruption.
             index: the clip's row in its split.
         """
+        return self.describe(self.read(example, rng, index))
+
+    def read(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
+        """Pictures, sound and words of one clip, as `__call__` takes them, before any is described by features."""
         labels = np.asarray(example["labels"], np.float32)
         arrays: Arrays = {
             "clip": np.asarray(index, np.int32),
@@ -94,9 +107,24 @@ class ClipTransform:
         }
         readers = {VISION: self._vision, AUDIO: self._audio, TEXT: self._text}
         for modality in self.shape.modalities:
-            arrays |= readers[modality](example, rng)
-        arrays["present"] = np.array([bool(np.any(arrays.get(MASKS[modality], False))) for modality in MODALITIES])
+            arrays |= self._own(modality, example, rng) if modality in self.own else readers[modality](example, rng)
+        masks = {
+            modality: arrays.get(f"{modality}/mask", arrays.get(MASKS[modality], False)) for modality in MODALITIES
+        }
+        arrays["present"] = np.array([bool(np.any(mask)) for mask in masks.values()])
         return arrays
+
+    @property
+    def mask_token(self) -> int | str:
+        """The token that replaces a masked word; only with text."""
+        assert self.reader is not None
+        return self.reader.mask_token
+
+    def describe(self, arrays: Arrays) -> Arrays:
+        """The model's inputs: a describer replaces the pictures, the sound or the words of its modality by features."""
+        for describer in self.describers.values():
+            arrays = describer(arrays)
+        return {name: array for name, array in arrays.items() if name != "frame_picks"}
 
     @functools.cached_property
     def padding(self) -> Arrays:
@@ -104,11 +132,16 @@ class ClipTransform:
         empty = {
             "id": b"",
             "faces": [],
+            "times": np.zeros(0, np.float32),
             "face_found": np.zeros(0, bool),
+            "landmarks": np.zeros((0, 5, 2), np.float32),
             "audio": np.zeros(0, np.int16),
             "transcript": b"",
+            "word_times": np.zeros((0, 2), np.float32),
             "labels": np.full(self.shape.num_labels, np.nan, np.float32),
         }
+        for modality, width in self.own.items():
+            empty |= {f"{modality}_features": np.zeros((0, width)), f"{modality}_feature_times": np.zeros(0)}
         arrays = dataclasses.replace(self, augment=False, corrupt=0.0)(empty, np.random.default_rng(0), -1)
         return arrays | {"valid": np.asarray(False)}
 
@@ -116,20 +149,30 @@ class ClipTransform:
         return bool(mask.any() and rng.random() < self.corrupt)
 
     def _vision(self, example: Example, rng: np.random.Generator) -> Arrays:
-        size, found = self.shape.image_size, np.asarray(example["face_found"])
+        size, times = self.shape.image_size, np.asarray(example["times"])
+        rated = at_rate(times, self.shape.frame_rate)
+        found = np.asarray(example["face_found"])[rated]
         frames = np.zeros((self.shape.num_frames, size, size, 3), np.uint8)
         mask = np.zeros(self.shape.num_frames, bool)
         picks = pick_frames(found, self.shape.num_frames, rng if self.augment else None)
-        mask[: len(picks)] = found[picks]
-        crop, flip = (
-            (_crop(rng, self.smallest_crop), bool(rng.random() < 0.5)) if self.augment else ((0.0, 0.0, 1.0), False)
-        )
+        mask[: len(picks)], picks = found[picks], rated[picks]
+        crop, flip = (0.0, 0.0, 1.0), False
+        if self.augment:
+            crop, flip = random_crop(rng, self.smallest_crop), bool(rng.random() < 0.5)
         for place in np.flatnonzero(mask):
-            frames[place] = _picture(example, picks[place], size, crop, flip)
+            frames[place] = read_face(example, picks[place], size, crop, flip)
+        seconds = np.zeros(len(mask), np.float32)
+        seconds[: len(picks)] = times[picks]
         clean = np.ones(len(mask), bool)
         if self._draws_corruption(rng, mask):
             frames, clean = corruption.corrupt_faces(rng, frames, mask)
-        return {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_supervised": mask}
+        arrays = {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_supervised": mask}
+        if VISION in self.describers:
+            arrays["frame_landmarks"] = np.full((len(mask), 5, 2), np.nan, np.float32)
+            arrays["frame_landmarks"][: len(picks)] = in_crop(np.asarray(example["landmarks"])[picks], crop, flip)
+        kept = np.full(len(mask), -1)
+        kept[: len(picks)] = picks
+        return arrays | {"frame_times": seconds, "frame_picks": kept}
 
     def _audio(self, example: Example, rng: np.random.Generator) -> Arrays:
         samples, length = np.asarray(example["audio"], np.int16), self.shape.num_samples
@@ -141,48 +184,35 @@ class ClipTransform:
         clean, supervised = np.ones(length, bool), corruption.audible(audio, mask) if self.find_silence else mask
         if self._draws_corruption(rng, mask):
             audio, clean = corruption.corrupt_voice(rng, audio, mask)
-        return {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_supervised": supervised}
+        arrays = {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_supervised": supervised}
+        return arrays | {"audio_start": np.asarray(start / SAMPLE_RATE, np.float32)}
 
     def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
-        tokens, mask, words = self._encode(transcript(example))
+        assert self.reader is not None  # whenever text is among the modalities
+        text = transcript(example)
+        read = self.reader(text)
+        tokens, clean = read.tokens, np.ones(len(read.mask), bool)
+        if self._draws_corruption(rng, read.words):
+            tokens, clean = corruption.corrupt_words(rng, tokens, read.words, self.reader.mask_token)
+        mask = read.mask & read.words.any()  # in an empty transcript not even the special tokens are valid
+        arrays = {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_supervised": read.words}
+        times = token_times(read, len(text.split()), example["word_times"], seconds(example))
+        return arrays | {"token_times": times}
+
+    def _own(self, modality: str, example: Example, rng: np.random.Generator) -> Arrays:
+        """The steps of the user's own features: as many as fit, spread over the clip."""
+        features, times = (np.asarray(example[f"{modality}_{part}"]) for part in ("features", "feature_times"))
+        picks = spread(len(features), self.shape.num_steps, rng if self.augment else None)
+        mask = np.arange(self.shape.num_steps) < len(picks)
+        steps = np.zeros((len(mask), self.own[modality]), np.float32)
+        steps[: len(picks)] = features[picks]
         clean = np.ones(len(mask), bool)
-        if self._draws_corruption(rng, words):
-            tokens, clean = corruption.corrupt_words(rng, tokens, words, self.mask_token)
-        mask = mask & words.any()  # in an empty transcript not even the special tokens are valid
-        return {"tokens": tokens, "token_mask": mask, "token_clean": clean, "token_supervised": words}
-
-    @functools.cached_property
-    def _encode(self) -> Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """A function from a text to its tokens int32 [L], and masks bool [L] of the valid ones and of the words.
-
-        Results are cached across epochs: tokenizing takes as long as decoding the pictures of a clip.
-        """
-
-        @functools.lru_cache(KEPT_TEXTS)
-        def encode(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            encoded = self.tokenizer(
-                text,
-                max_length=self.shape.num_tokens,
-                padding="max_length",
-                truncation=True,
-                return_special_tokens_mask=True,
-                return_tensors="np",
-            )
-            mask = encoded["attention_mask"][0].astype(bool)
-            words = mask & ~encoded["special_tokens_mask"][0].astype(bool)
-            return encoded["input_ids"][0].astype(np.int32), mask, words
-
-        return encode
-
-    @property
-    def mask_token(self) -> int:
-        """The token that replaces a masked word."""
-        for token in (self.tokenizer.mask_token_id, self.tokenizer.unk_token_id):
-            if token is not None:
-                return token
-        raise UserError(
-            "the tokenizer has neither a mask token nor an unknown token: words cannot be masked in training"
-        )
+        if self._draws_corruption(rng, mask):
+            steps, clean = corruption.corrupt_features(rng, steps, mask)
+        at = np.zeros(len(mask), np.float32)
+        at[: len(picks)] = times[picks]
+        arrays = dict(zip(STEPWISE, (steps, mask, clean, mask, at), strict=True))
+        return {f"{modality}/{part}": array for part, array in arrays.items()}
 
 
 def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
@@ -193,63 +223,18 @@ def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
         min_samples: minimum number of audio samples to keep; at least one frame and one token are kept.
     """
     cut = dict(batch)
-    for modality, mask in MASKS.items():
+    for modality, mask in [*MASKS.items(), *((modality, f"{modality}/mask") for modality in MODALITIES)]:
         if mask not in batch:
             continue
         used: np.ndarray = np.any(batch[mask], axis=0)
         needed = len(used) - int(np.argmax(used[::-1])) if used.any() else 0
-        fewest = min_samples if modality == AUDIO else 1
+        fewest = min_samples if mask == MASKS[AUDIO] else 1
         sizes = [fewest, *(max(fewest, math.ceil(part * len(used))) for part in PARTS)]
         kept = next(size for size in sizes if size >= needed)
-        prefix = mask.removesuffix("_mask")
-        cut |= {name: array[:, :kept] for name, array in batch.items() if name.startswith(prefix)}
+        prefix = mask.removesuffix("mask")
+        stepwise = {name for name in batch if name.startswith(prefix) and batch[name].ndim > 1} | {RAW[modality]}
+        cut |= {name: batch[name][:, :kept] for name in stepwise & batch.keys()}
     return cut
-
-
-def pick_frames(found: np.ndarray, places: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Chooses which pictures of a clip to read: spread over all, or, if those have no face, over those that have one.
-
-    Args:
-        found: bool, for each picture whether a face was found in it.
-        places: the maximum number of pictures to read.
-        rng: draws the pictures; None takes the middles of equal parts.
-    """
-    picks = spread(len(found), places, rng)
-    if found[picks].any():
-        return picks
-    faces = np.flatnonzero(found)
-    return faces[spread(len(faces), places, rng)] if faces.size else picks
-
-
-def spread(count: int, places: int, rng: np.random.Generator | None) -> np.ndarray:
-    """Indices of at most `places` of `count` items, one from each of equal parts: its middle, or a random one."""
-    if count <= places:
-        return np.arange(count)
-    offsets = 0.5 if rng is None else rng.random(places)
-    return np.floor((np.arange(places) + offsets) * count / places).astype(int)
-
-
-def _crop(rng: np.random.Generator, smallest: float) -> tuple[float, float, float]:
-    """A square (top, left, side), in fractions of the picture's side."""
-    side = rng.uniform(smallest, 1.0)
-    top, left = rng.uniform(0.0, 1.0 - side, 2)
-    return top, left, side
-
-
-def _picture(example: Example, index: int, size: int, crop: tuple[float, float, float], flip: bool) -> np.ndarray:
-    encoded = np.frombuffer(example["faces"][index], np.uint8)
-    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise UserError(
-            f"clip {clip_id(example)!r}: face picture {index} is no readable JPEG; find all such clips with: "
-            "python -m data_prep --check DIR"
-        )
-    height, width = picture.shape[:2]
-    top, left, side = crop
-    rows = slice(round(top * height), round((top + side) * height))
-    columns = slice(round(left * width), round((left + side) * width))
-    picture = cv2.resize(picture[rows, columns], (size, size), interpolation=cv2.INTER_AREA)
-    return picture[:, ::-1] if flip else picture
 
 
 def _transcript_key(text: str) -> int:

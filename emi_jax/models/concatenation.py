@@ -35,9 +35,15 @@ class Concatenation(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Mapping[str, Array], masks: Mapping[str, Array], present: Array, deterministic: bool = True
+        self,
+        features: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        times: Mapping[str, Array],
+        present: Array,
+        deterministic: bool = True,
     ) -> tuple[Array, dict[str, Any]]:
         """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
+        del times  # means over time do not depend on them
         names = in_order(self.modalities)
         valid = valid_steps(names, masks, present)
         seen = {name: features[name] for name in names}

@@ -18,20 +18,31 @@ class Memory(nn.Module):
     """Joins the weighted features along time, after one learned token that is always valid.
 
     The token gives a clip with no modality at all a defined answer, a learned prior. Positions are sinusoids (Vaswani
-    et al. 2017, 3.5), which work for any length, whereas a learned table would end at the longest training clip. Their
-    learned factor starts small, so that they do not dominate the features. Modality and position are added after the
-    weighting: a step of weight 0 contributes nothing but its modality and position.
+    et al. 2017, 3.5) of the steps' times, so that the same moment of face, voice and words has the same position
+    whatever their sampling. Their learned factor starts small, so that they do not dominate the features. Modality and
+    position are added after the weighting: a step of weight 0 contributes nothing but its modality and position.
     """
 
     @nn.compact
-    def __call__(self, features: dict[str, Array], masks: dict[str, Array]) -> tuple[Array, Array]:
-        """Joins {m: [B, t_m, d]} with {m: bool [B, t_m]} to [B, 1 + sum of t_m, d] and bool [B, 1 + sum of t_m]."""
+    def __call__(
+        self, features: dict[str, Array], masks: dict[str, Array], positions: dict[str, Array]
+    ) -> tuple[Array, Array]:
+        """Joins the modalities.
+
+        Args:
+            features: {m: [B, t_m, d]}.
+            masks: {m: bool [B, t_m]}.
+            positions: {m: float32 [B, t_m]}, see `sinusoids`.
+
+        Returns:
+            [B, 1 + sum of t_m, d] and bool [B, 1 + sum of t_m].
+        """
         B, _, d = next(iter(features.values())).shape
         scale = self.param("position_scale", nn.initializers.constant(0.1), ())
         parts = [jnp.broadcast_to(self.param("token", _SMALL, (1, 1, d)), (B, 1, d))]
         valid = [jnp.ones((B, 1), bool)]
         for name, x in features.items():
-            place = self.param(f"{name}_embedding", _SMALL, (1, 1, d)) + scale * sinusoids(x.shape[1], d)[None]
+            place = self.param(f"{name}_embedding", _SMALL, (1, 1, d)) + scale * sinusoids(positions[name], d)
             parts.append(x + place)
             valid.append(masks[name])
         return jnp.concatenate(parts, axis=1), jnp.concatenate(valid, axis=1)
@@ -137,8 +148,16 @@ class Pooled(nn.Module):
         return Dense(self.num_labels, dtype=self.dtype, name="output")(x)
 
 
-def sinusoids(length: int, width: int) -> Array:
-    """Position embeddings, float32 [length, width]: sines in the first half of the channels, cosines in the second."""
-    rates = 1e4 ** (-np.arange((width + 1) // 2) / (width / 2))
-    angles = np.arange(length)[:, None] * rates[None, :]
-    return jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width], jnp.float32)
+def sinusoids(positions: Array, width: int) -> Array:
+    """Position embeddings: sines in the first half of the channels, cosines in the second.
+
+    Args:
+        positions: [..., t]; steps one apart are told apart best.
+        width: number of channels.
+
+    Returns:
+        float32 [..., t, width].
+    """
+    rates = jnp.asarray(1e4 ** (-np.arange((width + 1) // 2) / (width / 2)), jnp.float32)
+    angles = positions[..., None] * rates.reshape((1,) * positions.ndim + (-1,))
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[..., :width]

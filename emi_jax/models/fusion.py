@@ -13,8 +13,21 @@ from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
-from emi_jax.models.quality import EqualWeights, QualityAware, Weighted, over_modalities, valid_steps
+from emi_jax.models.quality import (
+    EqualWeights,
+    QualityAware,
+    Weighted,
+    equal_weights,
+    over_modalities,
+    unweighted,
+    valid_steps,
+)
+from emi_jax.models.statistics import StatisticsReadout, weighted_mean
 from emi_jax.models.tcn import TCN
+
+POSITIONS = ("seconds", "steps")
+STEPS_PER_SECOND = 50.0
+"""Positions per second: one for each step of wav2vec 2.0, the finest of the usual encoders."""
 
 
 class Fusion(nn.Module):
@@ -31,8 +44,12 @@ class Fusion(nn.Module):
         lstm_hidden: units in each direction; 0 = `width`.
         gate: the gate that mixes the BiLSTM's output with its input.
         quality: the Quality-Aware Module; False gives the modalities present equal weights.
+        positions: of the steps in the decoder's memory: "seconds", their times, or "steps", their numbers.
         attention_bias: also add the log of the quality weights to the decoder's attention logits.
         decoder: the Transformer decoder; False pools each modality over time, and an MLP follows.
+        sequences: whether the logits depend on the sequences through the decoder; False leaves their statistics alone.
+        statistics: add a readout of each modality's statistics over time, weighted as the modality is.
+        input_dropout: dropout rate of these statistics.
         num_layers: depth of the decoder.
         num_heads: its attention heads; must divide `width`.
         mlp_ratio: hidden width of its MLPs over `width`.
@@ -50,8 +67,12 @@ class Fusion(nn.Module):
     lstm_hidden: int = 0
     gate: bool = True
     quality: bool = True
+    positions: str = "seconds"
     attention_bias: bool = False
     decoder: bool = True
+    sequences: bool = True
+    statistics: bool = False
+    input_dropout: float = 0.3
     num_layers: int = 2
     num_heads: int = 8
     mlp_ratio: int = 4
@@ -60,15 +81,23 @@ class Fusion(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Mapping[str, Array], masks: Mapping[str, Array], present: Array, deterministic: bool = True
+        self,
+        features: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        times: Mapping[str, Array],
+        present: Array,
+        deterministic: bool = True,
+        statistics: Mapping[str, Array] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Predicts the intensities.
 
         Args:
             features: {m: [B, t_m, D_m]}.
             masks: {m: bool [B, t_m]}, the valid steps.
+            times: {m: float32 [B, t_m]}, seconds since the clip's start.
             present: bool [B, 3] in the order of `MODALITIES`. A modality without a valid step counts as absent.
             deterministic: False needs the rng stream "dropout".
+            statistics: {m: [B, S_m]}, for a head that reads them.
 
         Returns:
             Predictions, float32 [B, K] in [0, 1], and a dict of
@@ -76,28 +105,47 @@ class Fusion(nn.Module):
             "weights" and "share" [B, 3], the modalities' weights w and effective shares w_m * mean r_m, normalised;
             "reliability" and "reliability_logits" {m: [B, t_m]} for the modalities in use, the second empty without
             the QAM;
+            "unimodal" {m: [B, K]}, the predictions from each modality's statistics, where they are read;
             "informed", bool [B], False for a clip with no modality at all, whose prediction is a learned prior.
         """
         names = self._names()
         valid = valid_steps(names, masks, present)
         here = {name: mask.any(1) for name, mask in valid.items()}
-        enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
-        weigh = QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")
-        weighted = weigh(enhanced, valid, here)
-        logits = self._decode(weighted, valid, deterministic)
-        extras = {
-            "logits": logits,
-            "weights": over_modalities(weighted.weights),
-            "reliability": weighted.reliability,
-            "reliability_logits": weighted.reliability_logits,
-            "share": over_modalities(weighted.share),
-            "informed": jnp.stack(list(here.values())).any(0),
-        }
+        if self.sequences or self.quality:
+            enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
+            weigh = (
+                QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")
+            )
+            weighted = weigh(enhanced, valid, here)
+            weights = weighted.weights
+            extras: dict[str, Any] = {
+                "weights": over_modalities(weights),
+                "reliability": weighted.reliability,
+                "reliability_logits": weighted.reliability_logits,
+                "share": over_modalities(weighted.share),
+                "informed": jnp.stack(list(here.values())).any(0),
+            }
+        else:
+            weights, extras = equal_weights(here), unweighted(valid)
+        logits = self._decode(weighted, valid, times, deterministic) if self.sequences else 0.0
+        extras["unimodal"] = {}
+        if self.statistics:
+            readout = StatisticsReadout(
+                self.num_labels, self.width, self.input_dropout, self.dropout, self.dtype, name="statistics_readout"
+            )
+            unimodal = readout({name: (statistics or {})[name] for name in names}, deterministic)
+            logits += weighted_mean(unimodal, weights)
+            extras["unimodal"] = {name: jax.nn.sigmoid(x) for name, x in unimodal.items()}
+        extras["logits"] = logits
         return jax.nn.sigmoid(logits), extras
 
     def _names(self) -> list[str]:
         if self.attention_bias and not (self.quality and self.decoder):
             raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
+        if not (self.sequences or self.statistics):
+            raise ValueError("sequences = False needs statistics = True: otherwise nothing is read")
+        if self.positions not in POSITIONS:
+            raise ValueError(f"positions = {self.positions!r}: choose one of {POSITIONS}")
         return in_order(self.modalities)
 
     def _enhance(self, name: str, x: Array, mask: Array, deterministic: bool) -> Array:
@@ -114,11 +162,16 @@ class Fusion(nn.Module):
             return GatedBiLSTM(hidden, self.gate, self.dropout, self.dtype, name="bilstm")(x, mask, deterministic)
         return x
 
-    def _decode(self, weighted: Weighted, masks: dict[str, Array], deterministic: bool) -> Array:
+    def _decode(
+        self, weighted: Weighted, masks: dict[str, Array], times: Mapping[str, Array], deterministic: bool
+    ) -> Array:
         if not self.decoder:
             pooled = Pooled(self.num_labels, self.width, self.dropout, self.dtype, name="pooled")
             return pooled(weighted.features, masks, deterministic)
-        memory, mask = Memory(name="memory")(weighted.features, masks)
+        positions = {name: STEPS_PER_SECOND * times[name] for name in masks}
+        if self.positions == "steps":
+            positions = {name: jnp.arange(mask.shape[1], dtype=jnp.float32)[None] for name, mask in masks.items()}
+        memory, mask = Memory(name="memory")(weighted.features, masks, positions)
         bias = None
         if self.attention_bias:
             token = jnp.zeros((memory.shape[0], 1))

@@ -15,7 +15,7 @@ from emi_jax.models.text_anchored import TextAnchored
 
 
 class Head(Protocol):
-    """A Flax module that maps (features, masks, present, deterministic) to (predictions, extras) as `Fusion` does."""
+    """A Flax module: (features, masks, times, present, deterministic) -> (predictions, extras), as of `Fusion`."""
 
     @property
     def modalities(self) -> tuple[str, ...]:

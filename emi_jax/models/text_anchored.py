@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
 from emi_jax.models.decoder import DecoderLayer, sinusoids
 from emi_jax.models.dense import Dense
+from emi_jax.models.fusion import STEPS_PER_SECOND
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.quality import unweighted, valid_steps
@@ -48,7 +49,12 @@ class TextAnchored(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Mapping[str, Array], masks: Mapping[str, Array], present: Array, deterministic: bool = True
+        self,
+        features: Mapping[str, Array],
+        masks: Mapping[str, Array],
+        times: Mapping[str, Array],
+        present: Array,
+        deterministic: bool = True,
     ) -> tuple[Array, dict[str, Any]]:
         """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
         names = in_order(self.modalities)
@@ -57,7 +63,7 @@ class TextAnchored(nn.Module):
         for name in MODALITIES:
             token = self.param(f"{name}_missing", _SMALL, (1, 1, self.width))
             if name in names:
-                x[name], mask[name] = self._embed(name, features[name], valid[name], token)
+                x[name], mask[name] = self._embed(name, features[name], valid[name], times[name], token)
             else:
                 x[name] = jnp.broadcast_to(token, (present.shape[0], 1, self.width))
                 mask[name] = jnp.ones((present.shape[0], 1), bool)
@@ -73,11 +79,11 @@ class TextAnchored(nn.Module):
         logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
         return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
 
-    def _embed(self, name: str, x: Array, mask: Array, missing: Array) -> tuple[Array, Array]:
+    def _embed(self, name: str, x: Array, mask: Array, times: Array, missing: Array) -> tuple[Array, Array]:
         """Projected steps [B, t, d] with positions, and their mask; for an absent modality the learned token, once."""
         present = mask.any(1)
         x = Dense(self.width, dtype=self.dtype, name=f"{name}_projection")(jnp.where(mask[..., None], x, 0))
-        x = LayerNorm(name=f"{name}_input_norm")(x) + 0.1 * sinusoids(x.shape[1], self.width)[None]
+        x = LayerNorm(name=f"{name}_input_norm")(x) + 0.1 * sinusoids(STEPS_PER_SECOND * times, self.width)
         first = jnp.arange(x.shape[1]) == 0
         return jnp.where(present[:, None, None], x, missing), jnp.where(present[:, None], mask, first[None, :])
 

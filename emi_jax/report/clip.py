@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emi_jax.inputs.transforms import pick_frames
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import Prediction
 from emi_jax.report import page
@@ -107,7 +106,7 @@ def weights(prediction: Prediction) -> Figure:
 
 def course(prediction: Prediction) -> Figure:
     """Waveform, mel spectrogram, and the reliabilities of frames and voice, over the seconds that the model read."""
-    arrays, audio = prediction.arrays, _voice(prediction)
+    audio = _voice(prediction)
     with style():
         figure = new_figure(9, 5.4)
         wave, mel, reliability = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
@@ -118,16 +117,13 @@ def course(prediction: Prediction) -> Figure:
             wave.text(0.5, 0.5, "no voice", transform=wave.transAxes, ha="center")
         wave.set(ylabel="waveform", ylim=(-1, 1))
         mel.set_ylabel("Hz, mel scale")
-        if AUDIO in prediction.reliability and len(steps := prediction.reliability[AUDIO]):
-            seconds = (np.arange(len(steps)) + 0.5) * len(audio) / SAMPLE_RATE / len(steps)
-            reliability.plot(seconds, steps, label="voice")
-        if VISION in prediction.reliability and len(steps := prediction.reliability[VISION]):
-            times = _times(prediction)[np.flatnonzero(arrays["frame_mask"])]
-            reliability.plot(times, steps, "o-", label="face", markersize=3)
+        for name, line, label in ((AUDIO, "-", "voice"), (VISION, "o-", "face"), (TEXT, ".", "words")):
+            if name in prediction.reliability and len(steps := prediction.reliability[name]):
+                reliability.plot(prediction.times[name], steps, line, label=label, markersize=3)
         reliability.set(ylim=(-0.05, 1.05), ylabel="reliability r", xlabel="seconds")
         reliability.axhline(1, color=INK, linewidth=0.4, alpha=0.4)
         if reliability.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=2)
+            figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -152,7 +148,8 @@ def _voice(prediction: Prediction) -> np.ndarray:
 
 def _picks(prediction: Prediction) -> np.ndarray:
     """Which of the clip's pictures the model read."""
-    return pick_frames(np.asarray(prediction.example["face_found"]), len(prediction.arrays["frame_mask"]), None)
+    picks = prediction.arrays["frame_picks"]
+    return picks[picks >= 0]
 
 
 def _times(prediction: Prediction) -> np.ndarray:

@@ -21,7 +21,7 @@ def intensity_tables(results: Results, split: str) -> list[Table]:
     """
     rows = [*results["labels"].items(), ("mean", results["mean"])]
     known, few = results["mean"]["ceiling"] is not None, results["few_subjects"]
-    return [
+    found = [
         Table(
             f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}",
             ["", "Pearson", "95% interval", *(["over clips"] if few else []), "CCC", "MSE"]
@@ -48,6 +48,22 @@ def intensity_tables(results: Results, split: str) -> list[Table]:
             ],
         ),
     ]
+    return [*found, _baseline_table(results)] if results.get("baseline") else found
+
+
+def _baseline_table(results: Results) -> Table:
+    """A ridge on pooled statistics of the same features next to the model."""
+    baseline, mean = results["baseline"], results["mean"]["pearson"]
+    within = "within each subject" if baseline["standardised"] == "subject" else "over the training split"
+    rows: list[list[Cell]] = [
+        [f"ridge, {name}", row["pearson"], row["valid"], f"{row['penalty']:g}"]
+        for name, row in baseline["rows"].items()
+    ]
+    return Table(
+        f"linear baseline: ridge on statistics of the features, standardised {within}; penalty chosen on valid",
+        ["", "mean Pearson", "on valid", "penalty"],
+        [["this model", mean, None, ""], *rows],
+    )
 
 
 def retrieval_table(scores: Mapping[str, float], split: str) -> Table:
@@ -98,6 +114,11 @@ def meaning(results: Results, split: str) -> list[str]:
         )
     elif CHOSEN in results:
         sentences.append(f"The clips of {split} took no part in training or in the choice of the checkpoint.")
+    if results.get("standardised", {}).get("how") == "subject":
+        sentences.append(
+            "Features were standardised within each subject over all clips of that person in this split: the scores "
+            "hold for people of whom several clips are available."
+        )
     if "resampled" in results:
         unit = results["resampled"]
         drawn = "clips are drawn one by one" if unit == "clips" else "all clips of a subject are drawn together"

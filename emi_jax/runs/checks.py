@@ -40,6 +40,8 @@ def check_fields(config: ConfigDict) -> None:
         _check_pairs(config)
     else:
         _check_features(config)
+        _check_members(config)
+        _check_choice(config.baseline, "config.baseline", ("auto", "on", "off"))
         _check_quality(config)
 
 
@@ -71,8 +73,23 @@ def _check_features(config: ConfigDict) -> None:
         )
 
 
+def _check_choice(value: str, name: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_members(config: ConfigDict) -> None:
+    if config.train.members < 1:
+        raise UserError(f"config.train.members={config.train.members}: an ensemble has 1 member or more")
+
+
 def _check_quality(config: ConfigDict) -> None:
     name, weight = config.model.head.name, config.loss.quality
+    if (name == "fusion" and config.model.head.fusion.statistics) != bool(config.loss.unimodal):
+        raise UserError(
+            f"config.loss.unimodal={config.loss.unimodal:g} trains the readouts of statistics, and nothing else does: "
+            "set it together with --config.model.head.fusion.statistics"
+        )
     if weight and not (name == "fusion" and config.model.head.fusion.quality):
         raise UserError(
             f"config.loss.quality={weight:g} has no effect: the head {name} estimates no reliability as configured; "

@@ -4,16 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from emi_jax.encoders.sources import TRAINED
 from emi_jax.runs.checks import BEST, EMA, check_shares
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
+from emi_jax.runs.standardisation import standardised
 from emi_jax.train import parameters
 from emi_jax.train.checkpoints import restore_best, restore_final
 from emi_jax.train.evaluation import Evaluator
 from emi_jax.train.processes import is_first
-from emi_jax.train.seeds import stack, vectorised_forward
+from emi_jax.train.seeds import averaged_forward, stack, vectorised_forward
 
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints in a run's workdir."""
@@ -21,16 +23,24 @@ SELECTED = "the clips of {split} chose the checkpoint: these scores are too high
 """The caution about scores on the split by which the parameters were selected."""
 
 
+def member_seeds(config: ConfigDict) -> tuple[int, ...]:
+    """The seeds of the members of a run's ensemble; empty if it trains a single model."""
+    count, first = config.train.get("members", 1), config.train.seed
+    return tuple(range(first, first + count)) if count > 1 else ()
+
+
 def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
     """All parameters of a trained run, as selected by `config.train.select`, on the devices.
 
     Args:
         experiment: the run.
-        seeds: S, the number of seeds trained in parallel; trained parameters are then [S, ...]. 0 for a single run.
+        seeds: S, the number of seeds trained in parallel; trained parameters are then [S, ...]. By default the members
+            of the run's ensemble, or 0 for a single model.
 
     Raises:
         UserError: the parameters are missing or damaged.
     """
+    seeds = seeds or len(member_seeds(experiment.config))
     trained, frozen = experiment.initial_params()
     trained, frozen = experiment.mapping.replicate((stack(trained, seeds) if seeds else trained, frozen))
     folder = experiment.workdir.path / CHECKPOINTS
@@ -47,18 +57,29 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
     Args:
         experiment: the run.
         split: name of the split.
-        seeds: the number of seeds trained in parallel; 0 for a single run.
+        seeds: the number of seeds trained in parallel, each of which is scored; 0 for a single model, or for an
+            ensemble whose predictions are averaged.
     """
     examples, transform = inputs(experiment, split, augment=False)
+    experiment = standardised(experiment)
     batch_size, stage = experiment.config.train.batch_size, experiment.stage
     check_shares(batch_size, experiment.mapping.num_devices, 1)
-    function: Any = stage.forward
-    if seeds:
-        key = jax.random.PRNGKey(0)
-        function = vectorised_forward(
-            function, *experiment.split(jax.eval_shape(stage.init, key, experiment.encoders.params))
-        )
+    function: Any = (
+        vectorised_forward(stage.forward, *_shapes(experiment)) if seeds else of_members(experiment, "forward")
+    )
     return Evaluator(stage, experiment.mapping, examples, transform, batch_size, split, function, seeds)
+
+
+def of_members(experiment: Experiment, name: str) -> Any:
+    """A forward pass of the stage by its name: of the single model, or the mean over the members of an ensemble."""
+    function = getattr(experiment.stage, name)
+    return averaged_forward(function, *_shapes(experiment)) if member_seeds(experiment.config) else function
+
+
+def _shapes(experiment: Experiment) -> tuple[Any, Any]:
+    """The trained and the frozen parameters as shapes."""
+    stage = experiment.stage
+    return experiment.split(jax.eval_shape(stage.init, jax.random.PRNGKey(0), experiment.encoders.params))
 
 
 def selected_on(experiment: Experiment, split: str) -> bool:

@@ -93,7 +93,10 @@ class Experiment:
 
     def split(self, params: dict) -> tuple[dict, dict]:
         """Splits all parameters into (trained, frozen)."""
-        return parameters.split(params, self.config.train.frozen, "config.train.frozen")
+        patterns = self.config.train.frozen
+        if not params.get("towers"):  # no encoder has weights
+            patterns = [pattern for pattern in patterns if not pattern.startswith("^towers/")]
+        return parameters.split(params, patterns, "config.train.frozen")
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The ids of clips by their rows in a split, without padding."""
@@ -110,6 +113,7 @@ def _open_encoders(config: ConfigDict, dataset: Dataset, workdir: Path, mapping:
         image_size=config.data.image_size,
         devices=mapping.devices,
         transcripts=lambda: transcripts(dataset.texts("train")),
+        own={name: int(facts["width"]) for name, facts in dataset.features.items()},
     )
 
 

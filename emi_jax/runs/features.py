@@ -7,7 +7,7 @@ import functools
 import hashlib
 import logging
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.transforms import Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.standardisation import SUBJECT, choice, of_subjects
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
 from emi_jax.train.evaluation import Evaluator
@@ -39,6 +40,9 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     """
     config = experiment.config
     corrupt = config.train.corrupt if augment else 0.0
+    within_subjects = choice(experiment)[0] == SUBJECT
+    if within_subjects and not config.features.dir:
+        raise UserError("config.features.standardise=subject needs a feature cache: name it with --config.features.dir")
     if not config.get("features", {}).get("dir"):
         log.info("%s: clips, encoded in every step", split)
         return experiment.dataset.split(split), dataclasses.replace(
@@ -46,7 +50,10 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         )
     cached = extract(experiment, split).read(split, renditions(experiment, split))
     log.info("%s: features from %s", split, config.features.dir)
-    return cached, CachedTransform(experiment.transform.shape.modalities, cached[0].rendition(0), corrupt)
+    modalities = experiment.transform.shape.modalities
+    pooled = isinstance(experiment.stage, Intensity) and getattr(experiment.stage.fusion, "statistics", False)
+    moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
+    return cached, CachedTransform(modalities, cached[0].rendition(0), corrupt, moments, pooled)
 
 
 def renditions(experiment: Experiment, split: str) -> list[str]:
@@ -76,8 +83,9 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
             f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
             "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
         )
-    frozen = experiment.initial_params()[1]["towers"]
-    cache = FeatureCache(folder, {name: _fingerprint(experiment, name, frozen[name]) for name in frozen})
+    frozen = experiment.initial_params()[1].get("towers", {})
+    modalities = experiment.transform.shape.modalities
+    cache = FeatureCache(folder, {name: _fingerprint(experiment, name, frozen.get(name)) for name in modalities})
     transforms = transforms or {
         name: experiment.transform if name == CLEAN else dataclasses.replace(experiment.transform, corrupt=1.0)
         for name in renditions(experiment, split)
@@ -102,12 +110,14 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
     return cache
 
 
-def _fingerprint(experiment: Experiment, modality: str, tower: dict) -> str:
-    """A hash of everything that determines a modality's features."""
+def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> str:
+    """A hash of everything that determines a modality's features; `tower` holds its parameters, if it has any."""
     shape = experiment.transform.shape
-    sizes = {VISION: (shape.num_frames, shape.image_size), AUDIO: shape.num_samples, TEXT: shape.num_tokens}
+    sizes: dict[str, Any] = {VISION: (shape.num_frames, shape.frame_rate, shape.image_size)}
+    sizes |= {AUDIO: shape.num_samples, TEXT: shape.num_tokens}
+    sizes |= dict.fromkeys(experiment.transform.own, shape.num_steps)
     facts = (
-        parameters.fingerprint(tower),
+        parameters.fingerprint(tower) if tower else "",
         experiment.encoders.preprocessing[modality],
         experiment.dataset.fingerprint,
         repr(sizes[modality]),

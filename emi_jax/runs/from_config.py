@@ -13,13 +13,15 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders.sources import Encoders
 from emi_jax.errors import UserError
+from emi_jax.inputs.texts import Subwords, Words
 from emi_jax.inputs.transforms import ClipTransform, InputShape
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.heads import build_head
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.initialisation import init_towers
-from emi_jax.stages.intensity import Intensity, Weights
+from emi_jax.stages.intensity import Intensity
+from emi_jax.stages.intensity_loss import Weights
 from emi_jax.train.step import Stage
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,11 @@ def build_transform(
         raise UserError(
             f"config.data.smallest_crop={data.smallest_crop} is not a fraction of a side; use a value in (0, 1]"
         )
+    if config.stage == "alignment" and (fixed := [*encoders.describers, *encoders.own]):
+        raise UserError(
+            f"stage 1 trains encoders, and that of {fixed[0]} has no weights: leave it out with --config.model.pairs, "
+            "or start with stage 2, --config.init_from="
+        )
     shape = InputShape(
         num_labels=num_labels,
         modalities=modalities,
@@ -58,9 +65,19 @@ def build_transform(
         image_size=encoders.image_size,
         num_samples=round(data.seconds * SAMPLE_RATE),
         num_tokens=_tokens(data.num_tokens, encoders.max_tokens),
+        num_steps=data.num_steps,
+        frame_rate=data.frame_rate,
     )
     find_silence = config.stage == "intensity"
-    return ClipTransform(shape, encoders.tokenizer, smallest_crop=data.smallest_crop, find_silence=find_silence)
+    reader = Subwords(encoders.tokenizer, shape.num_tokens) if encoders.tokenizer else Words(shape.num_tokens)
+    return ClipTransform(
+        shape,
+        reader,
+        encoders.describers,
+        encoders.own,
+        smallest_crop=data.smallest_crop,
+        find_silence=find_silence,
+    )
 
 
 def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform, label_names: Sequence[str]) -> Stage:
@@ -81,6 +98,11 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         head = build_head(name, num_labels=len(label_names), modalities=modalities, dtype=dtype, **fields)
     except ValueError as error:
         raise UserError(f"config.model.head: {error}") from error
+    if trained_towers and config.train.members > 1:
+        raise UserError(
+            f"config.train.members={config.train.members}: the members of an ensemble share their encoders, and that "
+            f"of {trained_towers[0]} is trained; freeze it with --config.train.frozen"
+        )
     return Intensity(
         encoders.towers,
         head,
@@ -101,8 +123,9 @@ def _tokens(wanted: int, limit: int) -> int:
 
 def _trained_towers(config: ConfigDict, encoders: Encoders, example: dict, modalities: Sequence[str]) -> list[str]:
     """The modalities whose towers have a parameter that no pattern of `config.train.frozen` matches."""
+    with_tower = [name for name in modalities if getattr(encoders.towers, name)]
     towers = jax.eval_shape(
-        lambda: init_towers(encoders.towers, jax.random.PRNGKey(0), example, encoders.params, modalities)
+        lambda: init_towers(encoders.towers, jax.random.PRNGKey(0), example, encoders.params, with_tower)
     )
     paths = traverse_util.flatten_dict({"towers": towers}, sep="/")
     trained = [path for path in paths if not any(re.search(pattern, path) for pattern in config.train.frozen)]

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,10 +22,10 @@ from emi_jax.inputs.dataset import Dataset, Example, clip_id
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE
 from emi_jax.prediction import Prediction
-from emi_jax.runs.evaluation import chosen_params
+from emi_jax.runs.evaluation import chosen_params, of_members
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.standardisation import standardised
 from emi_jax.runs.submission import in_units
-from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 
@@ -59,7 +59,7 @@ class Predictor:
         self._batch_size = -(-wanted // len(devices)) * len(devices)
         self._params = params
         self._min_samples = experiment.encoders.min_samples
-        explain = cast(Intensity, experiment.stage).explain
+        explain = of_members(standardised(experiment), "explain")
         self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
         self._compiled: dict[tuple, Callable] = {}
         self.compile_seconds = 0.0
@@ -117,8 +117,8 @@ class Predictor:
         for place, example in enumerate(examples):
             labels = np.asarray(example["labels"], np.float32)
             labelled = example if len(labels) else {**example, "labels": unknown}
-            clips.append(self._transform(labelled, np.random.default_rng(0), place))
-        outputs = self._run(clips)
+            clips.append(self._transform.read(labelled, np.random.default_rng(0), place))
+        outputs = self._run([self._transform.describe(clip) for clip in clips])
         for place, (example, arrays) in enumerate(zip(examples, clips, strict=True)):
             yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
 
@@ -145,6 +145,7 @@ class Predictor:
             weights={name: float(outputs["weights"][MODALITIES.index(name)]) for name in used},
             share={name: float(outputs["share"][MODALITIES.index(name)]) for name in used},
             reliability={name: outputs[f"{name}/reliability"][outputs[f"{name}/mask"]] for name in used},
+            times={name: outputs[f"{name}/times"][outputs[f"{name}/mask"]] for name in used},
             tokens=self._tokens(arrays),
             informed=bool(outputs["informed"]),
             arrays=arrays,
@@ -161,9 +162,9 @@ class Predictor:
         return tuple(f"{kind} ({detail})" if detail else kind for kind, detail in remarks)
 
     def _tokens(self, arrays: Arrays) -> list[str]:
-        if "tokens" not in arrays:
+        if "tokens" not in arrays or self._transform.reader is None:
             return []
-        return self._transform.tokenizer.convert_ids_to_tokens(arrays["tokens"][arrays["token_mask"]].tolist())
+        return self._transform.reader.names(arrays["tokens"][arrays["token_mask"]])
 
 
 def _batched(items: Iterable[Example], size: int) -> Iterator[list[Example]]:

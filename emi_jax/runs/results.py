@@ -14,8 +14,10 @@ from emi_jax.modalities import MODALITIES
 from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
 from emi_jax.report.tables import Table
+from emi_jax.runs.baseline import linear_baseline
 from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.standardisation import choice
 from emi_jax.runs.submission import write_predictions
 
 ENOUGH_SUBJECTS = 8
@@ -132,7 +134,7 @@ def _intensity(experiment: Experiment, split: str, scores: dict[str, float], out
     ids, subjects = named_clips(dataset, split, outputs["clip"])
     modalities = experiment.transform.shape.modalities
     results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split), modalities)
-    results |= _facts(experiment, split)
+    results |= _facts(experiment, split) | {"baseline": linear_baseline(experiment, split)}
     table = _text(score_tables.intensity_tables(results, split), results, split)
     written = [
         experiment.workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
@@ -182,8 +184,13 @@ def _availability(present: np.ndarray, modalities: Sequence[str]) -> dict[str, n
 
 
 def _facts(experiment: Experiment, split: str) -> Results:
-    """What was evaluated, and whether it was selected on this split."""
-    return {"select": experiment.config.train.select, score_tables.CHOSEN: selected_on(experiment, split)}
+    """What was evaluated, how its features were standardised, and whether it was selected on this split."""
+    how, modalities = choice(experiment)
+    return {
+        "select": experiment.config.train.select,
+        "standardised": {"how": how, "modalities": modalities},
+        score_tables.CHOSEN: selected_on(experiment, split),
+    }
 
 
 def _text(found: list[Table], results: Results, split: str) -> str:

@@ -12,13 +12,15 @@ import optax
 
 from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders
 from emi_jax.errors import UserError
+from emi_jax.inputs.features import CachedClips
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
 from emi_jax.runs.checks import check_clips, check_shares, interval
-from emi_jax.runs.evaluation import CHECKPOINTS, evaluator
+from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
+from emi_jax.runs.standardisation import clean_training_clips, standardised
 from emi_jax.train import parameters
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import Clock
@@ -41,7 +43,7 @@ def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
     Args:
         experiment: the run.
         seeds: S seeds trained in parallel, which replace `config.train.seed`. They share the frozen parameters, and
-            their trained parameters are [S, ...] in the checkpoints. If empty, the run has a single seed.
+            their trained parameters are [S, ...] in the checkpoints. If empty, those of `config.train.members`.
 
     Raises:
         UserError: the config cannot be trained; the folder is then left unchanged.
@@ -49,10 +51,10 @@ def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
     """
     check_training(experiment)
     with experiment.workdir.training():
-        _train(experiment, seeds)
+        _train(experiment, tuple(seeds) or member_seeds(experiment.config), is_study=bool(seeds))
 
 
-def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
+def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None:
     config, workdir = experiment.config.train, experiment.workdir
     used = tuple(seeds) or (config.seed,)
     plans = [Epochs(len(experiment.dataset.split("train")), config.batch_size, seed) for seed in used]
@@ -61,16 +63,19 @@ def _train(experiment: Experiment, seeds: Sequence[int]) -> None:
     log_every = interval(config, "log_every", 1)
     evaluate_every, save_every = (interval(config, name, epoch) for name in ("evaluate_every", "save_every"))
     learning_rate = schedule(config.learning_rate, config.final_rate, round(config.warmup_epochs * epoch), steps)
-    step, progress = _begin(experiment, learning_rate, seeds)
+    optimizer, progress = _begin(experiment, learning_rate, seeds)
 
     check_origin(experiment)
     # Nothing is written before now, when every check of the config has passed.
     workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
     workdir.write_dataset(experiment.dataset)
     examples, transform = inputs(experiment, "train", augment=True)
+    cached = examples if isinstance(examples, CachedClips) else None
+    experiment = standardised(experiment, clean_training_clips(experiment, cached))
+    step = _mapped_step(experiment, optimizer, vectorised=bool(seeds))
     counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
     log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
-    if not seeds:
+    if not is_study:
         _save_initial(experiment, progress)
     valid = evaluator(experiment, "valid", len(seeds))
     checkpoints = Checkpoints(workdir.path / CHECKPOINTS, config.keep)
@@ -159,9 +164,11 @@ def _identity(encoders: Encoders) -> tuple[str, dict[str, str]]:
     return parameters.fingerprint(encoders.params), encoders.preprocessing
 
 
-def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequence[int]) -> tuple[Callable, Progress]:
-    """The mapped step, and the progress from which a run starts."""
-    config, stage, mapping = experiment.config.train, experiment.stage, experiment.mapping
+def _begin(
+    experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequence[int]
+) -> tuple[optax.GradientTransformation, Progress]:
+    """The optimiser, and the progress from which a run starts."""
+    config = experiment.config.train
     trained, frozen = experiment.initial_params()
     optimizer = adamw(
         trained,
@@ -170,18 +177,24 @@ def _begin(experiment: Experiment, learning_rate: optax.Schedule, seeds: Sequenc
         clip_norm=config.clip_norm,
         rate_factors=config.rate_factors,
     )
-    step = make_step(stage, optimizer, config.ema, config.accumulation)
     rng = key(config.seed, STEP)
     if seeds:
         rng = jnp.stack([key(seed, STEP) for seed in seeds])
         trained = _init_seeds(experiment, seeds)
         state = jax.vmap(lambda params: create_state(params, {}, optimizer, config.ema))(trained)
-        state, step = state.replace(frozen=frozen), vectorised_step(step)
+        state = state.replace(frozen=frozen)
     else:
         state = create_state(trained, frozen, optimizer, config.ema)
-    mapped = mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
-    state, rng = mapping.replicate((state, rng))
-    return mapped, Progress(state, rng, batches=0)
+    state, rng = experiment.mapping.replicate((state, rng))
+    return optimizer, Progress(state, rng, batches=0)
+
+
+def _mapped_step(experiment: Experiment, optimizer: optax.GradientTransformation, vectorised: bool) -> Callable:
+    config = experiment.config.train
+    step = make_step(experiment.stage, optimizer, config.ema, config.accumulation)
+    if vectorised:
+        step = vectorised_step(step)
+    return experiment.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
 
 
 def _init_seeds(experiment: Experiment, seeds: Sequence[int]) -> Any:
@@ -198,4 +211,4 @@ def _save_initial(experiment: Experiment, progress: Progress) -> None:
     """Saves the encoders that the run starts from in its folder, once."""
     folder = experiment.workdir.path / INITIAL
     if is_first() and not folder.exists():
-        experiment.encoders.save(folder, jax.device_get(progress.state.evaluated["towers"]))
+        experiment.encoders.save(folder, jax.device_get(progress.state.evaluated.get("towers", {})))

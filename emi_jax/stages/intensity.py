@@ -1,24 +1,24 @@
 """Stage 2: six intensities from the encoders' features."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from emi_jax import losses
+from emi_jax.inputs.standardisation import FARTHEST, Standardisation
 from emi_jax.metrics import regression as metrics
-from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
 from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.speech_features import audio_step_share
+from emi_jax.models.speech_features import audio_step_share, receptive_field
+from emi_jax.models.statistics import pooled_statistics
 from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers
+from emi_jax.stages.intensity_loss import Weights, intensity_loss
 from emi_jax.train.accumulation import Outputs
-from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
 CORRUPTED_SHARE = 0.5
@@ -27,35 +27,20 @@ FLAGS = {VISION: "frame", AUDIO: "audio", TEXT: "token"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
-    """Weights of the terms of the loss mse * MSE + correlation * (1 - rho) + ccc * (1 - CCC) + quality * BCE.
-
-    Attributes:
-        mse: weight of the mean squared error.
-        correlation: lambda; 0 in the paper.
-        ccc: weight of the concordance correlation, sometimes used instead of the squared error.
-        quality: weight of the supervision of the step reliabilities; 0 in the paper.
-    """
-
-    mse: float = 1.0
-    correlation: float = 0.1
-    ccc: float = 0.0
-    quality: float = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
 class Intensity:
     """Trains the fusion on features of the towers, which are frozen unless listed in `trained_towers`.
 
     Attributes:
         towers: the encoders.
-        fusion: the head: (features, masks, present, deterministic) -> (predictions, extras).
+        fusion: the head: (features, masks, times, present, deterministic) -> (predictions, extras).
         example: a batch of any size, for its shapes.
         label_names: the K label names.
         trained_towers: modalities whose towers are trained, at least in part. The others run without dropout,
             layerdrop and masking.
         weights: weights of the terms of the loss.
         modality_dropout: probability that a present modality is hidden in training.
+        standardisation: of the features, by modality. A batch that holds `{modality}/{level}/mean` and `/deviation`
+            [b, ...] brings its own, of the clips' subjects.
     """
 
     towers: Towers
@@ -63,14 +48,16 @@ class Intensity:
     example: Batch
     label_names: Sequence[str]
     trained_towers: Collection[str] = ()
-    weights: Weights = Weights()
+    weights: Weights = dataclasses.field(default_factory=Weights)
     modality_dropout: float = 0.0
+    standardisation: Mapping[str, Standardisation] = dataclasses.field(default_factory=dict)
     goal: str = "mean/pearson"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
         """All parameters: `towers` and `fusion`, float32."""
         towers_rng, fusion_rng = jax.random.split(rng)
-        towers = init_towers(self.towers, towers_rng, self.example, loaded, self._modalities())
+        with_tower = [name for name in self._modalities() if getattr(self.towers, name)]
+        towers = init_towers(self.towers, towers_rng, self.example, loaded, with_tower)
         return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
@@ -81,31 +68,24 @@ class Intensity:
             `reliability_logits` [b, t], `clean` and `supervised` bool [b, t].
         """
         towers_rng, drop_rng, fusion_rng = jax.random.split(rng, 3)
-        steps = self.encode(params["towers"], batch, towers_rng)
-        features, masks = _inputs(steps)
+        steps, statistics = self._read(params, batch, towers_rng)
         present = drop_modalities(drop_rng, self._seen(batch), self.modality_dropout)
         predictions, extras = self.fusion.apply(
-            {"params": params["fusion"]}, features, masks, present, deterministic=False, rngs={"dropout": fusion_rng}
+            {"params": params["fusion"]},
+            *_inputs(steps),
+            present,
+            deterministic=False,
+            rngs={"dropout": fusion_rng},
+            **statistics,
         )
         logits = extras["reliability_logits"]
         flags = {part: {name: steps[f"{name}/{part}"] for name in logits} for part in ("clean", "supervised")}
-        return {"predictions": predictions, "present": present, "reliability_logits": logits} | flags
+        found = {"predictions": predictions, "present": present, "reliability_logits": logits}
+        return found | flags | {"unimodal": extras.get("unimodal", {})}
 
     def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
-        """MSE + lambda (1 - rho) + the supervision of the reliabilities, over the global batch."""
-        predictions = outputs["predictions"]
-        labels, known = batch["labels"], batch["label_mask"] & batch["valid"][:, None]
-        error = _mean(losses.squared_error(predictions, labels, known))
-        rho, lost = _mean_correlation(losses.pearson, predictions, labels, known)
-        total = self.weights.mse * error + self.weights.correlation * lost
-        parts = {"mse": error, "rho": rho}
-        if self.weights.ccc:
-            parts["ccc"], lost = _mean_correlation(losses.ccc, predictions, labels, known)
-            total += self.weights.ccc * lost
-        if self.weights.quality and outputs["reliability_logits"]:
-            parts["quality"] = _quality_loss(outputs, batch["valid"])
-            total += self.weights.quality * parts["quality"]
-        return total, parts
+        """The terms of `intensity_loss`, over the global batch."""
+        return intensity_loss(self.weights, outputs, batch)
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """What scores and reports need for each clip.
@@ -123,17 +103,25 @@ class Intensity:
         return outputs | {"reliability": jnp.stack(trust, axis=-1)}
 
     def explain(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """What a clip page shows: the outputs of `forward`, and `{modality}/reliability` and `/mask` [b, t]."""
+        """What a clip page shows: the outputs of `forward`, and `{modality}/` `reliability`, `mask`, `times` [b, t]."""
         steps, outputs = self._apply(params, batch)
         return outputs | steps
 
     def _apply(self, params: dict, batch: Batch) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        features, masks = _inputs(self.encode(params["towers"], batch))
+        encoded, statistics = self._read(params, batch)
+        features, masks, times = _inputs(encoded)
         predictions, extras = self.fusion.apply(
-            {"params": params["fusion"]}, features, masks, self._seen(batch), deterministic=True
+            {"params": params["fusion"]},
+            features,
+            masks,
+            times,
+            self._seen(batch),
+            deterministic=True,
+            **statistics,
         )
         steps = {f"{name}/reliability": values for name, values in extras["reliability"].items()}
         steps |= {f"{name}/mask": masks[name] for name in extras["reliability"]}
+        steps |= {f"{name}/times": times[name] for name in extras["reliability"]}
         return steps, {"predictions": predictions} | {name: extras[name] for name in ("weights", "share", "informed")}
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
@@ -149,7 +137,7 @@ class Intensity:
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
     def encode(self, params: dict, batch: Batch, rng: jax.Array | None = None) -> dict[str, jax.Array]:
-        """The steps of each modality, from the feature cache if the batch holds them, otherwise from the towers.
+        """The steps of each modality: as the batch holds them, from a describer or the cache, else from the towers.
 
         Args:
             params: the parameters of the towers.
@@ -158,7 +146,8 @@ class Intensity:
 
         Returns:
             For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
-            `{modality}/clean`, not deliberately corrupted; `{modality}/supervised`, part of the quality supervision.
+            `{modality}/clean`, not deliberately corrupted; `{modality}/supervised`, part of the quality supervision;
+            and float32 [b, t] `{modality}/times`, seconds since the clip's start.
         """
         steps: dict[str, jax.Array] = {}
         for name in self._modalities():
@@ -171,7 +160,8 @@ class Intensity:
             features, _, mask = encoded[name]
             clean, supervised = (self._shares(name, batch[f"{FLAGS[name]}_{flag}"]) for flag in ("clean", "supervised"))
             flags = mask, clean >= 1 - CORRUPTED_SHARE, mask & (supervised > CORRUPTED_SHARE)
-            steps |= dict(zip((f"{name}/{part}" for part in STEPWISE), (features, *flags), strict=True))
+            parts = features, *flags, self._times(name, batch, features.shape[1])
+            steps |= dict(zip((f"{name}/{part}" for part in STEPWISE), parts, strict=True))
         return steps
 
     @property
@@ -185,11 +175,60 @@ class Intensity:
 
     def _init_fusion(self, rng: jax.Array, towers: dict) -> dict:
         shapes = jax.eval_shape(self.encode, towers, self.example)
-        features, masks = _inputs(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
-        return self.fusion.init(rng, features, masks, self.example["present"], deterministic=True)["params"]
+        steps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        statistics = self._statistics(steps, {})
+        present = jnp.asarray(self.example["present"])
+        return self.fusion.init(rng, *_inputs(steps), present, deterministic=True, **statistics)["params"]
+
+    def _read(
+        self, params: dict, batch: Batch, rng: jax.Array | None = None
+    ) -> tuple[dict[str, jax.Array], dict[str, dict[str, jax.Array]]]:
+        """The standardised steps, and the statistics for the head, as an argument by name."""
+        steps = self.encode(params.get("towers", {}), batch, rng)
+        return self._standardised(steps, batch), self._statistics(steps, batch)
+
+    def _standardised(self, steps: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+        """The steps with standardised features, where they are standardised."""
+        changed = {}
+        for name in self._modalities():
+            if moments := self._moments(name, "steps", batch):
+                features = steps[f"{name}/features"].astype(jnp.float32)
+                changed[f"{name}/features"] = _standardise(features, *(part[:, None] for part in moments))
+        return steps | changed
+
+    def _statistics(self, steps: dict[str, jax.Array], batch: Batch) -> dict[str, dict[str, jax.Array]]:
+        """Standardised statistics of steps that are not standardised, for a head that reads them."""
+        if not getattr(self.fusion, "statistics", False):
+            return {}
+        found = {}
+        for name in self._used:
+            pooled = batch.get(f"{name}/pooled")
+            if pooled is None:
+                pooled = pooled_statistics(steps[f"{name}/features"], steps[f"{name}/mask"])
+            if moments := self._moments(name, "pooled", batch):
+                pooled = _standardise(pooled, *moments)
+            found[name] = pooled
+        return {"statistics": found}
+
+    def _moments(self, modality: str, level: str, batch: Batch) -> tuple[jax.Array, jax.Array] | None:
+        """Mean and deviation, [b or 1, D], from the batch or of the run; None if features stay as they are."""
+        if f"{modality}/{level}/mean" in batch:
+            return batch[f"{modality}/{level}/mean"], batch[f"{modality}/{level}/deviation"]
+        if modality not in self.standardisation:
+            return None
+        moments = getattr(self.standardisation[modality], level)
+        return jnp.asarray(moments.mean)[None], jnp.asarray(moments.deviation)[None]
 
     def _modalities(self) -> list[str]:
-        return [name for name in MODALITIES if getattr(self.towers, name) is not None]
+        """The modalities in use, with a tower or with features in the batch."""
+        return [name for name in MODALITIES if getattr(self.towers, name) or f"{name}/features" in self.example]
+
+    def _times(self, modality: str, batch: Batch, steps: int) -> jax.Array:
+        """The time of each step of a tower, seconds [b, t]: of a step of the voice, the middle of what it hears."""
+        if modality == AUDIO and self.towers.audio:
+            width, stride = receptive_field(self.towers.audio.encoder.config)
+            return batch["audio_start"][:, None] + (jnp.arange(steps)[None, :] * stride + width / 2) / SAMPLE_RATE
+        return batch[f"{FLAGS[modality]}_times"]
 
     def _shares(self, modality: str, flags: jax.Array) -> jax.Array:
         """The share of each step for which a flag is set: audio flags are per sample, the others per step."""
@@ -198,31 +237,12 @@ class Intensity:
         return flags.astype(jnp.float32)
 
 
-def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """Float32 features and masks by modality, as heads expect them."""
+def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], ...]:
+    """Float32 features, masks and times by modality, as heads expect them."""
     names = [name for name in MODALITIES if f"{name}/mask" in steps]
     features = {name: steps[f"{name}/features"].astype(jnp.float32) for name in names}
-    return features, {name: steps[f"{name}/mask"] for name in names}
+    return features, *({name: steps[f"{name}/{part}"] for name in names} for part in ("mask", "times"))
 
 
-def _quality_loss(outputs: Outputs, valid: jax.Array) -> jax.Array:
-    terms = []
-    for name, logits in outputs["reliability_logits"].items():
-        seen = outputs["present"][:, MODALITIES.index(name)] & valid
-        supervised = outputs["supervised"][name] & seen[:, None]
-        terms.append(_mean(losses.reliability_loss(logits, outputs["clean"][name], supervised)))
-    return jnp.mean(jnp.stack(terms))
-
-
-def _mean_correlation(
-    correlation: Callable[..., tuple[jax.Array, jax.Array]], predictions: jax.Array, labels: jax.Array, known: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Mean correlation over the labels where it is defined, and the loss 1 - mean; 0 if it is defined for none."""
-    values, defined = correlation(predictions, labels, known, AXIS)
-    mean = jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(), 1)
-    return mean, jnp.where(defined.any(), 1.0 - mean, 0.0)
-
-
-def _mean(term: tuple[jax.Array, jax.Array]) -> jax.Array:
-    total, count = lax.psum(term, AXIS)
-    return total / jnp.maximum(count, 1)
+def _standardise(x: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+    return jnp.clip((x - mean) / deviation, -FARTHEST, FARTHEST)

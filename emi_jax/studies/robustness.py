@@ -114,8 +114,9 @@ class CorruptedTransform:
 
     def __call__(self, example: Example, rng: np.random.Generator, index: int) -> Arrays:
         """The corrupted arrays of one clip, without the batch axis."""
-        arrays = self.clean(example, rng, index)
-        return self.corrupt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
+        arrays = self.clean.read(example, rng, index)
+        corrupted = self.corrupt(arrays, np.random.default_rng([2603, index]), self.severity, self.clean)
+        return self.clean.describe(corrupted)
 
 
 @dataclasses.dataclass(frozen=True)

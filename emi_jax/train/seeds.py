@@ -45,6 +45,20 @@ def vectorised_forward(forward: Callable, trained: Any, frozen: Any) -> Callable
     return jax.vmap(forward, in_axes=(axes, None), out_axes=1)
 
 
+def averaged_forward(forward: Callable, trained: Any, frozen: Any) -> Callable:
+    """The mean over S seeds of a forward pass's numbers, [b, ...]; arguments as in `vectorised_forward`.
+
+    What is no number, such as a mask, is the same for all seeds.
+    """
+    vectorised = vectorised_forward(forward, trained, frozen)
+
+    def average(params: Any, batch: Any) -> Any:
+        outputs = vectorised(params, batch)
+        return jax.tree.map(lambda x: x.mean(1) if jnp.issubdtype(x.dtype, jnp.floating) else x[:, 0], outputs)
+
+    return average
+
+
 def stack(tree: Any, seeds: int) -> Any:
     """The same arrays for each of S seeds, [S, ...]."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (seeds, *jnp.shape(leaf))), tree)

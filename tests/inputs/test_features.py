@@ -210,7 +210,7 @@ def test_a_damaged_file_of_features_is_named(written, tmp_path, damage):
     file.write_bytes(damage(file.read_bytes()))
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     with pytest.raises(
-        UserError, match=r"train-corrupted-0.array_record is damaged.*: delete it, and the same command"
+        UserError, match=r"train-corrupted-0.array_record is damaged.*: delete it and rerun the same command"
     ):
         [clip.rendition(1) for clip in cache.read("train", (CLEAN, corrupted(0)))]
     file.unlink()

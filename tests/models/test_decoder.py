@@ -106,29 +106,37 @@ def test_dropout_and_heads(memory):
 def test_the_memory_is_a_token_and_the_placed_features(memory):
     features = {"vision": memory, "text": memory[:, :2] - 1}
     masks = {"vision": MASK, "text": MASK[:, 1:3]}
-    variables = random_variables(Memory(), features, masks)
+    rng = np.random.default_rng(3)
+    positions = {
+        "vision": np.sort(rng.uniform(0, 40, (B, S))).astype(np.float32),
+        "text": np.ones((B, 2), np.float32),
+    }
+    variables = random_variables(Memory(), features, masks, positions)
     # Not jitted: a dict that passes through jit comes out sorted.
-    joined, mask = Memory().apply(variables, features, masks)
+    joined, mask = Memory().apply(variables, features, masks, positions)
     p = variables["params"]
     np.testing.assert_allclose(joined[:, 0], np.broadcast_to(p["token"][0], (B, D)))
     np.testing.assert_array_equal(mask, np.concatenate([np.ones((B, 1)), MASK, MASK[:, 1:3]], axis=1))
     for b, t in np.ndindex(B, S):
-        angles = t / 10000 ** (2 * np.arange(D // 2) / D)
+        angles = positions["vision"][b, t] / 10000 ** (2 * np.arange(D // 2) / D)
         place = p["vision_embedding"][0, 0] + p["position_scale"] * np.concatenate([np.sin(angles), np.cos(angles)])
         np.testing.assert_allclose(joined[b, 1 + t], memory[b, t] + place, atol=1e-5)
     np.testing.assert_allclose(
         joined[:, -1] - joined[:, -2] - (features["text"][:, 1] - features["text"][:, 0]),
-        np.broadcast_to(p["position_scale"] * np.asarray(sinusoids(2, D)[1] - sinusoids(2, D)[0]), (B, D)),
+        np.zeros((B, D)),  # both words are at one moment
         atol=1e-5,
     )
 
 
 @pytest.mark.parametrize("width", [1, 7, 8])
 def test_sinusoids_of_any_length_and_width(width):
-    table = np.asarray(sinusoids(5000, width))
-    assert table.shape == (5000, width)
-    np.testing.assert_allclose(table[:, 0], np.sin(np.arange(5000)), atol=1e-6)
-    np.testing.assert_array_equal(table[:10], sinusoids(10, width))
+    positions = np.linspace(0, 5000, 601, dtype=np.float32)
+    table = np.asarray(sinusoids(jnp.asarray(positions), width))
+    assert table.shape == (601, width)
+    rates = 10000 ** (-2 * np.arange((width + 1) // 2) / width)
+    angles = positions[:, None].astype(np.float64) * rates
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
+    np.testing.assert_allclose(table, expected, atol=5e-4)  # angles of thousands, in float32
 
 
 def test_pooled_equals_an_mlp_over_masked_means(memory):

@@ -34,11 +34,12 @@ def head_of(**fields):
 
 
 def clips(seed=0):
-    """Features, masks (every clip with some padding) and presence: three, two, one and no modality."""
+    """Features, masks (every clip with some padding), times and presence: three, two, one and no modality."""
     rng = np.random.default_rng(seed)
     features = {m: rng.normal(size=(B, t, WIDTHS[m])).astype(np.float32) for m, t in STEPS.items()}
     masks = {m: np.arange(t)[None, :] < rng.integers(1, t, B)[:, None] for m, t in STEPS.items()}
-    return features, masks, PRESENT
+    times = {m: np.sort(rng.uniform(0, 3, (B, t))).astype(np.float32) for m, t in STEPS.items()}
+    return features, masks, times, PRESENT
 
 
 def variables_of(head, seed=1):
@@ -52,7 +53,7 @@ def variables_of(head, seed=1):
 def model(request):
     """A head, its weights and its jitted function, for each way to switch it."""
     head = head_of(**SWITCHES[request.param])
-    return head, variables_of(head), jax.jit(head.apply, static_argnums=4)
+    return head, variables_of(head), jax.jit(head.apply, static_argnums=5)
 
 
 def garbage(features, masks, present, value):
@@ -65,8 +66,8 @@ def garbage(features, masks, present, value):
 
 def test_outputs_have_their_shapes_and_ranges(model):
     head, variables, apply = model
-    features, masks, present = clips()
-    predictions, extras = apply(variables, features, masks, present, True)
+    features, masks, times, present = clips()
+    predictions, extras = apply(variables, features, masks, times, present, True)
     assert predictions.shape == (B, K)
     assert predictions.dtype == extras["logits"].dtype == extras["weights"].dtype == jnp.float32
     np.testing.assert_allclose(predictions, 1 / (1 + np.exp(-np.asarray(extras["logits"], np.float64))), rtol=1e-5)
@@ -84,9 +85,9 @@ def test_outputs_have_their_shapes_and_ranges(model):
 @pytest.mark.parametrize("value", [1e6, np.nan])
 def test_padding_and_absent_modalities_have_no_influence(model, value):
     _, variables, apply = model
-    features, masks, present = clips()
-    clean = apply(variables, features, masks, present, True)
-    same = apply(variables, garbage(features, masks, present, value), masks, present, True)
+    features, masks, times, present = clips()
+    clean = apply(variables, features, masks, times, present, True)
+    same = apply(variables, garbage(features, masks, present, value), masks, times, present, True)
     chex.assert_trees_all_equal(same, clean)
 
 
@@ -94,11 +95,11 @@ def test_padding_and_absent_modalities_have_no_influence(model, value):
 def test_gradients_are_finite_and_zero_at_padding_and_absent_modalities(switches):
     head = head_of(**SWITCHES[switches])
     variables = variables_of(head)
-    features, masks, present = clips()
+    features, masks, times, present = clips()
     features = garbage(features, masks, present, 1e6)
 
     def loss(variables, features):
-        predictions, extras = head.apply(variables, features, masks, present)
+        predictions, extras = head.apply(variables, features, masks, times, present)
         logits = sum(jnp.sin(x).sum() for x in extras["reliability_logits"].values())
         return jnp.sin(extras["logits"]).sum() + jnp.square(extras["share"]).sum() + logits + predictions.sum()
 
@@ -113,11 +114,12 @@ def test_gradients_are_finite_and_zero_at_padding_and_absent_modalities(switches
 
 def test_longer_padding_changes_nothing_but_rounding(model):
     _, variables, apply = model
-    features, masks, present = clips()
+    features, masks, times, present = clips()
     longer = {m: np.pad(x, ((0, 0), (0, 6), (0, 0)), constant_values=3) for m, x in features.items()}
     wider = {m: np.pad(x, ((0, 0), (0, 6))) for m, x in masks.items()}
-    predictions, extras = apply(variables, features, masks, present, True)
-    padded, padded_extras = apply(variables, longer, wider, present, True)
+    later = {m: np.pad(x, ((0, 0), (0, 6))) for m, x in times.items()}
+    predictions, extras = apply(variables, features, masks, times, present, True)
+    padded, padded_extras = apply(variables, longer, wider, later, present, True)
     np.testing.assert_allclose(padded, predictions, atol=1e-5)
     np.testing.assert_allclose(padded_extras["weights"], extras["weights"], atol=1e-5)
     for m, r in extras["reliability"].items():
@@ -128,14 +130,15 @@ def test_longer_padding_changes_nothing_but_rounding(model):
 @given(seed=st.integers(0, 999), present=st.lists(st.booleans(), min_size=3 * B, max_size=3 * B))
 def test_the_rest_of_the_batch_does_not_change_a_clip(seed, present):
     """Any masks, holes and emptiness included: no clip's answer depends on its neighbours or on what is masked."""
-    features, _, _ = clips(seed)
+    features, _, _, _ = clips(seed)
     rng = np.random.default_rng(seed)
     masks = {m: rng.uniform(size=(B, t)) < 0.5 for m, t in STEPS.items()}
+    times = {m: rng.uniform(0, 3, (B, t)).astype(np.float32) for m, t in STEPS.items()}
     here = np.array(present).reshape(B, 3)
     others = {m: np.roll(x, 1, axis=0) for m, x in features.items()}
     mixed = {m: np.where(np.arange(B)[:, None, None] == 0, features[m], others[m]) for m in STEPS}
-    answer, extras = _APPLY(_VARIABLES, garbage(features, masks, here, -7), masks, here)
-    again, _ = _APPLY(_VARIABLES, garbage(mixed, masks, here, 1e5), masks, here)
+    answer, extras = _APPLY(_VARIABLES, garbage(features, masks, here, -7), masks, times, here)
+    again, _ = _APPLY(_VARIABLES, garbage(mixed, masks, here, 1e5), masks, times, here)
     np.testing.assert_allclose(again[0], answer[0], atol=1e-6)
     expected = np.stack([masks[m].any(1) for m in MODALITIES], axis=1) & here
     np.testing.assert_array_equal(extras["weights"] > 0, expected)
@@ -148,8 +151,8 @@ _APPLY = jax.jit(_HEAD.apply)
 
 
 def test_clips_without_a_modality_share_one_prediction():
-    features, masks, _ = clips()
-    nothing, extras = _APPLY(_VARIABLES, features, masks, np.zeros((B, 3), bool))
+    features, masks, times, _ = clips()
+    nothing, extras = _APPLY(_VARIABLES, features, masks, times, np.zeros((B, 3), bool))
     np.testing.assert_array_equal(nothing, np.broadcast_to(nothing[:1], (B, K)))
     assert not extras["informed"].any()
     empty = {m: np.zeros_like(x) for m, x in masks.items()}
@@ -189,28 +192,28 @@ def test_dropout_only_in_training():
 
 
 def test_unused_modalities_are_never_read():
-    features, masks, present = clips()
+    features, masks, times, present = clips()
     head = head_of(**SWITCHES["text_alone"])
     variables = variables_of(head)
     names = " ".join(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(variables))
     assert "text" in names
     assert not any(other in names for other in ("vision", "audio", "tcn", "bilstm"))
     apply = jax.jit(head.apply)
-    alone, extras = apply(variables, {"text": features["text"]}, {"text": masks["text"]}, present)
-    np.testing.assert_array_equal(alone, apply(variables, features, masks, present)[0])
+    alone, extras = apply(variables, {"text": features["text"]}, {"text": masks["text"]}, times, present)
+    np.testing.assert_array_equal(alone, apply(variables, features, masks, times, present)[0])
     np.testing.assert_array_equal(extras["weights"], present * [[False, False, True]])
     np.testing.assert_array_equal(extras["informed"], present[:, 2])
 
 
 def test_one_compilation_serves_training():
     """Shapes alone decide the program: no trace depends on masks or presence."""
-    features, masks, _ = clips()
+    features, masks, times, _ = clips()
     traces: list[None] = []
 
     @jax.jit
     def step(present, masks):
         traces.append(None)
-        return _HEAD.apply(_VARIABLES, features, masks, present)[0]
+        return _HEAD.apply(_VARIABLES, features, masks, times, present)[0]
 
     for present in (PRESENT, ~PRESENT):
         step(present, masks)

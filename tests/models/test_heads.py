@@ -43,40 +43,41 @@ def test_heads_have_the_outputs_of_the_fusion(model):
 @pytest.mark.parametrize("value", [1e4, np.nan])
 def test_padding_and_absent_modalities_have_no_influence(model, value):
     _, weights, apply = model
-    features, masks, present = clips()
-    expected, _ = apply(weights, garbage(features, masks, present, 0.0), masks, present)
-    found, _ = apply(weights, garbage(features, masks, present, value), masks, present)
+    features, masks, times, present = clips()
+    expected, _ = apply(weights, garbage(features, masks, present, 0.0), masks, times, present)
+    found, _ = apply(weights, garbage(features, masks, present, value), masks, times, present)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert np.isfinite(expected).all()
 
 
 def test_more_padding_changes_nothing(model):
     _, weights, apply = model
-    features, masks, present = clips()
+    features, masks, times, present = clips()
     longer = {m: np.pad(x, ((0, 0), (0, 3), (0, 0))) for m, x in features.items()}
     wider = {m: np.pad(x, ((0, 0), (0, 3))) for m, x in masks.items()}
-    expected, _ = apply(weights, features, masks, present)
-    found, _ = apply(weights, longer, wider, present)
+    later = {m: np.pad(x, ((0, 0), (0, 3))) for m, x in times.items()}
+    expected, _ = apply(weights, features, masks, times, present)
+    found, _ = apply(weights, longer, wider, later, present)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_every_modality_in_use_matters_and_gradients_are_finite(model):
     head, weights, apply = model
-    features, masks, _ = clips()
+    features, masks, times, _ = clips()
     present = np.ones((B, 3), bool)
-    expected, _ = apply(weights, features, masks, present)
+    expected, _ = apply(weights, features, masks, times, present)
     for name in features:
-        found, _ = apply(weights, features | {name: features[name] + 1}, masks, present)
+        found, _ = apply(weights, features | {name: features[name] + 1}, masks, times, present)
         assert (np.abs(found - expected).max() > 1e-4) == (name in head.modalities)
-    gradients = jax.grad(lambda w: apply(w, features, masks, PRESENT)[0].sum())(weights)
+    gradients = jax.grad(lambda w: apply(w, features, masks, times, PRESENT)[0].sum())(weights)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
 def test_concatenation_equals_its_formula():
-    features, masks, present = clips()
+    features, masks, times, present = clips()
     head = HEADS["concatenation"]
-    weights = head.init(jax.random.key(0), features, masks, present)
-    _, extras = head.apply(weights, features, masks, present)
+    weights = head.init(jax.random.key(0), features, masks, times, present)
+    _, extras = head.apply(weights, features, masks, times, present)
     parts = []
     for place, name in enumerate(MODALITIES):
         valid = (masks[name] & present[:, place, None])[..., None]
@@ -93,10 +94,10 @@ def test_tokens_attend_to_the_other_modalities(model):
     head, weights, apply = model
     if not (isinstance(head, TextAnchored) and "text" in head.modalities):
         pytest.skip("no words in this head")
-    features, masks, _ = clips()
+    features, masks, times, _ = clips()
     present = np.ones((B, 3), bool)
     other = features | {"text": features["text"][::-1].copy()}
     moved = features | {"vision": features["vision"] + 1}
     both = other | {"vision": moved["vision"]}
-    logits = [np.asarray(apply(weights, x, masks, present)[1]["logits"]) for x in (features, other, moved, both)]
+    logits = [np.asarray(apply(weights, x, masks, times, present)[1]["logits"]) for x in (features, other, moved, both)]
     assert np.abs((logits[2] - logits[0]) - (logits[3] - logits[1])).max() > 1e-3

@@ -82,7 +82,7 @@ def test_words_are_replaced_but_special_tokens_are_not(arrays):
 
 def test_a_voice_is_corrupted_without_the_text_modality():
     shape = InputShape(6, ("audio",), num_frames=1, image_size=8, num_samples=8000, num_tokens=4)
-    clean = ClipTransform(shape, tokenizer=None)
+    clean = ClipTransform(shape, reader=None)
     example, rng = make_example(np.random.default_rng(0), "x"), np.random.default_rng(0)
     arrays = robustness.CorruptedTransform(clean, robustness.DEFECTS["noisy voice"].corrupt, 0.0)(example, rng, 0)
     assert (arrays["audio"] != clean(example, rng, 0)["audio"]).any()

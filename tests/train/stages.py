@@ -61,6 +61,7 @@ def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
             f"{name}/mask": mask,
             f"{name}/clean": rng.random((CLIPS, STEPS)) < 0.7,
             f"{name}/supervised": mask,
+            f"{name}/times": np.cumsum(rng.random((CLIPS, STEPS), np.float32), axis=1),
         }
     return batch
 

@@ -1,0 +1,96 @@
+"""Statistics of sequences over time, and a readout of them for data sets that are too small for sequences."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from emi_jax.models.dense import Dense
+from emi_jax.models.pooling import masked_mean
+from emi_jax.models.transformer import gelu
+
+PERCENTILES = (10, 50, 90)
+_EPSILON = 1e-12
+
+
+def pooled_statistics(x: Array, mask: Array) -> Array:
+    """Pools sequences as `emi_jax.descriptors.statistics.pooled_statistics` does.
+
+    Args:
+        x: float `[B, T, D]`.
+        mask: bool `[B, T]`, the valid steps.
+
+    Returns:
+        float32 `[B, 6 D]`: mean, standard deviation, 10th, 50th and 90th percentile, and the standard deviation of the
+        differences between valid neighbours; zeros without valid steps.
+    """
+    x = x.astype(jnp.float32)
+    later = mask[:, 1:] & mask[:, :-1]
+    rows = [masked_mean(x, mask), _deviation(x, mask), *_percentiles(x, mask), _deviation(x[:, 1:] - x[:, :-1], later)]
+    return jnp.concatenate(rows, axis=-1)
+
+
+class StatisticsReadout(nn.Module):
+    """One hidden layer on the statistics of each modality, each of which is trained by a loss of its own.
+
+    Attributes:
+        num_labels: K.
+        width: hidden width.
+        input_dropout: dropout rate of the statistics.
+        dropout: dropout rate of the hidden layer.
+        dtype: dtype of the operands of matrix products.
+    """
+
+    num_labels: int
+    width: int
+    input_dropout: float = 0.3
+    dropout: float = 0.5
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, statistics: dict[str, Array], deterministic: bool = True) -> dict[str, Array]:
+        """Maps {m: [B, S_m]} to the logits of each modality, {m: float32 [B, K]}."""
+        logits = {}
+        for name, x in statistics.items():
+            x = nn.Dropout(self.input_dropout, deterministic=deterministic)(x)
+            hidden = gelu(Dense(self.width, dtype=self.dtype, name=f"{name}_hidden")(x))
+            hidden = nn.Dropout(self.dropout, deterministic=deterministic)(hidden)
+            logits[name] = Dense(self.num_labels, dtype=self.dtype, name=f"{name}_output")(hidden)
+        return logits
+
+
+def weighted_mean(logits: dict[str, Array], weights: dict[str, Array]) -> Array:
+    """The logits {m: [B, K]} averaged by weights {m: [B]}; a modality of weight 0 takes no part.
+
+    No gradient reaches the logits: the loss of the mean trains the weights alone, and each readout is trained by its
+    own loss. One loss for all lets the easiest modality of the training clips stop the others from learning.
+    """
+    return jnp.stack(
+        [
+            weights[name][:, None] * jnp.where(weights[name][:, None] > 0, lax.stop_gradient(x), 0)
+            for name, x in logits.items()
+        ]
+    ).sum(0)
+
+
+def _deviation(x: Array, mask: Array) -> Array:
+    centred = x - masked_mean(x, mask)[:, None]
+    variance = masked_mean(jnp.square(centred), mask)
+    # The gradient of a square root at 0 is infinite, and a constant column has that variance.
+    return jnp.where(variance > _EPSILON, jnp.sqrt(jnp.maximum(variance, _EPSILON)), 0)
+
+
+def _percentiles(x: Array, mask: Array) -> list[Array]:
+    """Interpolated linearly between the sorted valid steps."""
+    ordered = jnp.sort(jnp.where(mask[..., None], x, jnp.inf), axis=1)
+    count = mask.sum(1)
+    found = []
+    for percentile in PERCENTILES:
+        place = jnp.maximum(count - 1, 0) * (percentile / 100)
+        below = jnp.floor(place).astype(jnp.int32)
+        above = jnp.minimum(below + 1, jnp.maximum(count - 1, 0))
+        low, high = (jnp.take_along_axis(ordered, index[:, None, None], axis=1)[:, 0] for index in (below, above))
+        share = (place - below)[:, None]
+        value = low + share * (high - low)
+        found.append(jnp.where((count > 0)[:, None], value, 0))
+    return found

@@ -1,0 +1,46 @@
+"""The times of tokens: those of their words, or spread over the clip where the words have none."""
+
+import numpy as np
+import pytest
+
+from emi_jax.inputs.texts import Subwords, Words, token_times
+from emi_jax.inputs.tokenizer import train_wordpiece
+
+TEXT = "well, wonderful day"
+TIMES = np.array([[0.2, 0.4], [1.0, 2.0], [2.0, 2.5]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_wordpiece(["well, wonder day well, day"] * 3, vocab_size=60)
+
+
+def test_subwords_take_the_times_of_their_words(tokenizer):
+    read = Subwords(tokenizer, 24)(TEXT)
+    names = tokenizer.convert_ids_to_tokens(read.tokens.tolist())
+    times = token_times(read, 3, TIMES, 4.0)
+    middles = dict(zip(("well", "wonderful", "day"), TIMES.mean(axis=1), strict=True))
+    assert names[:3] == ["[CLS]", "well", ","]
+    np.testing.assert_allclose(times[:3], [0.0, middles["well"], middles["well"]])  # the comma belongs to its word
+    end = names.index("[SEP]")
+    np.testing.assert_allclose(times[3 : end - 1], middles["wonderful"])
+    np.testing.assert_allclose(times[end - 1 : end + 1], [middles["day"], 4.0])
+    assert not times[end + 1 :].any()
+
+
+def test_words_without_times_are_spread_over_the_clip():
+    read = Words(5)(TEXT)
+    assert read.tokens.tolist() == ["well,", "wonderful", "day", "", ""]
+    np.testing.assert_allclose(token_times(read, 3, np.zeros((0, 2)), 6.0), [1, 3, 5, 0, 0])
+    np.testing.assert_allclose(token_times(read, 3, np.zeros((0, 2)), 0.0), [0.2, 0.6, 1.0, 0, 0])
+
+
+def test_cut_transcripts_keep_the_times_of_the_words_that_are_read():
+    read = Words(2)(TEXT)
+    np.testing.assert_allclose(token_times(read, 3, TIMES, 4.0), [0.3, 1.5])
+
+
+def test_empty_transcript_has_no_words(tokenizer):
+    for read in (Subwords(tokenizer, 4)(""), Words(4)("")):
+        assert not read.words.any()
+        assert np.isfinite(token_times(read, 0, np.zeros((0, 2)), 3.0)).all()

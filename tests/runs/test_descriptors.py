@@ -1,0 +1,141 @@
+"""Stage 2 on descriptors and users' features: standardised, averaged over members, predicted as evaluated."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from configs import stage2
+from emi_jax.errors import UserError
+from emi_jax.metrics.ridge import PENALTIES
+from emi_jax.runs.baseline import linear_baseline
+from emi_jax.runs.evaluation import chosen_params, evaluator, member_seeds
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.standardisation import FILE, standardised
+from emi_jax.runs.training import train
+from tests.configs import shrink_sizes
+from tests.fakes import make_dataset
+
+
+def make_config(tmp_path, **changes):
+    config = shrink_sizes(stage2.get_config("descriptors"))
+    config.features.dir = str(tmp_path / "features")
+    config.data.num_steps = 4
+    config.model.vision.config.image_size = 32
+    config.train.update(members=2, epochs=2, warmup_epochs=0.5, evaluate_every=1.0, save_every=1.0)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def with_own_features(dataset):
+    """The same clips, whose voice is given by features of width 3."""
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, examples in dataset.builder.examples.items():
+        counts = rng.integers(0, 7, len(examples))
+        splits[split] = [
+            example
+            | {
+                "audio_features": rng.normal(50, 20, (count, 3)).astype(np.float32),
+                "audio_feature_times": np.arange(count, dtype=np.float32) / 4,
+                "subject": f"s{index % 2}".encode(),
+            }
+            for index, (example, count) in enumerate(zip(examples, counts, strict=True))
+        ]
+    return dataclasses.replace(
+        dataset,
+        features={"audio": {"width": 3, "names": ["a", "b", "c"], "source": "npy"}},
+        builder=type(dataset.builder)(splits),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two members on descriptors of face and words, and the user's own features of the voice."""
+    folder = tmp_path_factory.mktemp("descriptors")
+    config, dataset = make_config(folder), with_own_features(make_dataset())
+    experiment = Experiment.open(config, dataset, folder / "run", jax.devices()[:1])
+    train(experiment)
+    return experiment, dataset, folder
+
+
+def test_members_are_trained_side_by_side_and_averaged(trained):
+    experiment, _, _ = trained
+    assert member_seeds(experiment.config) == (0, 1)
+    params = chosen_params(experiment)
+    averaged = evaluator(experiment, "test").gather(params)["predictions"]
+    each = evaluator(experiment, "test", seeds=2).gather(params)["predictions"]
+    assert np.abs(each[:, 0] - each[:, 1]).max() > 1e-3
+    np.testing.assert_allclose(averaged, each.mean(axis=1), atol=1e-6)
+
+
+def test_moments_of_the_training_split_are_kept_with_the_run(trained):
+    experiment, dataset, _ = trained
+    assert (experiment.workdir.path / FILE).exists()
+    own = np.concatenate([example["audio_features"][:4] for example in dataset.builder.examples["train"]])
+    moments = standardised(experiment).stage.standardisation["audio"].steps
+    spread = [example["audio_features"] for example in dataset.builder.examples["train"]]
+    assert any(len(x) > 4 for x in spread)  # of these, steps in between are read
+    assert np.all((moments.mean > own.min(axis=0)) & (moments.mean < own.max(axis=0)))
+
+
+def test_new_clips_are_predicted_as_the_split_is(trained):
+    experiment, dataset, folder = trained
+    examples = dataset.builder.examples["test"]
+    predicted = list(Predictor.load(folder / "run", batch_size=3, devices=jax.devices()[:1]).predict(examples))
+    expected = evaluator(experiment, "test").gather(chosen_params(experiment))
+    found = np.array([list(prediction.intensities.values()) for prediction in predicted])
+    np.testing.assert_allclose(found, expected["predictions"], atol=2e-3)  # the cache holds float16
+    words = predicted[0].tokens
+    assert words == examples[0]["transcript"].decode().split()[: len(words)]
+    assert len(predicted[0].times["text"]) == len(words) == len(predicted[0].reliability["text"])
+
+
+def test_ridge_is_scored_on_the_same_features(trained):
+    experiment, _, _ = trained
+    rows = linear_baseline(experiment, "test")["rows"]
+    assert list(rows) == ["vision", "audio", "text", "all"]
+    assert all(-1 <= row["pearson"] <= 1 and row["penalty"] in PENALTIES for row in rows.values())
+
+
+def test_subjects_have_their_own_moments(trained):
+    _, dataset, folder = trained
+    config = make_config(folder, **{"features.standardise": "subject"})
+    within = Experiment.open(config, dataset, folder / "within", jax.devices()[:1])
+    from emi_jax.runs.features import inputs
+
+    clips, transform = inputs(within, "test", augment=False)
+    first, third = (transform(clips[row], np.random.default_rng(0), row) for row in (0, 2))
+    second = transform(clips[1], np.random.default_rng(0), 1)
+    name = "audio/steps/mean"
+    np.testing.assert_array_equal(first[name], third[name])
+    assert np.abs(first[name] - second[name]).max() > 0
+    mine = [clips[row].rendition(0) for row in range(0, len(clips), 2)]
+    steps = np.concatenate([clip["audio/features"][clip["audio/mask"]] for clip in mine]).astype(np.float64)
+    np.testing.assert_allclose(first[name], steps.mean(axis=0), rtol=1e-5)
+
+
+def test_unknown_subjects_are_refused(trained):
+    from emi_jax.runs.features import inputs
+
+    _, dataset, folder = trained
+    config = make_config(folder, **{"features.standardise": "subject"})
+    nameless = [example | {"subject": b""} for example in dataset.builder.examples["test"]]
+    splits = dataset.builder.examples | {"test": nameless}
+    dataset = dataclasses.replace(dataset, builder=type(dataset.builder)(splits))
+    within = Experiment.open(config, dataset, folder / "nameless", jax.devices()[:1])
+    with pytest.raises(UserError, match="7 clips of test have no known subject"):
+        inputs(within, "test", augment=False)
+
+
+def test_stage_1_refuses_encoders_without_weights(tmp_path):
+    from tests.configs import tiny_stage1
+
+    config = tiny_stage1()
+    config.model.audio.scratch = {"model_type": "voice_descriptors"}
+    for name in config.model.audio.config:
+        config.model.audio.config[name] = None
+    with pytest.raises(UserError, match="stage 1 trains encoders, and that of audio has no weights"):
+        Experiment.open(config, make_dataset(), tmp_path / "run", jax.devices()[:1])
