@@ -24,9 +24,12 @@ SELECTED = "the clips of {split} chose the checkpoint: these scores are too high
 
 
 def member_seeds(config: ConfigDict) -> tuple[int, ...]:
-    """The seeds of the members of a run's ensemble; empty if it trains a single model."""
-    count, first = config.train.get("members", 1), config.train.seed
-    return tuple(range(first, first + count)) if count > 1 else ()
+    """The seeds of the members of a run's ensemble; empty if it trains a single model.
+
+    Runs of different seeds have no member in common.
+    """
+    count, seed = config.train.get("members", 1), config.train.seed
+    return tuple(range(seed * count, (seed + 1) * count)) if count > 1 else ()
 
 
 def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:

@@ -21,6 +21,7 @@ def make_clip(rng, index, rendition):
         clip[f"{modality}/mask"] = np.arange(10) < 8
         clip[f"{modality}/clean"] = np.full(10, rendition == 0)
         clip[f"{modality}/supervised"] = np.arange(10) < 8
+        clip[f"{modality}/times"] = np.arange(10, dtype=np.float32) / 5
     return clip
 
 
