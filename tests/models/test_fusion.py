@@ -156,7 +156,7 @@ def test_clips_without_a_modality_share_one_prediction():
     np.testing.assert_array_equal(nothing, np.broadcast_to(nothing[:1], (B, K)))
     assert not extras["informed"].any()
     empty = {m: np.zeros_like(x) for m, x in masks.items()}
-    np.testing.assert_array_equal(_APPLY(_VARIABLES, features, empty, np.ones((B, 3), bool))[0], nothing)
+    np.testing.assert_array_equal(_APPLY(_VARIABLES, features, empty, times, np.ones((B, 3), bool))[0], nothing)
 
 
 @pytest.mark.parametrize("decoder", [True, False])
