@@ -164,7 +164,9 @@ STAGE_2: Section = {
     },
     "train": {
         **TRAIN,
-        "members": Field(1, "models trained side by side with seeds of their own; their predictions are averaged", MODEL),
+        "members": Field(
+            1, "models trained side by side with seeds of their own; their predictions are averaged", MODEL
+        ),
         "frozen": dataclasses.replace(TRAIN["frozen"], value=("^towers/",)),
         "corrupt": dataclasses.replace(TRAIN["corrupt"], value=0.3),
     },
