@@ -78,7 +78,7 @@ def descriptors(config: ConfigDict) -> None:
     config.data.update(dir="", corpus="", num_frames=60, frame_rate=7.5, seconds=8.0, num_tokens=64)
     for modality, kind in (("vision", "face"), ("audio", "voice"), ("text", "word")):
         config.model[modality].scratch = ConfigDict({"model_type": f"{kind}_descriptors"})
-    # Sequences and weights learned from a few hundred clips do not hold for other people.
+    # Few clips: statistics of the sequences, all modalities alike, no corruption (docs/results.md).
     config.model.head.fusion.update(statistics=True, sequences=False, quality=False, width=64, dropout=0.5)
     config.model.modality_dropout = 0.0
     config.loss.update(correlation=0.3, unimodal=1.0, quality=0.0)

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.errors import UserError
 from emi_jax.files import whole_file
-from emi_jax.inputs.described import Arrays
+
+Clip = Mapping[str, np.ndarray]
 
 CONSTANT = 1e-5
 """A column whose deviation is below this share of its size counts as constant, and is only centred."""
@@ -39,7 +40,7 @@ class Standardisation(NamedTuple):
     pooled: Moments
 
 
-def measure(clips: Iterable[Arrays], modality: str) -> Standardisation | None:
+def measure(clips: Iterable[Clip], modality: str) -> Standardisation | None:
     """The moments of one modality's features over clips; None if no clip has a valid step.
 
     Args:
@@ -90,7 +91,7 @@ def load(path: Path) -> dict[str, Standardisation]:
         ) from error
 
 
-def _of(clips: Iterable[Arrays], modality: str) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+def _of(clips: Iterable[Clip], modality: str) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     return ((clip[f"{modality}/features"], clip[f"{modality}/mask"]) for clip in clips)
 
 

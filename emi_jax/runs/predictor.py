@@ -24,7 +24,7 @@ from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE
 from emi_jax.prediction import Prediction
 from emi_jax.runs.evaluation import chosen_params, of_members
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.standardisation import standardised
+from emi_jax.runs.standardisation import SUBJECT, choice, standardised
 from emi_jax.runs.submission import in_units
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
@@ -48,7 +48,16 @@ class Predictor:
             experiment: a run of stage 2.
             params: all parameters, on its devices.
             batch_size: as in `load`.
+
+        Raises:
+            UserError: the run standardises within subjects.
         """
+        if choice(experiment)[0] == SUBJECT:
+            raise UserError(
+                f"{experiment.workdir.path} standardises features within subjects, which needs all clips of each: "
+                "prepare the new clips as a dataset with a Subject column, and predict its split with --mode=predict "
+                "--config.data.dir=DATASET --split=SPLIT"
+            )
         self.label_names = experiment.dataset.label_names
         self.label_range = experiment.dataset.label_range
         self.clip_options = experiment.dataset.clip_options

@@ -117,6 +117,14 @@ def test_subjects_have_their_own_moments(trained):
     np.testing.assert_allclose(first[name], steps.mean(axis=0), rtol=1e-5)
 
 
+def test_single_new_clips_are_refused_where_subjects_are_standardised(trained):
+    _, dataset, folder = trained
+    config = make_config(folder, **{"features.standardise": "subject"})
+    within = Experiment.open(config, dataset, folder / "refused", jax.devices()[:1])
+    with pytest.raises(UserError, match=r"standardises features within subjects.*prepare the new clips as a dataset"):
+        Predictor(within, {})
+
+
 def test_unknown_subjects_are_refused(trained):
     from emi_jax.runs.features import inputs
 
