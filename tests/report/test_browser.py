@@ -117,6 +117,7 @@ def clip_page(tmp_path_factory):
     example = make_example(rng, "00007", frames=6, samples=16000)
     arrays = {
         "frame_mask": np.arange(8) < 6,
+        "frame_picks": np.where(np.arange(8) < 6, np.arange(8), -1),
         "audio": example["audio"],
         "audio_mask": np.ones(16000, bool),
     }
@@ -126,6 +127,7 @@ def clip_page(tmp_path_factory):
         weights=dict(zip(MODALITIES, (0.5, 0.3, 0.2), strict=True)),
         share=dict(zip(MODALITIES, (0.4, 0.4, 0.2), strict=True)),
         reliability={"vision": rng.random(6), "audio": rng.random(24), "text": rng.random(3)},
+        times={"vision": np.arange(6) / 5, "audio": np.arange(24) / 24, "text": np.array([0.0, 0.4, 1.0])},
         tokens=["[CLS]", "<wow>", "[SEP]"],
         informed=True,
         arrays=arrays,

@@ -87,7 +87,7 @@ def test_severities_are_named_at_the_axis(severities, unit, ticks, label):
 def test_a_clips_bars_start_at_the_low_end_of_the_range():
     values = dict(zip(LABELS, (-50.0, -25.0, 0.0, 10.0, 25.0, 50.0), strict=True))
     example = {"labels": np.linspace(0, 1, 6)}
-    prediction = Prediction("a", values, {}, {}, {}, [], True, {}, example)
+    prediction = Prediction("a", values, {}, {}, {}, {}, [], True, {}, example)
     (axes,) = clip.intensities(prediction, (-50.0, 50.0)).axes
     assert [bar.get_x() for bar in axes.patches] == [-50.0] * 6
     assert [bar.get_x() + bar.get_width() for bar in axes.patches] == list(values.values())

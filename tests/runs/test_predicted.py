@@ -20,7 +20,7 @@ NAMES = ("Joy", "Fear")
 
 
 def prediction(clip, joy=0.25, remarks=()):
-    return Prediction(clip, {"Joy": joy, "Fear": 1.0}, {}, {}, {}, [], True, {}, {"labels": np.zeros(0)}, remarks)
+    return Prediction(clip, {"Joy": joy, "Fear": 1.0}, {}, {}, {}, {}, [], True, {}, {"labels": np.zeros(0)}, remarks)
 
 
 def opened(path, pages=False):
