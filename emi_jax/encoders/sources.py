@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def open_encoders(
     image_size: int,
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
-    own: Mapping[str, int],
+    own: Mapping[str, int] = types.MappingProxyType({}),
 ) -> Encoders:
     """Opens each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
 
