@@ -32,8 +32,9 @@ from data_prep import workers
 from data_prep.build.prepare import prepare
 from data_prep.clips.clip import ClipSource, duration
 from data_prep.clips.stored import stored_options
-from data_prep.corpora.new_clips import find_clips, fingerprint, read_clips
+from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError
+from data_prep.options.features import parse_features
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.exits import STOPPED, fail, is_explained, report
@@ -77,10 +78,13 @@ DETECTOR_MODEL = flags.DEFINE_string(
     "detector-model", None, "with --input: the run's own model file of its face detector, where it is not the hub's"
 )
 ASR = flags.DEFINE_string("asr", None, "with --input: the run's own MODULE:FUNCTION, to allow its import")
+FEATURES = flags.DEFINE_multi_string(
+    "features", [], "with --input: MODALITY=PATH, own features of the clips, if the run was trained on such; repeatable"
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
-FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
+FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR, FEATURES)
 OPTIONS = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
@@ -162,7 +166,8 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
     summary = results.evaluate(experiment, split)
     log.info("\n%s\n", summary.table)
     log_files(summary.written)
-    log.info("\nnext: %s\n%s", command_line.next_command(config, experiment.workdir.path), summary.verdict)
+    command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own)
+    log.info("\nnext: %s\n%s", command, summary.verdict)
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
@@ -198,18 +203,15 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
         raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
     if jax.process_count() > 1:
         raise UserError("new clips are predicted by one process; start it without --distributed")
-    if ignored := sorted(overrides() - {"root", "workdir"}):
-        raise UserError(
-            f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
-            "trained; leave it out, or train another run with it"
-        )
-    clips, notes = find_clips(path, RECURSIVE.value)
-    for note in notes:
-        log.info("note: %s", note)
+    command_line.refuse_for_new_clips(overrides())
+    requests, found = parse_features(FEATURES.value), find_clips(path, RECURSIVE.value)
     began, workdir = time.perf_counter(), Path(config.workdir)
     predictor = Predictor.load(workdir)
     named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
     options = stored_options(predictor.clip_options, *named)
+    clips, notes = add_features(found, requests, predictor.features)
+    for note in notes:
+        log.info("note: %s", note)
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
     with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
         done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
@@ -232,13 +234,8 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     if not folder.done:
         raise UserError(f"none of the {len(clips)} clips in {path} can be read")
     if seconds:
-        log.info(
-            "%.1f s of clips in %.1f s: %.1f times real time, plus %.1f s of compilation",
-            seconds,
-            took,
-            seconds / took,
-            predictor.compile_seconds,
-        )
+        speed = f"{seconds:.1f} s of clips in {took:.1f} s: {seconds / took:.1f} times real time"
+        log.info("%s, plus %.1f s of compilation", speed, predictor.compile_seconds)
 
 
 def log_files(written: Sequence[Path]) -> None:

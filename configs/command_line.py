@@ -36,7 +36,7 @@ def help_text(intro: str, options: Iterable[flags.Flag], config: str) -> str:
     """
     lines = [intro, "options"]
     for flag in options:
-        default = "" if flag.default in (None, False) else f" (default: {flag.default})"
+        default = f" (default: {flag.default})" if flag.default else ""
         lines.append(f"  --{flag.name:<12} {flag.help}{default}")
     if config:
         return "\n".join([*lines, "", _fields_help(config)])
@@ -121,11 +121,21 @@ def unknown_field(config: str, arguments: Sequence[str], error: Exception) -> st
     return f"the config has no such field: {name!r} ({field}); did you mean --config.{near}? --help lists all"
 
 
-def next_command(config: ConfigDict, workdir: Path) -> str:
-    """The command that a user would run after this one."""
+def next_command(config: ConfigDict, workdir: Path, own: Collection[str] = ()) -> str:
+    """The command that a user would run after this one.
+
+    Args:
+        config: of the run that has ended.
+        workdir: its folder.
+        own: modalities of which it reads the user's own features.
+    """
     command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}"]
     if config.stage != "alignment":
-        return shlex.join([*command, f"--workdir={workdir}", "--mode=predict", "--input=FOLDER_OF_CLIPS", "--pages"])
+        features = [f"--features={modality}=DIR" for modality in own]
+        clips = "CSV_OF_NAMES" if own else "FOLDER_OF_CLIPS"
+        return shlex.join(
+            [*command, f"--workdir={workdir}", "--mode=predict", f"--input={clips}", *features, "--pages"]
+        )
     fields = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
     if workdir != Path(config.root, "stage1").absolute():
         fields["init_from"] = workdir
@@ -172,6 +182,19 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
                     f"config.{field} does nothing: it is for an encoder from scratch, and the {parts[1]} encoder is "
                     f"loaded from {source}"
                 )
+
+
+def refuse_for_new_clips(overridden: Collection[str]) -> None:
+    """Refuses fields that are set on the command line of a prediction of new clips, which the run's own config rules.
+
+    Raises:
+        UserError: a field other than the folders of the run is set.
+    """
+    if ignored := sorted(set(overridden) - {"root", "workdir"}):
+        raise UserError(
+            f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
+            "trained; leave it out, or train another run with it"
+        )
 
 
 def _line(path: str, value: str, field: Field) -> str:

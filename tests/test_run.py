@@ -83,6 +83,8 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
     clip.touch()
     with flagsaver.flagsaver(pages=True), pytest.raises(UserError, match="--pages is for new clips"):
         run.run(config)
+    with flagsaver.flagsaver(features=["audio=x"]), pytest.raises(UserError, match="--features is for new clips"):
+        run.run(config)
     with flagsaver.flagsaver(output="out"), pytest.raises(UserError, match="--output=out does nothing"):
         run.run(config)
     with (
@@ -107,6 +109,8 @@ def test_after_stage_2_the_next_command_predicts_with_it():
     assert command.startswith(
         "python run.py --config=configs/stage2.py:demo,finetune --workdir=/elsewhere --mode=predict "
     )
+    command = next_command(stage2.get_config("descriptors"), Path("/elsewhere"), own=["audio"])
+    assert command.endswith("--mode=predict --input=CSV_OF_NAMES --features=audio=DIR --pages")
 
 
 def test_the_split_that_is_scored(parsed):
@@ -161,6 +165,7 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
         label_names=("Joy",),
         label_range=(0.0, 1.0),
         clip_options=ClipOptions(detector="haar").stored(),
+        features={},
         fingerprint="model",
         compile_seconds=0.0,
         predict=lambda examples: [],

@@ -69,9 +69,8 @@ def join_features(
         CorpusError: no file matches a clip, a name matches several, a file is a pickle or no file of features, or the
             files differ in their columns, or from the schemas.
     """
-    if schemas is not None and schemas.keys() != requests.keys():
-        held, given = (", ".join(sorted(modalities)) or "none" for modalities in (schemas, requests))
-        raise CorpusError(f"--features: found {given}, expected {held}, which the dataset holds in place of media")
+    if schemas is not None:
+        _check_modalities(requests, schemas)
     found: dict[str, Schema] = {}
     notes: list[str] = []
     features: list[dict[str, FeatureSource]] = [{} for _ in clips]
@@ -95,6 +94,21 @@ def join_features(
     if alone := [clip.id for clip, old in zip(joined, clips, strict=True) if clip.video is None is not old.video]:
         notes.append(f"{len(alone)} clips have no media file, only features: {some(alone)}")
     return Joined(tuple(joined), found, tuple(notes))
+
+
+def _check_modalities(requests: Mapping[str, FeatureRequest], schemas: Mapping[str, Schema]) -> None:
+    for modality, schema in schemas.items():
+        if modality not in requests:
+            raise CorpusError(
+                f"the run was trained on {modality} features of one's own ({len(schema.names)} columns, "
+                f"{schema.source}): add --features {modality}=PATH with those of the new clips"
+            )
+    for modality, request in requests.items():
+        if modality not in schemas:
+            raise CorpusError(
+                f"--features {modality}={request.path} does nothing: the run was not trained on {modality} features of "
+                "one's own; leave it out"
+            )
 
 
 def _with_features(clip: ClipSource, features: dict[str, FeatureSource]) -> ClipSource:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
+from data_prep.corpora.feature_files import FeatureRequest, join_features
 from data_prep.corpora.folder import find_words, lost_names, words_remarks
 from data_prep.corpora.media_files import list_media
 from data_prep.corpora.names import AmbiguousNameError, clip_ids
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
+from data_prep.features.source import Schema
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 
 TABLE_ENDINGS = (".csv", ".tsv")
@@ -32,7 +34,7 @@ class NewClips(NamedTuple):
 
 
 def find_clips(path: Path, recursive: bool = False) -> NewClips:
-    """Finds the clips that a path refers to.
+    """Finds the clips that a path refers to. A clip whose features are the user's own needs no file, only a name.
 
     The words of a clip may be in a file of the same name next to it, in any format of `data_prep.corpora.transcripts`.
 
@@ -49,8 +51,8 @@ def find_clips(path: Path, recursive: bool = False) -> NewClips:
         files = {name: folder.media.find(name) for name in sorted(folder.media.names())}
         if not files:
             raise CorpusError(
-                f"{path}: found no media file, expected one that ends as FFmpeg's formats do (.mp4, .mov, .wav, ...)"
-                + "".join(f"; {note}" for note in folder.notes())
+                f"{path}: found no media file, expected one that ends as FFmpeg's formats do (.mp4, .mov, .wav, ...), "
+                "or a table of names for clips of features alone" + "".join(f"; {note}" for note in folder.notes())
             )
         clips, used, unmatched = _sources({name: (found[1], None) for name, found in files.items() if found})
         return NewClips(clips, (*folder.notes(used), *unmatched))
@@ -83,7 +85,25 @@ def _clips_of_table(path: Path, recursive: bool) -> NewClips:
         files[name], lines[name] = (file, row.cells.get(TRANSCRIPT)), row.line
     if not files:
         raise CorpusError(f"{path}: found no rows, expected the name of a clip in each")
-    return NewClips(_sources(files)[0], (*table.notes, *lost_names(lost, folder)))
+    unfound = lost_names(lost, folder) if len(folder.media) else [f"{folder.path} holds no media file"]
+    return NewClips(_sources(files)[0], (*table.notes, *unfound))
+
+
+def add_features(found: NewClips, requests: Mapping[str, FeatureRequest], stored: Mapping[str, Any]) -> NewClips:
+    """Adds the user's own features to new clips, to be read like those of the dataset on which a model was trained.
+
+    Args:
+        found: the clips.
+        requests: by modality, where the features are.
+        stored: by modality for which the model reads the user's own features, the dataset's metadata on them.
+
+    Raises:
+        CorpusError: a modality is in only one of `requests` and `stored`, the metadata is damaged, or as
+            `data_prep.corpora.feature_files.join_features`.
+    """
+    schemas = {modality: Schema.from_metadata(facts) for modality, facts in stored.items()}
+    joined = join_features(found.clips, requests, schemas)
+    return NewClips(joined.clips, (*found.notes, *joined.notes))
 
 
 def _sources(files: Mapping[str, tuple[Path, str | None]]) -> tuple[tuple[ClipSource, ...], set[Path], list[str]]:

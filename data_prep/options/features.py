@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.corpora.feature_files import FeatureRequest
+from data_prep.errors import CorpusError
 from data_prep.options.values import names, number, path
 from emi_jax.modalities import MODALITIES
 
@@ -73,6 +74,24 @@ def feature_requests(
             known.add(own)
             requests[own] = dataclasses.replace(requests[own], **{field: value})
     return requests
+
+
+def parse_features(values: Iterable[str]) -> dict[str, FeatureRequest]:
+    """Where the user's own features of new clips are, by modality; columns and rate are those of the run's dataset.
+
+    Args:
+        values: the values of --features, as in vision=DIR.
+
+    Raises:
+        CorpusError: a value does not name a modality and a path, or a modality is named twice.
+    """
+    parse = _of_modality(path, required=True)
+    try:
+        return feature_requests(list(map(parse, values)), (), ())
+    except argparse.ArgumentTypeError as error:
+        raise CorpusError(f"--features: {error}") from None
+    except ValueError as error:
+        raise CorpusError(str(error)) from None
 
 
 def _of_modality(parse: Callable[[str], Any], required: bool) -> Callable[[str], tuple[str, Any]]:

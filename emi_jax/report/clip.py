@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import Prediction
 from emi_jax.report import page
 from emi_jax.report.figures import new_figure
@@ -40,11 +40,12 @@ def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float
         intensity_table=_intensity_table(prediction, label_range),
         weights=Image.svg("Weights and effective shares of the modalities.", to_svg(weights(prediction))),
         weight_table=_weight_table(prediction),
+        own={name: int(np.sum(prediction.arrays.get(f"{name}/mask", 0))) for name in MODALITIES},
         frames=_frames(prediction),
         course=Image.svg(
             "Waveform, mel spectrogram, and reliability of face and voice over time.", to_svg(course(prediction))
         ),
-        words=list(zip(prediction.tokens, map(float, prediction.reliability.get(TEXT, ())), strict=True)),
+        words=_words(prediction),
     )
 
 
@@ -114,7 +115,7 @@ def course(prediction: Prediction) -> Figure:
             wave.plot(np.arange(len(audio)) / SAMPLE_RATE, audio, linewidth=0.4, rasterized=True)
             _draw_mel(mel, audio)
         else:
-            wave.text(0.5, 0.5, "no voice", transform=wave.transAxes, ha="center")
+            wave.text(0.5, 0.5, "no sound", transform=wave.transAxes, ha="center")
         wave.set(ylabel="waveform", ylim=(-1, 1))
         mel.set_ylabel("Hz, mel scale")
         for name, line, label in ((AUDIO, "-", "voice"), (VISION, "o-", "face"), (TEXT, ".", "words")):
@@ -150,6 +151,13 @@ def _picks(prediction: Prediction) -> np.ndarray:
     """Which of the clip's pictures the model read."""
     picks = prediction.arrays["frame_picks"]
     return picks[picks >= 0]
+
+
+def _words(prediction: Prediction) -> list[tuple[str, float]]:
+    """The tokens that the model read, each with its reliability."""
+    if not prediction.tokens:  # no words, or steps of the user's own features
+        return []
+    return list(zip(prediction.tokens, map(float, prediction.reliability[TEXT]), strict=True))
 
 
 def _times(prediction: Prediction) -> np.ndarray:

@@ -37,6 +37,8 @@ class Predictor:
         label_names: the K label names.
         label_range: lowest and highest label in the users' units.
         clip_options: how clips must be read for this model, for `data_prep.clips.stored.stored_options`.
+        features: by modality, the metadata of the user's own features that the model reads in place of media, for
+            `data_prep.corpora.new_clips.add_features`.
         fingerprint: a hash of the model: its parameters, encoder configs and labels.
         compile_seconds: time spent on compilation so far; each new batch length adds to it.
     """
@@ -61,6 +63,7 @@ class Predictor:
         self.label_names = experiment.dataset.label_names
         self.label_range = experiment.dataset.label_range
         self.clip_options = experiment.dataset.clip_options
+        self.features = {name: experiment.dataset.features[name] for name in experiment.encoders.own}
         self._transform: ClipTransform = experiment.transform
         self._mapping: Mapping = experiment.mapping
         devices = self._mapping.devices

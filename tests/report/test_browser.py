@@ -137,6 +137,22 @@ def clip_page(tmp_path_factory):
     return write_clip_page(tmp_path_factory.mktemp("clip") / "00007.html", prediction, (0.0, 1.0))
 
 
+def test_clip_page_counts_steps_of_features_of_ones_own(tmp_path):
+    example = make_example(np.random.default_rng(0), "a", frames=0, samples=0, words=0)
+    arrays = {}
+    for name, mask in (("vision", [True, True, False]), ("audio", [False] * 3), ("text", [True] * 3)):
+        arrays |= {f"{name}/features": np.zeros((3, 2)), f"{name}/mask": np.array(mask)}
+    steps = {name: np.full(arrays[f"{name}/mask"].sum(), 0.5) for name in MODALITIES}
+    shares = dict.fromkeys(MODALITIES, 0.5)
+    times = {name: np.arange(len(values)) / 2 for name, values in steps.items()}
+    prediction = Prediction("a", dict.fromkeys(NAMES, 0.5), shares, shares, steps, times, [], True, arrays, example)
+    text = write_clip_page(tmp_path / "a.html", prediction, (0.0, 1.0)).read_text()
+    face, voice, words = text[text.index("<h2>Face") :].split("<h2>")[1:]
+    assert "<p>2 steps of the user's own features.</p>" in face
+    assert "steps of the user" not in voice
+    assert "<p>3 steps of the user's own features.</p>" in words
+
+
 def test_pages_fetch_nothing_and_embed_their_images(report, clip_page):
     page, drawings = report
     for path, expected in ((page, drawings), (clip_page, 3)):

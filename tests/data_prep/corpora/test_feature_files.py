@@ -194,8 +194,10 @@ def test_new_clips_are_read_like_those_of_a_dataset(tmp_path):
     joined = join(clips("b.mp4"), tmp_path / "g", schemas=schema)
     assert joined.schemas == schema
     assert values(joined.clips[0]).values.shape == (2, 3)
-    with pytest.raises(CorpusError, match="--features: found text, expected vision, which the dataset holds"):
-        join(clips("b.mp4"), tmp_path / "g", modality="text", schemas=schema)
+    with pytest.raises(CorpusError, match=r"trained on vision features .*\(3 columns, openface2\): add --features"):
+        join_features(clips("b.mp4"), {}, schema)
+    with pytest.raises(CorpusError, match=r"--features text=.* does nothing: the run was not trained on text features"):
+        join(clips("b.mp4"), tmp_path / "g", modality="text", schemas={})
     write(tmp_path / "h", b=MUSE)
     with pytest.raises(CorpusError, match="no column matches --feature-columns=pose_Tx"):
         join(clips("b.mp4"), tmp_path / "h", schemas=schema)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.clips.clip import ClipOptions
-from data_prep.corpora.new_clips import find_clips, read_clips
+from data_prep.clips.clip import ClipOptions, read_clip
+from data_prep.corpora.feature_files import FeatureRequest
+from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError, CorpusError
 
 
@@ -71,6 +72,31 @@ def test_names_in_a_table_are_looked_up_as_in_preparation(tmp_path):
         ("anna.happy", "anna.happy.mp4"),
     ]
     assert "'ana.happy' names no file; most like it: anna.happy.mp4" in found.notes
+
+
+def test_clips_of_features_alone_are_named_in_a_table(tmp_path):
+    (tmp_path / "names.csv").write_text("Filename\nb.mp4\na\n")
+    (tmp_path / "f").mkdir()
+    for name in "ab":
+        (tmp_path / f"f/{name}.csv").write_text("time,x,y\n0,1,2\n0.5,3,4\n")
+    stored = {"vision": {"width": 1, "names": ["y"], "source": "csv", "rate": 0.0}}
+    found = find_clips(tmp_path / "names.csv")
+    assert found.notes == (f"{tmp_path} holds no media file",)
+    clips, notes = add_features(found, {"vision": FeatureRequest(tmp_path / "f")}, stored)
+    assert notes[0] == f"{tmp_path} holds no media file"
+    assert notes[-1] == "2 clips have no media file, only features: a, b"
+    options = ClipOptions(detector="haar")
+    examples = [read_clip(clip, options).example for clip in clips]
+    assert [(example["id"], example["vision_features"].tolist()) for example in examples] == [
+        ("a", [[2], [4]]),
+        ("b", [[2], [4]]),
+    ]
+    before = [fingerprint(clip, options) for clip in clips]
+    (tmp_path / "f/b.csv").write_text("time,x,y\n0,1,2\n0.5,3,40\n")
+    after = [fingerprint(clip, options) for clip in clips]
+    assert (after[0] == before[0], after[1] == before[1]) == (True, False)
+    with pytest.raises(CorpusError, match="stored features hold"):
+        add_features(found, {"vision": FeatureRequest(tmp_path / "f")}, {"vision": {}})
 
 
 def test_a_file_named_twice_in_a_table_is_an_error(tmp_path):
