@@ -39,7 +39,7 @@ def openface(rng):
 def opensmile(rng):
     """A table as openSMILE writes it."""
     lines = ["name;frameTime;Loudness_sma3;F0semitoneFrom27.5Hz_sma3nz"]
-    lines += [f"'unknown';{k / 100:.6f};{rng.random():.6e};{rng.normal(30, 5):.6e}" for k in range(3)]
+    lines += [f"'unknown';{k / 100:.6f};{rng.random():.6e};{rng.normal(1e6, 2e5):.6e}" for k in range(3)]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,8 @@
 
 A split is one ArrayRecord file of clean clips and, for training, one file for each corrupted rendition: a corrupted
 copy of every clip, with flags that mark the corrupted steps. A record is a safetensors blob of one clip's arrays:
-`{modality}/features` float16 [t, D], `.../mask`, `.../clean` and `.../supervised` [t], and the clip's other arrays.
+`{modality}/features` [t, D] (float16, users' own float32), `.../mask`, `.../clean`, `.../supervised` and `.../times`
+[t], and the clip's other arrays.
 """
 
 import contextlib

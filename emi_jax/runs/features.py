@@ -127,11 +127,16 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> s
 
 
 def _encoder(experiment: Experiment, split: str) -> Evaluator:
-    """An evaluator that returns features instead of predictions."""
+    """An evaluator that returns features instead of predictions.
+
+    Users' own features stay float32: their columns may be of any size.
+    """
+    modalities = experiment.transform.shape.modalities
+    halved = {f"{name}/features" for name in modalities if name not in experiment.encoders.own}
 
     def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
         steps = cast(Intensity, experiment.stage).encode(towers, batch)
-        return {k: v.astype(jnp.float16) if k.endswith("/features") else v for k, v in steps.items()}
+        return {name: array.astype(jnp.float16) if name in halved else array for name, array in steps.items()}
 
     examples, batch_size = experiment.dataset.split(split), experiment.config.train.batch_size
     return Evaluator(experiment.stage, experiment.mapping, examples, experiment.transform, batch_size, split, features)
