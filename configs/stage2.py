@@ -35,7 +35,7 @@ def resize_heads(config: ConfigDict, **sizes: Any) -> None:
 
 def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders; takes minutes on two cores."""
-    config.features.renditions = 0
+    config.features.renditions = 1
     config.data.smallest_crop = 1.0  # as in stage 1
     resize_heads(config, width=96, num_heads=4, dropout=0.3)
     config.loss.correlation = 1.0  # some labels are nearly constant in a batch: squared errors are uninformative

@@ -7,6 +7,7 @@ from configs import ablation, robustness, stage1, stage2
 from configs.fields import Effect, flatten
 from configs.sections import section_of
 from emi_jax.models.heads import HEADS, build_head
+from emi_jax.runs.checks import check_fields
 
 
 def leaves(tree, prefix=""):
@@ -27,6 +28,13 @@ def test_every_field_is_defined_with_its_meaning(module, preset):
         names = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
         assert leaf.startswith("bindings.") or names & defined.keys(), leaf
     assert all(field.meaning and "\n" not in field.meaning for field in defined.values())
+
+
+@pytest.mark.parametrize(
+    ("module", "preset"), [(module, preset) for module in (stage1, stage2) for preset in module.PRESETS]
+)
+def test_every_preset_passes_the_checks_of_a_run(module, preset):
+    check_fields(module.get_config(preset))
 
 
 def test_a_config_lists_the_fields_that_may_change_on_resume():
