@@ -152,7 +152,7 @@ def sinusoids(positions: Array, width: int) -> Array:
     """Position embeddings: sines in the first half of the channels, cosines in the second.
 
     Args:
-        positions: [..., t]; steps one apart are told apart best.
+        positions: [..., t]; the fastest sinusoid turns by one radian for each unit.
         width: number of channels.
 
     Returns:

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from emi_jax.descriptors.statistics import PERCENTILES
 from emi_jax.models.dense import Dense
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import gelu
 
-PERCENTILES = (10, 50, 90)
 _EPSILON = 1e-12
 
 

@@ -14,11 +14,11 @@ from emi_jax.inputs.dataset import subject
 from emi_jax.inputs.features import CLEAN, CachedClips
 from emi_jax.metrics.regression import pearson
 from emi_jax.metrics.ridge import PENALTIES, ridge
+from emi_jax.runs.checks import AUTO, OFF
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract
 from emi_jax.runs.standardisation import NONE, SUBJECT, choice
 
-AUTO, ON, OFF = CHOICES = ("auto", "on", "off")
 MOST_NUMBERS = 2e9
 """With `auto`, features of more numbers than this are left out: reading and sorting them takes minutes."""
 

@@ -19,6 +19,9 @@ WITHOUT = {
 BEST, LAST, EMA = SELECTIONS = ("best", "last", "ema")
 """The parameters to evaluate: the best on the validation split, those after the last step, or their moving average."""
 
+AUTO, ON, OFF = BASELINES = ("auto", "on", "off")
+"""When the linear baseline is fitted: if it is quick, always, or never."""
+
 DTYPES = ("float32", "bfloat16")
 
 
@@ -41,7 +44,7 @@ def check_fields(config: ConfigDict) -> None:
     else:
         _check_features(config)
         _check_members(config)
-        _check_choice(config.baseline, "config.baseline", ("auto", "on", "off"))
+        _check_choice(config.baseline, "config.baseline", BASELINES)
         _check_quality(config)
 
 
