@@ -48,7 +48,7 @@ $(VENV)/dev.done: requirements-dev.txt requirements-bench.txt $(VENV)/run.done
 $(VENV)-beam/run.done: requirements-beam.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)-beam
 	$(VENV)-beam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt \
-	  $$(grep ^pytest== requirements-dev.txt)
+	  $$(grep -E '^pytest(-timeout)?==' requirements-dev.txt)
 	touch $@
 
 # It adds to the packages of the main environment, which it finds by a .pth file.
