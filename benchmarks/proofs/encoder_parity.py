@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.proofs.torch_encoders import Case, make_model, run_torch
 from emi_jax.encoders.pretrained import load_encoder
-from emi_jax.models.speech_features import audio_step_mask
+from emi_jax.models.audio.speech_features import audio_step_mask
 
 TOLERANCE = 1e-4
 NOISE = 0.01

@@ -25,7 +25,7 @@ from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe, match
 from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
-from emi_jax.models.vit import height_width
+from emi_jax.models.vision.vit import height_width
 
 __all__ = ["find_folder", "load_encoder", "load_preprocessing", "save_encoder"]
 

@@ -1,7 +1,7 @@
 """The encoder families, by Hugging Face's `model_type`.
 
-To add a family: write its module in `emi_jax/models/`, add a line to `ENCODERS` here, and add the names of its tensors
-to `FAMILIES` in `emi_jax/encoders/names.py`.
+To add a family: write its module in the folder of its modality in `emi_jax/models/`, add a line to `ENCODERS` here, and add the names of its tensors
+to the families of its modality in `emi_jax/encoders/names/`.
 """
 
 import types
@@ -15,10 +15,10 @@ from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation
 from emi_jax.modalities import AUDIO, TEXT, VISION
-from emi_jax.models.speech import Speech
-from emi_jax.models.speech_config import HubertConfig, Wav2Vec2Config
-from emi_jax.models.text import Bert, BertConfig, CLIPText, CLIPTextConfig
-from emi_jax.models.vit import CLIPVision, CLIPVisionConfig, ViT, ViTConfig
+from emi_jax.models.audio.speech import Speech
+from emi_jax.models.audio.speech_config import HubertConfig, Wav2Vec2Config
+from emi_jax.models.text.bert import Bert, BertConfig, CLIPText, CLIPTextConfig
+from emi_jax.models.vision.vit import CLIPVision, CLIPVisionConfig, ViT, ViTConfig
 
 # Hugging Face's model_type -> the modality, the config and the encoder.
 ENCODERS: dict[str, tuple[str, Any, Any]] = {

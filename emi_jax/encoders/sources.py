@@ -26,9 +26,9 @@ from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
-from emi_jax.models.speech_features import receptive_field
+from emi_jax.models.audio.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
-from emi_jax.models.vit import height_width
+from emi_jax.models.vision.vit import height_width
 
 if TYPE_CHECKING:
     import transformers

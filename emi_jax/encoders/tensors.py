@@ -17,8 +17,8 @@ from emi_jax.encoders.names import FAMILIES, LEAVES, OLDER_ENDINGS, OPTIONAL, Fa
 from emi_jax.encoders.registry import ENCODERS
 from emi_jax.errors import UserError
 from emi_jax.modalities import AUDIO, VISION
-from emi_jax.models.speech_features import receptive_field
-from emi_jax.models.vit import height_width
+from emi_jax.models.audio.speech_features import receptive_field
+from emi_jax.models.vision.vit import height_width
 
 Shape = tuple[int, ...]
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.models.audio.speech import Speech
+from emi_jax.models.audio.speech_features import audio_step_mask
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.speech import Speech
-from emi_jax.models.speech_features import audio_step_mask
 
 Encoded = tuple[jax.Array, jax.Array, jax.Array]
 

@@ -11,9 +11,9 @@ import numpy as np
 from emi_jax.inputs.standardisation import FARTHEST, Standardisation
 from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
+from emi_jax.models.audio.speech_features import audio_step_share, receptive_field
 from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.speech_features import audio_step_share, receptive_field
 from emi_jax.models.statistics import pooled_statistics
 from emi_jax.models.towers import Towers
 from emi_jax.stages.initialisation import init_towers

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from emi_jax.encoders.pretrained import load_encoder
-from emi_jax.models.speech_features import audio_step_mask
+from emi_jax.models.audio.speech_features import audio_step_mask
 from tests.modules import run
 
 TOLERANCE = 1e-4  # of the largest magnitude

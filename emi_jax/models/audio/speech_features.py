@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from emi_jax.models.audio.speech_config import Wav2Vec2Config
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.speech_config import Wav2Vec2Config
 from emi_jax.models.transformer import ACTIVATIONS
 
 NORM_EPSILON = 1e-5  # PyTorch's default, which the Hugging Face front end uses whatever the config's layer_norm_eps

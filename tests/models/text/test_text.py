@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.models.text import end_position
+from emi_jax.models.text.bert import end_position
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
 from tests.modules import DROPOUT, random_params, run

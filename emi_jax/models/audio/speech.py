@@ -9,12 +9,12 @@ from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation
 from emi_jax.kernels.convolution import convolve
+from emi_jax.models.audio.spec_augment import span_mask
+from emi_jax.models.audio.speech_config import Wav2Vec2Config
+from emi_jax.models.audio.speech_features import FeatureExtractor, audio_step_mask
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.spec_augment import span_mask
-from emi_jax.models.speech_config import Wav2Vec2Config
-from emi_jax.models.speech_features import FeatureExtractor, audio_step_mask
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.models.spec_augment import span_mask
-from emi_jax.models.speech_config import Wav2Vec2Config
-from emi_jax.models.speech_features import audio_step_mask, audio_step_share, receptive_field
+from emi_jax.models.audio.spec_augment import span_mask
+from emi_jax.models.audio.speech_config import Wav2Vec2Config
+from emi_jax.models.audio.speech_features import audio_step_mask, audio_step_share, receptive_field
 from tests.golden.compare import assert_agrees, assert_close
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
 from tests.modules import DROPOUT, random_params, run

@@ -1,0 +1,33 @@
+"""The name of each parameter in a Hugging Face checkpoint, and the tensors in such a checkpoint that are ignored."""
+
+from typing import Any
+
+from emi_jax.encoders.names.audio import AUDIO_FAMILIES
+from emi_jax.encoders.names.family import Family
+from emi_jax.encoders.names.text import TEXT_FAMILIES
+from emi_jax.encoders.names.vision import VISION_FAMILIES
+from emi_jax.models.vision.vit import height_width
+
+FAMILIES: dict[str, Family] = VISION_FAMILIES | TEXT_FAMILIES | AUDIO_FAMILIES
+
+OPTIONAL = "masked_spec_embed"
+"""Only training with SpecAugment reads it; checkpoints made without it lack it."""
+
+LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+
+# Older names of the same tensors: by the end of the name, to the end that is used now.
+OLDER_ENDINGS = {
+    ".LayerNorm.gamma": ".LayerNorm.weight",
+    ".LayerNorm.beta": ".LayerNorm.bias",
+    ".conv.weight_g": ".conv.parametrizations.weight.original0",
+    ".conv.weight_v": ".conv.parametrizations.weight.original1",
+}
+
+
+def windows(config: Any) -> dict[str, tuple[int, ...]]:
+    """The spatial sizes of the kernels that are convolutions in Hugging Face's models, by our module."""
+    if hasattr(config, "patch_size"):
+        return {"embedding/projection": height_width(config.patch_size)}
+    if hasattr(config, "conv_kernel"):
+        return {f"features/conv_{index}": (width,) for index, width in enumerate(config.conv_kernel)}
+    return {}

@@ -1,0 +1,45 @@
+"""The names of one family of checkpoints, and what several families share."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+CLIP_LAYER = {
+    "attention/query": "self_attn.q_proj",
+    "attention/key": "self_attn.k_proj",
+    "attention/value": "self_attn.v_proj",
+    "attention/output": "self_attn.out_proj",
+    "attention_norm": "layer_norm1",
+    "mlp/hidden": "mlp.fc1",
+    "mlp/output": "mlp.fc2",
+    "mlp_norm": "layer_norm2",
+}
+CLIP_HEADS = ("logit_scale", r"(visual|text)_projection\..*", r".*\.position_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The names of one family of checkpoints.
+
+    Attributes:
+        architecture: the Hugging Face class of the bare encoder.
+        prefix: what the class with a head puts before every name of the encoder.
+        modules: our module -> theirs, `{}` being the number of a layer.
+        tensors: our parameter -> theirs, for those whose last part is not one of `LEAVES`.
+        ignored: patterns of the full names of tensors that belong to heads, other parts or buffers.
+    """
+
+    architecture: str
+    prefix: str
+    modules: Mapping[str, str]
+    tensors: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+    def ignores(self, name: str) -> bool:
+        """Whether the encoder does not need the tensor of this full name."""
+        return any(re.fullmatch(pattern, name) for pattern in self.ignored)
+
+
+def layers(ours: Mapping[str, str], theirs: str) -> dict[str, str]:
+    """The modules of each transformer layer: our name -> theirs, below the name of their list of layers."""
+    return {f"transformer/layers_{{}}/{name}": f"{theirs}.{{}}.{module}" for name, module in ours.items()}
