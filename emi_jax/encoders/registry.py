@@ -1,7 +1,7 @@
 """The encoder families, by Hugging Face's `model_type`.
 
-To add a family: write its module in the folder of its modality in `emi_jax/models/`, add a line to `ENCODERS` here, and add the names of its tensors
-to the families of its modality in `emi_jax/encoders/names/`.
+To add a family: write its module in the folder of its modality in `emi_jax/models/`, add a line to `ENCODERS` here, and
+add the names of its tensors to the families of that modality in `emi_jax/encoders/names/`.
 """
 
 import types

@@ -44,8 +44,9 @@ class QualityAware(nn.Module):
     """Weights the modalities of a clip and the steps of each (the paper names the module; the formulas are ours).
 
     r_{m,t} = sigmoid(MLP(y_{m,t})); q_m = MLP([mean y, standard deviation of y, mean r]) over valid steps; w = softmax
-    of q over the modalities present; the result is M w_m r_{m,t} LayerNorm(y_{m,t}), M the number present. The quality
-    MLP starts at q = 0, so training starts from equal weights.
+    of q_m + log(mean r) over the modalities present: a modality loses weight as its steps become unreliable, and q
+    corrects that. The result is M w_m r_{m,t} LayerNorm(y_{m,t}), M the number present. The quality MLP starts at
+    q = 0.
 
     Attributes:
         width: hidden width of the MLPs.
@@ -78,8 +79,9 @@ class QualityAware(nn.Module):
             quality.append(self._mlp(f"{name}_quality", summary, nn.initializers.zeros_init()))
 
         is_present = jnp.stack([present[name] for name in features], axis=-1)
-        log_weights = _log_softmax(jnp.stack(quality, axis=-1), is_present)
-        log_shares = _log_softmax(log_weights + jnp.stack(log_trust, axis=-1), is_present)
+        trust = jnp.stack(log_trust, axis=-1)
+        log_weights = _log_softmax(jnp.stack(quality, axis=-1) + trust, is_present)
+        log_shares = _log_softmax(log_weights + trust, is_present)
         # An absent modality has weight 0.
         weights, share = (
             dict(zip(features, jnp.where(is_present, jnp.exp(x), 0).T, strict=True)) for x in (log_weights, log_shares)

@@ -35,7 +35,7 @@ def clips():
 
 
 def random_variables(module, clips, scale=1.0):
-    """Weights away from the initial ones, for which the modalities' weights would all be equal."""
+    """Weights away from the initial ones, for which q would be 0."""
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *clips)
     return jax.tree.map(lambda w: rng.normal(scale=scale, size=w.shape).astype(np.float32), shapes)
@@ -54,7 +54,7 @@ def reference(params, features, masks, clip):
     quality = []
     for m, y in steps.items():
         statistics = [y.mean(0), np.sqrt(y.var(0) + 1e-6), [reliability[m].mean()]]
-        quality.append(mlp(f"{m}_quality", np.concatenate(statistics)))
+        quality.append(mlp(f"{m}_quality", np.concatenate(statistics)) + np.log(reliability[m].mean()))
     weights = dict(zip(steps, softmax(quality), strict=True)) if steps else {}
     passed = {}
     for m, y in steps.items():
@@ -94,10 +94,23 @@ def test_absent_modalities_have_weight_exactly_zero(clips):
     assert weights[2, 1] == 1
 
 
-def test_initial_weights_are_equal(clips):
+def test_initial_weights_are_the_shares_of_mean_reliability(clips):
     module = QualityAware(8)
-    weights = columns(apply(module, jax.jit(module.init)(jax.random.key(0), *clips), *clips).weights)
-    np.testing.assert_allclose(weights, PRESENT / np.maximum(PRESENT.sum(1, keepdims=True), 1), rtol=1e-6)
+    ours = apply(module, jax.jit(module.init)(jax.random.key(0), *clips), *clips)
+    mask = {m: clips[1][m] for m in STEPS}
+    trust = np.stack([ours.reliability[m].sum(1) / np.maximum(mask[m].sum(1), 1) for m in STEPS], axis=1)
+    np.testing.assert_allclose(columns(ours.weights), trust / np.maximum(trust.sum(1, keepdims=True), 1e-9), rtol=1e-5)
+
+
+def test_a_modality_whose_steps_lose_reliability_loses_weight(clips):
+    """With the quality MLP at rest: w falls as log(mean r) does."""
+    module = QualityAware(8)
+    variables = jax.jit(module.init)(jax.random.key(0), *clips)
+    before = columns(apply(module, variables, *clips).weights)
+    variables["params"]["vision_reliability_output"]["bias"] -= 3.0
+    after = columns(apply(module, variables, *clips).weights)
+    assert (after[:2, 0] < 0.5 * before[:2, 0]).all()
+    np.testing.assert_array_equal(after[2], before[2])
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])

@@ -119,7 +119,8 @@ class QualityAware(nn.Module):
             mean = masked_mean(y, mask)
             spread = (masked_mean((y - mean[:, None]) ** 2, mask) + 1e-6).sqrt()
             trust = masked_mean(torch.sigmoid(logits[name])[..., None], mask)
-            quality.append(self._score(f"{name}_quality", torch.cat([mean, spread, trust], -1)))
+            score = self._score(f"{name}_quality", torch.cat([mean, spread, trust], -1))
+            quality.append(score + trust[:, 0].clamp(min=1e-30).log())
         here = torch.stack([mask.any(1) for mask in masks.values()], -1)
         scores = torch.stack(quality, -1).masked_fill(~here, -1e9)
         weights = torch.softmax(scores, -1) * here
