@@ -1,4 +1,7 @@
-"""The transformer of all encoders: pre-norm (ViT, CLIP, stable wav2vec 2.0) or post-norm (BERT, wav2vec 2.0)."""
+"""The transformer of all encoders: pre-norm (ViT, CLIP, stable wav2vec 2.0) or post-norm (BERT, wav2vec 2.0).
+
+Options of a layer cover what distinguishes the families: biases, gated MLPs, rotary positions, local attention.
+"""
 
 import dataclasses
 import functools
@@ -13,6 +16,7 @@ from jax.typing import DTypeLike
 from emi_jax.kernels.attention import Implementation, dot_product_attention
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
+from emi_jax.models.rotary import Rotary, rotate
 
 gelu = functools.partial(jax.nn.gelu, approximate=False)
 """The exact GELU (Hendrycks and Gimpel 2016), by the error function; JAX's default is the tanh approximation."""
@@ -41,8 +45,15 @@ class Layer:
         norm_epsilon: added to the variance in every layer norm.
         dropout: dropout rate after the attention and after the MLP.
         attention_dropout: dropout rate of the attention weights.
-        activation_dropout: dropout rate after the activation of the MLP.
+        activation_dropout: dropout rate of the hidden layer of the MLP.
+        attention_norm: False leaves out the norm before the attention; for pre-norm layers.
         qkv_bias: whether query, key and value have a bias.
+        hidden_bias: whether the hidden layer of the MLP and its gate have a bias.
+        output_bias: whether the output layers of the attention and of the MLP have a bias.
+        norm_bias: whether layer norms have a bias.
+        gated: whether the hidden layer of the MLP is multiplied by an activated gate, see `MLP`.
+        rotary: rotary positions of queries and keys; None = none. For attention of a sequence to itself.
+        window: a step attends to steps at most this far away; None = to all.
         kernel_init: initializer of all kernels.
         dtype: dtype of the operands of matrix products.
         attention_implementation: as in `dot_product_attention`.
@@ -56,7 +67,14 @@ class Layer:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    attention_norm: bool = True
     qkv_bias: bool = True
+    hidden_bias: bool = True
+    output_bias: bool = True
+    norm_bias: bool = True
+    gated: bool = False
+    rotary: Rotary | None = None
+    window: int | None = None
     kernel_init: nn.initializers.Initializer = _LECUN_NORMAL
     dtype: DTypeLike = jnp.float32
     attention_implementation: Implementation | None = None
@@ -67,7 +85,7 @@ class Layer:
 
     def norm(self, name: str) -> nn.LayerNorm:
         """A layer norm with this transformer's epsilon."""
-        return LayerNorm(self.norm_epsilon, name=name)
+        return LayerNorm(self.norm_epsilon, use_bias=self.norm_bias, name=name)
 
 
 class Attention(nn.Module):
@@ -102,29 +120,49 @@ class Attention(nn.Module):
             raise ValueError(f"num_heads = {heads} does not divide the width {D}: choose one of its divisors")
         memory = x if memory is None else memory
         query, key, value = (
-            self.layer.dense(D, name, self.layer.qkv_bias)(y).astype(self.layer.dtype).reshape(B, -1, heads, D // heads)
+            self.layer.dense(D, name, self.layer.qkv_bias)(y).reshape(B, -1, heads, D // heads)
             for name, y in (("query", x), ("key", memory), ("value", memory))
         )
+        if self.layer.rotary is not None:
+            query, key = rotate(query, self.layer.rotary), rotate(key, self.layer.rotary)
+        query, key, value = (y.astype(self.layer.dtype) for y in (query, key, value))
+        if self.layer.window is not None:
+            near = _near(T, memory.shape[1], self.layer.window)
+            attention_mask = near if attention_mask is None else attention_mask & near
         rate, keep = self.layer.attention_dropout, None
         if rate > 0 and not deterministic:
             keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, (B, heads, T, memory.shape[1]))
         mixed = dot_product_attention(
             query, key, value, attention_mask, bias, self.layer.attention_implementation, keep, rate
         )
-        return self.layer.dense(D, "output")(mixed.reshape(B, T, D))
+        return self.layer.dense(D, "output", self.layer.output_bias)(mixed.reshape(B, T, D))
+
+
+def _near(queries: int, keys: int, window: int) -> jax.Array:
+    """The attention mask `[1, 1, queries, keys]` under which a query sees keys at most `window` steps away."""
+    distance = jnp.arange(queries)[:, None] - jnp.arange(keys)[None]
+    return (jnp.abs(distance) <= window)[None, None]
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them."""
+    """Two linear layers with an activation f between them: output(f(hidden(x))).
+
+    Gated (GEGLU and its kin, Shazeer 2020, Eq. 6): output(f(gate(x)) * hidden(x)).
+    """
 
     layer: Layer
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Maps x `[B, T, D]` to float32 `[B, T, D]`."""
-        hidden = ACTIVATIONS[self.layer.activation](self.layer.dense(self.layer.mlp_width, "hidden")(x))
-        hidden = nn.Dropout(self.layer.activation_dropout)(hidden, deterministic=deterministic)
-        return self.layer.dense(x.shape[-1], "output")(hidden)
+        layer, activation = self.layer, ACTIVATIONS[self.layer.activation]
+        hidden = layer.dense(layer.mlp_width, "hidden", layer.hidden_bias)(x)
+        if layer.gated:
+            hidden = activation(layer.dense(layer.mlp_width, "gate", layer.hidden_bias)(x)) * hidden
+        else:
+            hidden = activation(hidden)
+        hidden = nn.Dropout(layer.activation_dropout)(hidden, deterministic=deterministic)
+        return layer.dense(x.shape[-1], "output", layer.output_bias)(hidden)
 
 
 class TransformerLayer(nn.Module):
@@ -139,7 +177,8 @@ class TransformerLayer(nn.Module):
         attention_norm, mlp_norm = self.layer.norm("attention_norm"), self.layer.norm("mlp_norm")
         dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
         if self.layer.norm_first:
-            x = x + dropout(attention(attention_norm(x), attention_mask, deterministic))
+            normed = attention_norm(x) if self.layer.attention_norm else x
+            x = x + dropout(attention(normed, attention_mask, deterministic))
             return x + dropout(mlp(mlp_norm(x), deterministic))
         x = attention_norm(x + dropout(attention(x, attention_mask, deterministic)))
         return mlp_norm(x + dropout(mlp(x, deterministic)))
@@ -149,14 +188,12 @@ class Transformer(nn.Module):
     """A stack of layers.
 
     Attributes:
-        layer: the hyperparameters of each layer.
-        num_layers: how many.
+        layers: the hyperparameters of each layer.
         layerdrop: probability that a layer is skipped in training (Fan et al. 2020), one draw for the whole batch.
         remat: recompute each layer's activations in the backward pass instead of storing them.
     """
 
-    layer: Layer
-    num_layers: int
+    layers: tuple[Layer, ...]
     layerdrop: float = 0.0
     remat: bool = False
 
@@ -176,8 +213,8 @@ class Transformer(nn.Module):
         """
         make_layer: Any = nn.remat(TransformerLayer, static_argnums=(3,)) if self.remat else TransformerLayer
         hidden_states = [x]
-        for index in range(self.num_layers):
-            y = make_layer(self.layer, name=f"layers_{index}")(x, attention_mask, deterministic)
+        for index, layer in enumerate(self.layers):
+            y = make_layer(layer, name=f"layers_{index}")(x, attention_mask, deterministic)
             if self.layerdrop > 0 and not deterministic:
                 y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), self.layerdrop), x, y)
             x = y

@@ -1,11 +1,15 @@
-"""The transformer's attention layer."""
+"""The transformer's layers against independent formulas."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emi_jax.models.transformer import Attention, Layer
+from emi_jax.models.rotary import Rotary, rotate
+from emi_jax.models.transformer import MLP, Attention, Layer, Transformer
+from tests.modules import random_params
 
 B, H, D = 3, 2, 8
 
@@ -34,3 +38,68 @@ def test_attention_to_itself_is_attention_to_a_memory_that_equals_the_input():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="num_heads = 3 does not divide the width 8"):
         Attention(Layer(num_heads=3, mlp_width=D)).init(jax.random.key(0), jnp.zeros((1, 2, D)))
+
+
+def test_rotary_positions_turn_pairs_of_features_as_complex_numbers():
+    theta, factor, width = 500.0, 1.5, 6
+    x = np.random.default_rng(0).normal(size=(B, 40, H, width)).astype(np.float32)
+    frequencies = theta ** (-np.arange(width // 2) / (width / 2)) / factor
+    turned = (x[..., :3] + 1j * x[..., 3:]) * np.exp(1j * np.arange(40)[:, None] * frequencies)[:, None]
+    expected = np.concatenate([turned.real, turned.imag], axis=-1)
+    np.testing.assert_allclose(rotate(jnp.asarray(x), Rotary(theta, factor)), expected, atol=2e-5)
+
+
+def test_rotary_attention_depends_on_distances_alone():
+    module = Attention(Layer(num_heads=H, mlp_width=D, rotary=Rotary(100.0)))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, D)), jnp.float32)
+    params = module.init(jax.random.key(0), x)
+    later = jnp.concatenate([jnp.zeros((1, 5, D)), x], axis=1)
+    visible = jnp.arange(11)[None, None, None] >= 5
+    moved = module.apply(params, later, visible)[:, 5:]
+    np.testing.assert_allclose(moved, module.apply(params, x), atol=1e-5)
+    reversed_order = module.apply(params, x[:, ::-1])[:, ::-1]
+    assert np.abs(reversed_order - module.apply(params, x)).max() > 1e-3
+
+
+def test_rotary_positions_need_an_even_width():
+    with pytest.raises(ValueError, match="heads are 3 wide"):
+        rotate(jnp.zeros((1, 2, 1, 3)), Rotary(100.0))
+
+
+def test_a_window_hides_steps_that_are_further_away():
+    module = Attention(Layer(num_heads=H, mlp_width=D, window=2))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, D)), jnp.float32)
+    params = module.init(jax.random.key(0), x)
+    jacobian = jax.jacobian(lambda x: module.apply(params, x)[0].sum(-1))(x)[:, 0]
+    reach = np.abs(jacobian).sum(-1) > 1e-7
+    np.testing.assert_array_equal(reach, np.abs(np.subtract.outer(np.arange(8), np.arange(8))) <= 2)
+    hidden = jnp.arange(8)[None, None, None] != 3
+    np.testing.assert_allclose(
+        module.apply(params, x, hidden)[:, 6:], module.apply(params, x)[:, 6:], atol=1e-6
+    )  # steps 6 and 7 do not see step 3 anyway
+    assert np.abs(module.apply(params, x, hidden) - module.apply(params, x))[:, 1:6].max(-1).min() > 1e-5
+
+
+def test_a_gated_mlp_multiplies_the_activated_gate_by_the_hidden_layer():
+    module = MLP(Layer(num_heads=H, mlp_width=5, activation="relu", gated=True, hidden_bias=False))
+    x = np.random.default_rng(0).normal(size=(B, 6, D)).astype(np.float32)
+    params = random_params(module, x, True)
+    assert {name: set(leaves) for name, leaves in params.items()} == {
+        "gate": {"kernel"},
+        "hidden": {"kernel"},
+        "output": {"kernel", "bias"},
+    }
+    gate, hidden = (np.asarray(params[name]["kernel"]) for name in ("gate", "hidden"))
+    expected = np.maximum(x @ gate, 0) * (x @ hidden) @ params["output"]["kernel"] + params["output"]["bias"]
+    np.testing.assert_allclose(module.apply({"params": params}, x, True), expected, atol=1e-4)
+
+
+def test_layers_of_a_transformer_may_differ():
+    plain = Layer(num_heads=H, mlp_width=D, qkv_bias=False, output_bias=False, norm_bias=False, hidden_bias=False)
+    first = dataclasses.replace(plain, attention_norm=False, window=1)
+    module = Transformer((first, plain))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, D)), jnp.float32)
+    params = module.init(jax.random.key(0), x)["params"]
+    assert set(params["layers_0"]) == {"attention", "mlp_norm", "mlp"}
+    assert set(params["layers_1"]) == {"attention_norm", "attention", "mlp_norm", "mlp"}
+    assert not [path for path, _ in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "bias"]

@@ -92,9 +92,8 @@ class Speech(nn.Module):
         if not config.do_stable_layer_norm:
             x = norm(x)
         x = nn.Dropout(config.hidden_dropout)(x, deterministic=deterministic)
-        transformer = Transformer(
-            self._layer(), config.num_hidden_layers, config.layerdrop, self.remat, name="transformer"
-        )
+        layers = (self._layer(),) * config.num_hidden_layers
+        transformer = Transformer(layers, config.layerdrop, self.remat, name="transformer")
         x, hidden_states = transformer(x, key_mask(step_mask), deterministic)
         if config.do_stable_layer_norm:
             x = norm(x)

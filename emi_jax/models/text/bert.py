@@ -152,7 +152,7 @@ class Bert(nn.Module):
         x = TokenEmbedding(config, config.type_vocab_size, name="embedding")(tokens)
         x = LayerNorm(config.layer_norm_eps, name="first_norm")(x)
         x = nn.Dropout(config.hidden_dropout_prob)(x, deterministic=deterministic)
-        transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
+        transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
         x, hidden_states = transformer(x, key_mask(attention_mask), deterministic)
         pooled = x[:, 0]
         if config.add_pooling_layer:
@@ -194,7 +194,7 @@ class CLIPText(nn.Module):
         x = TokenEmbedding(config, name="embedding")(tokens)
         causal = jnp.tril(jnp.ones((1, 1, tokens.shape[1], tokens.shape[1]), bool))
         allowed = causal if attention_mask is None else causal & attention_mask[:, None, None, :]
-        transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
+        transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
         x, hidden_states = transformer(x, allowed, deterministic)
         x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
         pooled = jnp.take_along_axis(x, end_position(tokens, config.eos_token_id)[:, None, None], axis=1)[:, 0]

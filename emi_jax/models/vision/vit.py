@@ -159,7 +159,7 @@ class ViT(nn.Module):
         )
         x = PatchEmbedding(config, dtype=self.dtype, name="embedding")(pixels)
         x = nn.Dropout(config.hidden_dropout_prob)(x, deterministic=deterministic)
-        transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
+        transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
         x, hidden_states = transformer(x, deterministic=deterministic)
         x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
         pooled = x[:, 0]
@@ -198,7 +198,7 @@ class CLIPVision(nn.Module):
         )
         x = PatchEmbedding(config, use_bias=False, dtype=self.dtype, name="embedding")(pixels)
         x = LayerNorm(config.layer_norm_eps, name="first_norm")(x)
-        transformer = Transformer(layer, config.num_hidden_layers, remat=self.remat, name="transformer")
+        transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
         x, hidden_states = transformer(x, deterministic=deterministic)
         pooled = LayerNorm(config.layer_norm_eps, name="final_norm")(x[:, 0])
         return (x[:, 1:], pooled, hidden_states) if output_hidden_states else (x[:, 1:], pooled)
