@@ -22,7 +22,7 @@ from emi_jax.encoders.names import FAMILIES, OPTIONAL
 from emi_jax.encoders.overrides import override
 from emi_jax.encoders.preprocessing import load_preprocessing
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.encoders.tensors import describe, match
+from emi_jax.encoders.tensors import describe, match, read, write
 from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
 from emi_jax.models.vision.vit import height_width
@@ -79,7 +79,7 @@ def load_encoder(
     expected = describe(encoder)
     places = match(root, family, expected, files)
     loaded = read_tensors({place: files[place] for place in places.values()})
-    flat = {path: expected[path].read(loaded[place]) for path, place in places.items()}
+    flat = read(expected, {name: loaded[place] for name, place in places.items()})
     if OPTIONAL in expected and OPTIONAL not in flat:
         flat[OPTIONAL] = np.asarray(jax.random.uniform(jax.random.key(0), expected[OPTIONAL].ours))
         logger.info("%s: has no %s, which is initialised at random", root, expected[OPTIONAL].name)
@@ -100,10 +100,7 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     root.mkdir(parents=True, exist_ok=True)
     config = encoder.config
     flat = flax.traverse_util.flatten_dict(params, sep="/")
-    tensors = {
-        tensor.name: tensor.write(np.asarray(flat[path], np.float32)) for path, tensor in describe(encoder).items()
-    }
-    save_file(tensors, root / WEIGHTS, metadata={"format": "pt"})
+    save_file(write(describe(encoder), flat), root / WEIGHTS, metadata={"format": "pt"})
     content = {
         "model_type": config.model_type,
         "architectures": [FAMILIES[config.model_type].architecture],

@@ -25,10 +25,10 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One of our parameters as a Hugging Face tensor: a kernel has its axes reversed there.
+    """One of our parameters as a Hugging Face tensor, or as some of its rows: a kernel has its axes reversed there.
 
     Attributes:
-        name: theirs, without the prefix of a class with a head.
+        name: theirs, without the prefix of a class with a head; parameters that share it are its rows.
         shape: theirs.
         window: for a kernel the spatial sizes, () for a linear layer; None for anything else.
         ours: our shape.
@@ -54,7 +54,7 @@ class Tensor:
 
 
 def describe(encoder: Any) -> dict[str, Tensor]:
-    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor."""
+    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor; rows of one tensor in their order."""
     config = encoder.config
     modality, *_ = ENCODERS[config.model_type]
     if modality == VISION:
@@ -65,34 +65,67 @@ def describe(encoder: Any) -> dict[str, Tensor]:
         example = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), example)["params"]
     family, spatial = FAMILIES[config.model_type], windows(config)
-    return {
-        path: _describe(path, leaf.shape, config, family, spatial)
+    described = {
+        path: _describe(path, leaf.shape, family, spatial)
         for path, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()
     }
+    order = [*family.tensors, *family.modules]
+    return dict(sorted(described.items(), key=lambda item: order.index(_known_as(item[0], family))))
 
 
-def _describe(path: str, ours: Shape, config: Any, family: Family, spatial: Mapping[str, Shape]) -> Tensor:
+def _known_as(path: str, family: Family) -> str:
+    """The entry of the family's tables that names a parameter."""
+    return path if path in family.tensors else re.sub(r"_\d+", "_{}", path.rpartition("/")[0])
+
+
+def _describe(path: str, ours: Shape, family: Family, spatial: Mapping[str, Shape]) -> Tensor:
     module, _, leaf = path.rpartition("/")
-    shape, window = ours, None
+    shape, window = ours[family.dropped_axes.get(path, 0) :], None
     if path in family.tensors:
         name = family.tensors[path]
-        if leaf == "direction":  # [window, in, out]
-            shape, window = ours[::-1], ours[:1]
-        elif leaf == "magnitude":
-            shape = (1, 1, *ours)
-        elif config.model_type == "clip_vision_model":  # theirs have no batch axis
-            shape = ours[2:] if leaf == "class_token" else ours[1:]
     else:
         numbers = re.findall(r"_(\d+)", module)
-        name = family.modules[re.sub(r"_\d+", "_{}", module)].format(*numbers) + "." + LEAVES[leaf]
-        if leaf == "kernel":
-            window = spatial.get(module, ())
-            shape = (ours[1], ours[0] // math.prod(window), *window)
+        name = family.modules[_known_as(path, family)].format(*numbers) + "." + LEAVES[leaf]
+    if leaf == "kernel":
+        window = spatial.get(module, ())
+        shape = (ours[1], ours[0] // math.prod(window), *window)
+    elif leaf == "direction":  # [window, in, out]
+        shape, window = ours[::-1], ours[:1]
+    elif leaf == "magnitude":
+        shape = (1, 1, *ours)
     return Tensor(name, shape, window, ours)
 
 
+def by_name(expected: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """The name of each Hugging Face tensor and the paths of the parameters that are its rows, in their order."""
+    paths: dict[str, list[str]] = {}
+    for path, tensor in expected.items():
+        paths.setdefault(tensor.name, []).append(path)
+    return paths
+
+
+def read(expected: Mapping[str, Tensor], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Our parameters, by path, from Hugging Face tensors, by name."""
+    params = {}
+    for name, paths in by_name(expected).items():
+        start = 0
+        for path in paths if name in tensors else ():
+            end = start + expected[path].shape[0]
+            params[path] = expected[path].read(tensors[name][start:end])
+            start = end
+    return params
+
+
+def write(expected: Mapping[str, Tensor], params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hugging Face tensors, by name, from our parameters, by path."""
+    return {
+        name: np.concatenate([expected[path].write(np.asarray(params[path], np.float32)) for path in paths])
+        for name, paths in by_name(expected).items()
+    }
+
+
 def match(root: Path, family: Family, expected: Mapping[str, Tensor], files: Mapping[str, Path]) -> dict[str, str]:
-    """Finds the file's name for each of our parameters.
+    """Finds the checkpoint's name of each tensor that the encoder needs.
 
     Args:
         root: the folder, for messages.
@@ -101,12 +134,12 @@ def match(root: Path, family: Family, expected: Mapping[str, Tensor], files: Map
         files: the names in the checkpoint and their files.
 
     Returns:
-        Our path -> the name in the checkpoint.
+        The name of `Tensor` -> the name in the checkpoint.
 
     Raises:
         UserError: tensors that are missing, unexpected or misshapen, all of them named.
     """
-    ours = {tensor.name: path for path, tensor in expected.items()}
+    needed = by_name(expected)
     places: dict[str, str] = {}
     unexpected = []
     for place in files:
@@ -114,19 +147,18 @@ def match(root: Path, family: Family, expected: Mapping[str, Tensor], files: Map
         for old, new in OLDER_ENDINGS.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
-        path = ours.get(name)
-        if path is not None and path not in places:
-            places[path] = place
+        if name in needed and name not in places:
+            places[name] = place
         elif name != family.tensors.get(OPTIONAL) and not family.ignores(place):
             unexpected.append(place)
     shapes = tensor_shapes({place: files[place] for place in places.values()})
-    problems = [f"missing: {name}" for name, path in ours.items() if path not in places and path != OPTIONAL]
+    problems = [f"missing: {name}" for name in needed if name not in places and needed[name] != [OPTIONAL]]
     problems += [f"unexpected: {place}" for place in unexpected]
-    problems += [
-        f"misshapen: {place} has the shape {shapes[place]}, expected {expected[path].shape}"
-        for path, place in places.items()
-        if shapes[place] != expected[path].shape
-    ]
+    for name, place in places.items():
+        rows = [expected[path].shape for path in needed[name]]
+        shape = (sum(count for count, *_ in rows), *rows[0][1:])
+        if shapes[place] != shape:
+            problems.append(f"misshapen: {place} has the shape {shapes[place]}, expected {shape}")
     if problems:
         listing = "\n  ".join(sorted(problems))
         raise UserError(

@@ -24,9 +24,11 @@ class Family:
     Attributes:
         architecture: the Hugging Face class of the bare encoder.
         prefix: what the class with a head puts before every name of the encoder.
-        modules: our module -> theirs, `{}` being the number of a layer.
-        tensors: our parameter -> theirs, for those whose last part is not one of `LEAVES`.
+        modules: our module -> theirs, `{}` being the number of a layer. Modules with the same name there are packed:
+            they are the rows of its tensors, in the order of this table.
+        tensors: our parameter -> theirs, for those whose last part is not one of `LEAVES`; packed likewise.
         ignored: patterns of the full names of tensors that belong to heads, other parts or buffers.
+        dropped_axes: our parameter -> how many of its leading axes, all of size 1, theirs lacks.
     """
 
     architecture: str
@@ -34,6 +36,7 @@ class Family:
     modules: Mapping[str, str]
     tensors: Mapping[str, str]
     ignored: tuple[str, ...]
+    dropped_axes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def ignores(self, name: str) -> bool:
         """Whether the encoder does not need the tensor of this full name."""

@@ -43,5 +43,6 @@ VISION_FAMILIES: dict[str, Family] = {
             "embedding/positions": "embeddings.position_embedding.weight",
         },
         (r"text_model\..*", r"classifier\..*", "embeddings.position_ids", *CLIP_HEADS),
+        dropped_axes={"embedding/class_token": 2, "embedding/positions": 1},
     ),
 }
