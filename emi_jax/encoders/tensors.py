@@ -54,7 +54,7 @@ class Tensor:
 
 
 def describe(encoder: Any) -> dict[str, Tensor]:
-    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor; rows of one tensor in their order."""
+    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor; rows of one tensor in order."""
     config = encoder.config
     modality, *_ = ENCODERS[config.model_type]
     if modality == VISION:
