@@ -28,6 +28,11 @@ NOISE = 0.01
 FAMILIES = {
     "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
     "CLIP ViT-B/32, vision": Case("vision", "CLIPVisionModel", "CLIPVisionConfig", {"image_size": 224}),
+    "DINOv2-B/14": Case("vision", "Dinov2Model", "Dinov2Config", {"image_size": 224}),
+    "DINOv2-B/14 with registers": Case(
+        "vision", "Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"image_size": 224, "patch_size": 14}
+    ),
+    "SigLIP-B/16, vision": Case("vision", "SiglipVisionModel", "SiglipVisionConfig", {"image_size": 224}),
     "CLIP ViT-B/32, text": Case("text", "CLIPTextModel", "CLIPTextConfig", {"eos_token_id": 49407}),
     "BERT-base": Case("text", "BertModel", "BertConfig", {}),
     "wav2vec2-base": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", {}, padded=False),

@@ -53,9 +53,11 @@ def run_torch(model: Any, inputs: np.ndarray, mask: np.ndarray | None = None) ->
     with torch.no_grad():
         output = model(**arguments, output_hidden_states=True)
     sequence = output.last_hidden_state.numpy()
+    if inputs.ndim == 4:  # a ViT's sequence is its patches, which come last
+        patch = model.config.patch_size
+        sequence = sequence[:, -(inputs.shape[1] // patch) * (inputs.shape[2] // patch) :]
     result = {
-        # A ViT's sequence is its patches.
-        "sequence": sequence[:, 1:] if inputs.ndim == 4 else sequence,
+        "sequence": sequence,
         "states": np.stack([state.numpy() for state in output.hidden_states]),
     }
     if getattr(output, "pooler_output", None) is not None:

@@ -16,6 +16,7 @@ BEHAVIOUR = frozenset(
         "activation_dropout",
         "feat_proj_dropout",
         "layerdrop",
+        "drop_path_rate",
         "apply_spec_augment",
         "mask_time_prob",
         "mask_time_length",

@@ -1,5 +1,6 @@
 """How an encoder's inputs are prepared, read from the files next to its weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
         role: the modality.
 
     Returns:
-        vision: `image_mean` and `image_std`, of each channel of pixels in [0, 1]; audio: `normalize`, whether clips
-        are normalised to zero mean and unit variance; text: `max_tokens`, special ones included.
+        vision: `image_mean` and `image_std`, of each channel of pixels in [0, 1], and `image_size`, the side of the
+        square images that the encoder is meant to read, or None where the file does not say; audio: `normalize`,
+        whether clips are normalised to zero mean and unit variance; text: `max_tokens`, special ones included.
 
     Raises:
         UserError: a file or a field is missing, or the audio is not at 16 kHz.
@@ -33,7 +35,7 @@ def _vision(root: Path) -> dict[str, Any]:
     if not scale > 0:
         raise UserError(f"{path}: rescale_factor is {found['rescale_factor']}, expected a positive number")
     normalises = found.get("do_normalize", True)
-    result = {}
+    result: dict[str, Any] = {"image_size": _side(found, path)}
     for name, without in (("image_mean", 0.0), ("image_std", 1.0)):
         value = found.get(name) if normalises else without
         channels = value if isinstance(value, list) else [value] * 3
@@ -43,6 +45,17 @@ def _vision(root: Path) -> dict[str, Any]:
     if not all(result["image_std"]):
         raise UserError(f"{path}: image_std is 0, expected a positive number")
     return result
+
+
+def _side(found: Mapping[str, Any], path: Path) -> int | None:
+    """The side of the images after all resizing and cropping; None where they are not square or not described."""
+    size = None
+    if found.get("do_center_crop", "crop_size" in found):
+        size = found.get("crop_size")
+    elif found.get("do_resize", True):
+        size = found.get("size")
+    height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+    return int(_number(height, path)) if height is not None and height == width else None
 
 
 def _number(value: object, path: Path) -> float:

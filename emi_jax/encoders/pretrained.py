@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import flax
 import flax.linen as nn
 import jax
@@ -18,20 +17,16 @@ from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from emi_jax.encoders.folder import WEIGHTS, find_folder, read_json, read_tensors, tensor_files
-from emi_jax.encoders.names import FAMILIES, OPTIONAL
+from emi_jax.encoders.names import OPTIONAL, family_of
 from emi_jax.encoders.overrides import override
+from emi_jax.encoders.positions import fit_positions
 from emi_jax.encoders.preprocessing import load_preprocessing
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe, match, read, write
 from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
-from emi_jax.models.vision.vit import height_width
 
 __all__ = ["find_folder", "load_encoder", "load_preprocessing", "save_encoder"]
-
-POSITIONS = "embedding/positions"
-CHANNELS = 512
-"""The most that OpenCV resizes at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +45,8 @@ def load_encoder(
 
     Args:
         folder: a Hugging Face folder, or ID[@REVISION] of the hub.
-        role: the modality it is for; chooses the part of a CLIP checkpoint and is checked with any other.
+        role: the modality it is for; chooses the part of a checkpoint of several encoders (CLIP, SigLIP) and is checked
+            with any other.
         image_size: side of the input images if it is not the checkpoint's; position embeddings are interpolated.
         overrides: fields of the config to replace: dropout and masking alone, see `overrides.BEHAVIOUR`.
         dtype: as in `build_encoder`.
@@ -75,7 +71,7 @@ def load_encoder(
     except ValueError as error:
         raise UserError(f"{root / 'config.json'}: {error}") from error
     encoder = override(encoder, overrides or {}, root)
-    family = FAMILIES[encoder.config.model_type]
+    family = family_of(encoder.config)
     expected = describe(encoder)
     places = match(root, family, expected, files)
     loaded = read_tensors({place: files[place] for place in places.values()})
@@ -83,9 +79,8 @@ def load_encoder(
     if OPTIONAL in expected and OPTIONAL not in flat:
         flat[OPTIONAL] = np.asarray(jax.random.uniform(jax.random.key(0), expected[OPTIONAL].ours))
         logger.info("%s: has no %s, which is initialised at random", root, expected[OPTIONAL].name)
-    if image_size is not None:
-        encoder, flat = _resize(root, encoder, flat, image_size)
-    return encoder, flax.traverse_util.unflatten_dict(flat, sep="/")
+    params = flax.traverse_util.unflatten_dict(flat, sep="/")
+    return (encoder, params) if image_size is None else fit_positions(root, encoder, params, image_size)
 
 
 def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) -> None:
@@ -103,39 +98,8 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     save_file(write(describe(encoder), flat), root / WEIGHTS, metadata={"format": "pt"})
     content = {
         "model_type": config.model_type,
-        "architectures": [FAMILIES[config.model_type].architecture],
+        "architectures": [family_of(config).architecture],
         "dtype": "float32",
         **{name: value for name, value in dataclasses.asdict(config).items() if name != "add_pooling_layer"},
     }
     (root / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _resize(
-    root: Path, encoder: Any, flat: dict[str, np.ndarray], image_size: int
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """Fits an image encoder to another size of images."""
-    config = encoder.config
-    if not hasattr(config, "image_size"):
-        raise UserError(f"{root}: image_size={image_size} does nothing, since {config.model_type} encodes no images")
-    h, w = height_width(config.patch_size)
-    old, (H, W) = height_width(config.image_size), height_width(image_size)
-    if old == (H, W):
-        return encoder, flat
-    if H // h == 0 or W // w == 0:
-        raise UserError(f"{root}: image_size={image_size} is smaller than a patch of {h} x {w} pixels")
-    positions = flat[POSITIONS]
-    grid = positions[0, 1:].reshape(old[0] // h, old[1] // w, -1)
-    resized = _bicubic(grid, (H // h, W // w)).reshape(1, -1, positions.shape[-1])
-    logger.info("%s: position embeddings interpolated from images of %s to %s", root, old, (H, W))
-    encoder = encoder.clone(config=dataclasses.replace(config, image_size=image_size))
-    return encoder, {**flat, POSITIONS: np.concatenate([positions[:, :1], resized], axis=1)}
-
-
-def _bicubic(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bicubic interpolation of [H, W, D] to `size`, as `torch.nn.functional.interpolate` does it (a = -0.75)."""
-    chunks = np.array_split(grid, range(CHANNELS, grid.shape[-1], CHANNELS), axis=-1)
-    resized = [
-        cv2.resize(np.ascontiguousarray(chunk), size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, -1)
-        for chunk in chunks
-    ]
-    return np.concatenate(resized, axis=-1)

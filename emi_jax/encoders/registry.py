@@ -18,18 +18,28 @@ from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.audio.speech import Speech
 from emi_jax.models.audio.speech_config import HubertConfig, Wav2Vec2Config
 from emi_jax.models.text.bert import Bert, BertConfig, CLIPText, CLIPTextConfig
-from emi_jax.models.vision.vit import CLIPVision, CLIPVisionConfig, ViT, ViTConfig
+from emi_jax.models.vision.clip import CLIPVision, CLIPVisionConfig
+from emi_jax.models.vision.dinov2 import DINOv2, DINOv2Config, DINOv2WithRegistersConfig
+from emi_jax.models.vision.siglip import SiglipVision, SiglipVisionConfig
+from emi_jax.models.vision.vit import ViT, ViTConfig
 
 # Hugging Face's model_type -> the modality, the config and the encoder.
 ENCODERS: dict[str, tuple[str, Any, Any]] = {
     "vit": (VISION, ViTConfig, ViT),
     "clip_vision_model": (VISION, CLIPVisionConfig, CLIPVision),
+    "dinov2": (VISION, DINOv2Config, DINOv2),
+    "dinov2_with_registers": (VISION, DINOv2WithRegistersConfig, DINOv2),
+    "siglip_vision_model": (VISION, SiglipVisionConfig, SiglipVision),
     "bert": (TEXT, BertConfig, Bert),
     "clip_text_model": (TEXT, CLIPTextConfig, CLIPText),
     "wav2vec2": (AUDIO, Wav2Vec2Config, Speech),
     "hubert": (AUDIO, HubertConfig, Speech),
 }
-CLIP_PARTS = {VISION: ("clip_vision_model", "vision_config"), TEXT: ("clip_text_model", "text_config")}
+# The model_type of checkpoints of several encoders -> for a modality, its encoder and the part of config.json.
+PARTS: dict[str, dict[str, tuple[str, str]]] = {
+    "clip": {VISION: ("clip_vision_model", "vision_config"), TEXT: ("clip_text_model", "text_config")},
+    "siglip": {VISION: ("siglip_vision_model", "vision_config")},
+}
 
 
 def build_encoder(
@@ -44,7 +54,7 @@ def build_encoder(
 
     Args:
         config: the dict of a config.json, or as much of it as differs from Hugging Face's defaults, with `model_type`.
-        role: the modality that the encoder is for; needed with model_type "clip", which has a vision and a text part.
+        role: the modality that the encoder is for; needed with the model_types of `PARTS`, which hold several encoders.
         dtype: dtype of the operands of matrix products; parameters and results are float32.
         remat: recompute each layer in the backward pass instead of storing its activations.
         attention_implementation: as in `dot_product_attention`.
@@ -56,15 +66,15 @@ def build_encoder(
         ValueError: an unknown model_type, one for another modality, or an unsupported value.
     """
     model_type = config.get("model_type")
-    if model_type == "clip":
-        if role not in CLIP_PARTS:
+    if parts := PARTS.get(str(model_type)):
+        if role not in parts:
             raise ValueError(
-                f"a clip config has a vision and a text part: role must be one of {tuple(CLIP_PARTS)}, is {role!r}"
+                f"a {model_type} checkpoint holds several encoders: role must be one of {tuple(parts)}, is {role!r}"
             )
-        model_type, part = CLIP_PARTS[role]
+        model_type, part = parts[role]
         config = config.get(part) or config.get(f"{part}_dict") or {}
     if model_type not in ENCODERS:
-        raise ValueError(f"model_type = {model_type!r} is not supported; choose one of {(*ENCODERS, 'clip')}")
+        raise ValueError(f"model_type = {model_type!r} is not supported; choose one of {(*ENCODERS, *PARTS)}")
     modality, config_type, encoder_type = ENCODERS[model_type]
     if role not in (None, modality):
         raise ValueError(f"model_type = {model_type!r} encodes {modality} and cannot be the {role} encoder")

@@ -20,6 +20,7 @@ from emi_jax.encoders import pretrained
 from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
+from emi_jax.encoders.positions import fit_positions
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.files import write_json
@@ -28,7 +29,7 @@ from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.audio.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
-from emi_jax.models.vision.vit import height_width
+from emi_jax.models.vision.patches import height_width
 
 if TYPE_CHECKING:
     import transformers
@@ -137,7 +138,8 @@ def open_encoders(
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
-        image_size: side of the frames; 0 for the one that the vision encoder was trained with.
+        image_size: side of the frames; 0 for the one that the vision encoder's folder states: its preprocessor's, or
+            else its config's (DINOv2 has positions for 518 pixels and is meant to read 224).
         devices: those that the encoders will run on.
         transcripts: returns the transcripts on which the tokenizer of a text encoder from scratch is trained.
         own: width of the user's own features in the dataset, by modality.
@@ -218,7 +220,10 @@ def _load(
         encoder, params = pretrained.load_encoder(folder, modality, image_size=size, overrides=fields, **options)
     except OverrideError as error:
         raise UserError(f"config.model.{modality}.config, {error}") from error
-    return encoder, {"encoder": params}, pretrained.load_preprocessing(folder, modality)
+    facts = pretrained.load_preprocessing(folder, modality)
+    if modality == VISION and size is None and facts["image_size"] is not None:
+        encoder, params = fit_positions(folder, encoder, params, facts["image_size"])
+    return encoder, {"encoder": params}, facts
 
 
 def _build(modality: str, config: Mapping[str, Any], fields: Mapping[str, Any], options: Mapping[str, Any]) -> Any:

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from emi_jax.encoders.folder import tensor_shapes
-from emi_jax.encoders.names import FAMILIES, LEAVES, OLDER_ENDINGS, OPTIONAL, Family, windows
+from emi_jax.encoders.names import LEAVES, OLDER_ENDINGS, OPTIONAL, Family, family_of, windows
 from emi_jax.encoders.registry import ENCODERS
 from emi_jax.errors import UserError
 from emi_jax.modalities import AUDIO, VISION
 from emi_jax.models.audio.speech_features import receptive_field
-from emi_jax.models.vision.vit import height_width
+from emi_jax.models.vision.patches import height_width
 
 Shape = tuple[int, ...]
 
@@ -64,7 +64,7 @@ def describe(encoder: Any) -> dict[str, Tensor]:
     else:
         example = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), example)["params"]
-    family, spatial = FAMILIES[config.model_type], windows(config)
+    family, spatial = family_of(config), windows(config)
     described = {
         path: _describe(path, leaf.shape, family, spatial)
         for path, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()

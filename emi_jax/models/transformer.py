@@ -29,6 +29,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_pytorch_tanh": jax.nn.gelu,
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
     "tanh": jnp.tanh,
 }
 
@@ -43,7 +44,10 @@ class Layer:
         activation: a key of `ACTIVATIONS`.
         norm_first: True = x + f(norm(x)) (pre-norm), False = norm(x + f(x)) (post-norm).
         norm_epsilon: added to the variance in every layer norm.
+        layer_scale: initial value of a factor for each channel of the attention's and the MLP's results; None = no
+            factors.
         dropout: dropout rate after the attention and after the MLP.
+        drop_path: probability that an example skips the attention, and the MLP, in training (Huang et al. 2016).
         attention_dropout: dropout rate of the attention weights.
         activation_dropout: dropout rate of the hidden layer of the MLP.
         attention_norm: False leaves out the norm before the attention; for pre-norm layers.
@@ -64,7 +68,9 @@ class Layer:
     activation: str = "gelu"
     norm_first: bool = True
     norm_epsilon: float = 1e-6
+    layer_scale: float | None = None
     dropout: float = 0.0
+    drop_path: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     attention_norm: bool = True
@@ -165,6 +171,17 @@ class MLP(nn.Module):
         return layer.dense(x.shape[-1], "output", layer.output_bias)(hidden)
 
 
+class LayerScale(nn.Module):
+    """A learned factor for each channel (Touvron et al. 2021), with its initial value."""
+
+    initial: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x `[B, T, D]` to float32 `[B, T, D]`."""
+        return x * self.param("layer_scale", nn.initializers.constant(self.initial), x.shape[-1:])[None, None]
+
+
 class TransformerLayer(nn.Module):
     """Attention and MLP, each with a residual and a layer norm."""
 
@@ -176,12 +193,19 @@ class TransformerLayer(nn.Module):
         attention, mlp = Attention(self.layer, name="attention"), MLP(self.layer, name="mlp")
         attention_norm, mlp_norm = self.layer.norm("attention_norm"), self.layer.norm("mlp_norm")
         dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
+        drop_path = nn.Dropout(self.layer.drop_path, broadcast_dims=(1, 2), deterministic=deterministic)
+
+        def branch(name: str, y: jax.Array) -> jax.Array:
+            if self.layer.layer_scale is not None:
+                y = LayerScale(self.layer.layer_scale, name=f"{name}_scale")(y)
+            return drop_path(dropout(y))
+
         if self.layer.norm_first:
             normed = attention_norm(x) if self.layer.attention_norm else x
-            x = x + dropout(attention(normed, attention_mask, deterministic))
-            return x + dropout(mlp(mlp_norm(x), deterministic))
-        x = attention_norm(x + dropout(attention(x, attention_mask, deterministic)))
-        return mlp_norm(x + dropout(mlp(x, deterministic)))
+            x = x + branch("attention", attention(normed, attention_mask, deterministic))
+            return x + branch("mlp", mlp(mlp_norm(x), deterministic))
+        x = attention_norm(x + branch("attention", attention(x, attention_mask, deterministic)))
+        return mlp_norm(x + branch("mlp", mlp(x, deterministic)))
 
 
 class Transformer(nn.Module):

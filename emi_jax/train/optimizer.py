@@ -9,7 +9,9 @@ import optax
 from emi_jax.errors import UserError
 from emi_jax.train.parameters import first_match
 
-NOT_DECAYED = r"(bias|scale|magnitude|embedding|positions|types|token|queries|masked_spec_embed|missing)$"
+NOT_DECAYED = (
+    r"(bias|scale|magnitude|embedding|positions|types|token|registers|probe|queries|masked_spec_embed|missing)$"
+)
 """Biases, norms, temperatures and learned tables are not weight-decayed."""
 
 

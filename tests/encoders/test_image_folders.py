@@ -64,6 +64,27 @@ def test_folders_that_mean_the_same_give_the_same_features(config, preprocessing
     np.testing.assert_allclose(features[1], features[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        {"do_center_crop": True, "crop_size": {"height": 24, "width": 24}, "size": {"shortest_edge": 32}},
+        {"do_center_crop": False, "crop_size": 16, "size": {"height": 24, "width": 24}},
+        {"size": 24},
+    ],
+)
+def test_frames_have_the_size_that_the_preprocessor_makes(preprocessing, tmp_path):
+    """DINOv2 has positions for images of 518 pixels and is published with a preprocessor that makes 224."""
+    encoders = open_vision(write_folder(tmp_path / "vit", {}, preprocessing), tmp_path / "run")
+    assert encoders.image_size == 24
+    assert encoders.params["vision"]["encoder"]["embedding"]["positions"].shape[1] == 1 + 9
+
+
+@pytest.mark.parametrize("preprocessing", [{"size": {"shortest_edge": 24}}, {"size": {"height": 24, "width": 32}}])
+def test_frames_have_the_size_of_the_config_where_the_preprocessor_states_none(preprocessing, tmp_path):
+    encoders = open_vision(write_folder(tmp_path / "vit", {}, preprocessing), tmp_path / "run")
+    assert encoders.image_size == 16
+
+
 def test_a_folder_for_oblong_images_is_refused(tmp_path):
     folder = write_folder(tmp_path / "oblong", {"image_size": [16, 32]}, patches=8)
     with pytest.raises(UserError, match=r"oblong: image_size is 16 x 32, but frames are square; use an encoder of"):

@@ -15,12 +15,12 @@ from emi_jax.errors import UserError
         (
             "vision",
             {"preprocessor_config.json": {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}},
-            {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.4, 0.5, 0.6)},
+            {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.4, 0.5, 0.6), "image_size": None},
         ),
         (
             "vision",
             {"preprocessor_config.json": {"do_normalize": False, "image_mean": [0.1, 0.2, 0.3]}},
-            {"image_mean": (0, 0, 0), "image_std": (1, 1, 1)},
+            {"image_mean": (0, 0, 0), "image_std": (1, 1, 1), "image_size": None},
         ),
         ("audio", {"preprocessor_config.json": {"do_normalize": False, "sampling_rate": 16000}}, {"normalize": False}),
         ("audio", {"processor_config.json": {"feature_extractor": {"do_normalize": True}}}, {"normalize": True}),
@@ -79,7 +79,7 @@ def test_any_rescale_factor_gives_the_same_pixels_as_transformers(rescale_factor
 def test_one_mean_and_deviation_stand_for_all_channels(tmp_path):
     write(tmp_path, image_mean=0.5, image_std=0.25)
     found = load_preprocessing(tmp_path, "vision")
-    assert found == {"image_mean": (0.5,) * 3, "image_std": (0.25,) * 3}
+    assert found == {"image_mean": (0.5,) * 3, "image_std": (0.25,) * 3, "image_size": None}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,14 @@ from benchmarks.proofs.torch_encoders import Case, make_model, run_torch
 
 GOLDEN = Path(__file__).parent
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
+_DINOV2 = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "mlp_ratio": 2,
+    "patch_size": 7,
+    "layerscale_value": 0.7,
+}
 _TEXT = {**_SIZES, "vocab_size": 40, "max_position_embeddings": 12}
 _SPEECH = {
     **_SIZES,
@@ -27,6 +35,19 @@ _LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True, "mask_time_prob"
 CASES = {
     "vit": Case("vision", "ViTModel", "ViTConfig", {**_SIZES, "image_size": (24, 16), "patch_size": 8}),
     "clip_vision": Case("vision", "CLIPVisionModel", "CLIPVisionConfig", {**_SIZES, "image_size": 16, "patch_size": 8}),
+    "dinov2": Case("vision", "Dinov2Model", "Dinov2Config", {**_DINOV2, "image_size": 21}),
+    "dinov2_gated": Case(
+        "vision", "Dinov2Model", "Dinov2Config", {**_DINOV2, "image_size": 14, "use_swiglu_ffn": True}, golden=False
+    ),
+    "dinov2_with_registers": Case(
+        "vision",
+        "Dinov2WithRegistersModel",
+        "Dinov2WithRegistersConfig",
+        {**_DINOV2, "image_size": 21, "num_register_tokens": 3, "use_swiglu_ffn": True},
+    ),
+    "siglip_vision": Case(
+        "vision", "SiglipVisionModel", "SiglipVisionConfig", {**_SIZES, "image_size": 24, "patch_size": 8}
+    ),
     "bert": Case("text", "BertModel", "BertConfig", {**_TEXT, "hidden_act": "gelu_new"}),
     "clip_text": Case("text", "CLIPTextModel", "CLIPTextConfig", {**_TEXT, "bos_token_id": 1, "eos_token_id": 3}),
     "clip_text_legacy": Case(

@@ -9,7 +9,7 @@ import pytest
 
 from emi_jax.models.rotary import Rotary, rotate
 from emi_jax.models.transformer import MLP, Attention, Layer, Transformer
-from tests.modules import random_params
+from tests.modules import DROPOUT, random_params
 
 B, H, D = 3, 2, 8
 
@@ -92,6 +92,35 @@ def test_a_gated_mlp_multiplies_the_activated_gate_by_the_hidden_layer():
     gate, hidden = (np.asarray(params[name]["kernel"]) for name in ("gate", "hidden"))
     expected = np.maximum(x @ gate, 0) * (x @ hidden) @ params["output"]["kernel"] + params["output"]["bias"]
     np.testing.assert_allclose(module.apply({"params": params}, x, True), expected, atol=1e-4)
+
+
+def test_layer_scale_multiplies_what_is_added_to_the_residual():
+    layer = Layer(num_heads=H, mlp_width=5)
+    x = np.random.default_rng(0).normal(size=(B, 6, D)).astype(np.float32)
+    scaled = Transformer((dataclasses.replace(layer, layer_scale=0.1),))
+    params = random_params(scaled, x)
+    factors = {name: params["layers_0"].pop(f"{name}_scale")["layer_scale"] for name in ("attention", "mlp")}
+    folded = jax.tree.map(np.copy, params)
+    for name, factor in factors.items():
+        output = folded["layers_0"][name]["output"]
+        output["kernel"], output["bias"] = output["kernel"] * factor, output["bias"] * factor
+    params["layers_0"] |= {f"{name}_scale": {"layer_scale": factor} for name, factor in factors.items()}
+    expected, _ = Transformer((layer,)).apply({"params": folded}, x)
+    np.testing.assert_allclose(scaled.apply({"params": params}, x)[0], expected, atol=1e-4)
+    initial = scaled.init(jax.random.key(0), x)["params"]["layers_0"]["mlp_scale"]["layer_scale"]
+    np.testing.assert_array_equal(initial, np.full(D, 0.1, np.float32))
+
+
+def test_drop_path_skips_whole_examples_in_training():
+    module = Transformer((Layer(num_heads=H, mlp_width=5, drop_path=0.5),))
+    x = np.random.default_rng(0).normal(size=(64, 2, D)).astype(np.float32)
+    params = random_params(module, x)
+    y, _ = module.apply({"params": params}, x, deterministic=False, rngs=DROPOUT)
+    changed = (np.asarray(y) != x).any(2)
+    np.testing.assert_array_equal(changed[:, 0], changed[:, 1])
+    assert 0.6 < changed[:, 0].mean() < 0.9  # 1 - 0.5 ** 2 of the examples
+    always, _ = module.apply({"params": params}, x)
+    assert (np.asarray(always) != x).any(2).all()
 
 
 def test_layers_of_a_transformer_may_differ():

@@ -6,14 +6,14 @@ from emi_jax.encoders.names.audio import AUDIO_FAMILIES
 from emi_jax.encoders.names.family import Family
 from emi_jax.encoders.names.text import TEXT_FAMILIES
 from emi_jax.encoders.names.vision import VISION_FAMILIES
-from emi_jax.models.vision.vit import height_width
+from emi_jax.models.vision.patches import height_width
 
-FAMILIES: dict[str, Family] = VISION_FAMILIES | TEXT_FAMILIES | AUDIO_FAMILIES
+_FAMILIES: dict[str, Family] = VISION_FAMILIES | TEXT_FAMILIES | AUDIO_FAMILIES
 
 OPTIONAL = "masked_spec_embed"
 """Only training with SpecAugment reads it; checkpoints made without it lack it."""
 
-LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias", "layer_scale": "lambda1"}
 
 # Older names of the same tensors: by the end of the name, to the end that is used now.
 OLDER_ENDINGS = {
@@ -22,6 +22,12 @@ OLDER_ENDINGS = {
     ".conv.weight_g": ".conv.parametrizations.weight.original0",
     ".conv.weight_v": ".conv.parametrizations.weight.original1",
 }
+
+
+def family_of(config: Any) -> Family:
+    """The names of the checkpoints of an encoder with this config."""
+    gated = getattr(config, "use_swiglu_ffn", False)
+    return _FAMILIES[f"{config.model_type}, gated" if gated else config.model_type]
 
 
 def windows(config: Any) -> dict[str, tuple[int, ...]]:
