@@ -84,7 +84,7 @@ def descriptors(config: ConfigDict) -> None:
     config.loss.update(correlation=0.3, unimodal=1.0, quality=0.0)
     config.train.corrupt = 0.0
     config.train.update(members=5, batch_size=256, epochs=80, weight_decay=1.0, select="last")
-    config.train.rate_factors = (("statistics_readout/vision", 0.5), (".*", 1.0))
+    config.train.rate_factors = (("statistics_readout/vision", 0.5), ("statistics_readout/prior", 30.0), (".*", 1.0))
 
 
 PRESETS = {

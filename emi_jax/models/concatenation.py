@@ -49,4 +49,4 @@ class Concatenation(nn.Module):
         seen = {name: features[name] for name in names}
         pooled = Pooled(self.num_labels, self.width, self.dropout, self.dtype, name="pooled")
         logits = pooled(seen, valid, deterministic)
-        return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
+        return jax.nn.sigmoid(logits), unweighted(valid)

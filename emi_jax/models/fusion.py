@@ -22,7 +22,7 @@ from emi_jax.models.quality import (
     unweighted,
     valid_steps,
 )
-from emi_jax.models.statistics import StatisticsReadout, weighted_mean
+from emi_jax.models.statistics import StatisticsReadout
 from emi_jax.models.tcn import TCN
 
 POSITIONS = ("seconds", "steps")
@@ -47,8 +47,9 @@ class Fusion(nn.Module):
         positions: of the steps in the decoder's memory: "seconds", their times, or "steps", their numbers.
         attention_bias: also add the log of the quality weights to the decoder's attention logits.
         decoder: the Transformer decoder; False pools each modality over time, and an MLP follows.
-        sequences: whether the logits depend on the sequences through the decoder; False leaves their statistics alone.
-        statistics: add a readout of each modality's statistics over time, weighted as the modality is.
+        sequences: read the sequences through the decoder; False leaves their statistics alone.
+        statistics: add a readout of each modality's statistics over time, weighted as the modality is; with `sequences`
+            the prediction is the mean of both.
         input_dropout: dropout rate of these statistics.
         num_layers: depth of the decoder.
         num_heads: its attention heads; must divide `width`.
@@ -101,7 +102,6 @@ class Fusion(nn.Module):
 
         Returns:
             Predictions, float32 [B, K] in [0, 1], and a dict of
-            "logits" [B, K];
             "weights" and "share" [B, 3], the modalities' weights w and effective shares w_m * mean r_m, normalised;
             "reliability" and "reliability_logits" {m: [B, t_m]} for the modalities in use, the second empty without
             the QAM;
@@ -127,17 +127,17 @@ class Fusion(nn.Module):
             }
         else:
             weights, extras = equal_weights(here), unweighted(valid)
-        logits = self._decode(weighted, valid, times, deterministic) if self.sequences else 0.0
-        extras["unimodal"] = {}
+        predictions, extras["unimodal"] = [], {}
+        if self.sequences:
+            predictions.append(jax.nn.sigmoid(self._decode(weighted, valid, times, deterministic)))
         if self.statistics:
             readout = StatisticsReadout(
                 self.num_labels, self.width, self.input_dropout, self.dropout, self.dtype, name="statistics_readout"
             )
-            unimodal = readout({name: (statistics or {})[name] for name in names}, deterministic)
-            logits += weighted_mean(unimodal, weights)
-            extras["unimodal"] = {name: jax.nn.sigmoid(x) for name, x in unimodal.items()}
-        extras["logits"] = logits
-        return jax.nn.sigmoid(logits), extras
+            read = {name: (statistics or {})[name] for name in names}
+            mean, extras["unimodal"] = readout(read, weights, deterministic)
+            predictions.append(jnp.clip(mean, 0, 1))
+        return jnp.stack(predictions).mean(0), extras
 
     def _names(self) -> list[str]:
         if self.attention_bias and not (self.quality and self.decoder):

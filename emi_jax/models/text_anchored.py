@@ -77,7 +77,7 @@ class TextAnchored(nn.Module):
         hidden = Dense(self.width, dtype=self.dtype, name="hidden")(jnp.concatenate(pooled, axis=-1))
         hidden = nn.Dropout(self.dropout, deterministic=deterministic)(gelu(hidden))
         logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
-        return jax.nn.sigmoid(logits), {"logits": logits, **unweighted(valid)}
+        return jax.nn.sigmoid(logits), unweighted(valid)
 
     def _embed(self, name: str, x: Array, mask: Array, times: Array, missing: Array) -> tuple[Array, Array]:
         """Projected steps [B, t, d] with positions, and their mask; for an absent modality the learned token, once."""

@@ -69,8 +69,8 @@ def test_outputs_have_their_shapes_and_ranges(model):
     features, masks, times, present = clips()
     predictions, extras = apply(variables, features, masks, times, present, True)
     assert predictions.shape == (B, K)
-    assert predictions.dtype == extras["logits"].dtype == extras["weights"].dtype == jnp.float32
-    np.testing.assert_allclose(predictions, 1 / (1 + np.exp(-np.asarray(extras["logits"], np.float64))), rtol=1e-5)
+    assert predictions.dtype == extras["weights"].dtype == jnp.float32
+    assert ((predictions > 0) & (predictions < 1)).all()
     used = PRESENT & np.array([m in head.modalities for m in MODALITIES])[None, :]
     for name in ("weights", "share"):
         np.testing.assert_array_equal(extras[name] > 0, used)
@@ -101,7 +101,7 @@ def test_gradients_are_finite_and_zero_at_padding_and_absent_modalities(switches
     def loss(variables, features):
         predictions, extras = head.apply(variables, features, masks, times, present)
         logits = sum(jnp.sin(x).sum() for x in extras["reliability_logits"].values())
-        return jnp.sin(extras["logits"]).sum() + jnp.square(extras["share"]).sum() + logits + predictions.sum()
+        return jnp.sin(9 * predictions).sum() + jnp.square(extras["share"]).sum() + logits
 
     by_weights, by_features = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables, features)
     for gradient in jax.tree.leaves((by_weights, by_features)):

@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from scipy.special import erf
 
-from emi_jax.models.statistics import StatisticsReadout, pooled_statistics, weighted_mean
+from emi_jax.models.statistics import StatisticsReadout, pooled_statistics
 
 
 def expected_of(steps, valid):
@@ -33,22 +34,45 @@ def test_gradients_of_constant_and_empty_sequences_are_finite():
     assert np.isfinite(gradient).all()
 
 
-def test_mean_is_weighted_and_leaves_out_what_has_no_weight():
-    logits = {"vision": np.array([[np.nan, 1.0], [2.0, 4.0]], np.float32), "audio": np.ones((2, 2), np.float32)}
-    weights = {"vision": np.array([0.0, 0.25], np.float32), "audio": np.array([1.0, 0.75], np.float32)}
-    np.testing.assert_allclose(weighted_mean(logits, weights), [[1, 1], [1.25, 1.75]])
-
-
-def test_loss_of_the_mean_trains_the_weights_alone():
+@pytest.fixture
+def readout():
+    """A readout of two modalities of three clips, with weights; the third clip has no modality."""
     rng = np.random.default_rng(0)
-    readout = StatisticsReadout(num_labels=3, width=8)
-    statistics = {name: rng.normal(size=(2, 6)).astype(np.float32) for name in ("vision", "audio")}
-    weights = {name: np.full(2, 0.5, np.float32) for name in statistics}
-    variables = readout.init(jax.random.key(0), statistics)
+    module = StatisticsReadout(num_labels=3, width=8)
+    statistics = {name: rng.normal(size=(3, 6)).astype(np.float32) for name in ("vision", "audio")}
+    weights = {"vision": np.array([0.25, 0, 0], np.float32), "audio": np.array([0.75, 1, 0], np.float32)}
+    variables = module.init(jax.random.key(0), statistics, weights)
+    variables["params"]["prior"] = np.array([0.1, 0.2, 0.3], np.float32)
+    return module, variables, statistics, weights
+
+
+def test_predictions_are_the_weighted_mean_of_those_of_the_modalities(readout):
+    module, variables, statistics, weights = readout
+    mean, unimodal = module.apply(variables, statistics, weights)
+    np.testing.assert_allclose(mean[0], 0.25 * unimodal["vision"][0] + 0.75 * unimodal["audio"][0], rtol=1e-5)
+    np.testing.assert_allclose(mean[1], unimodal["audio"][1], rtol=1e-5)
+    np.testing.assert_allclose(mean[2], [0.1, 0.2, 0.3])  # nothing is known of it
+    broken = statistics | {"vision": np.full((3, 6), np.nan, np.float32)}
+    np.testing.assert_array_equal(module.apply(variables, broken, weights)[0][1:], mean[1:])
+
+
+def test_unimodal_predictions_equal_their_formula(readout):
+    module, variables, statistics, weights = readout
+    _, unimodal = module.apply(variables, statistics, weights)
+    for name, x in statistics.items():
+        hidden, output = variables["params"][f"{name}_hidden"], variables["params"][f"{name}_output"]
+        z = x.astype(np.float64) @ hidden["kernel"] + np.asarray(hidden["bias"])[None]
+        expected = np.array([[0.1, 0.2, 0.3]]) + z * (1 + erf(z / np.sqrt(2))) / 2 @ output["kernel"]
+        np.testing.assert_allclose(unimodal[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_loss_of_the_mean_trains_the_weights_alone(readout):
+    module, variables, statistics, weights = readout
 
     def loss(variables, weights):
-        return weighted_mean(readout.apply(variables, statistics), weights).sum()
+        return module.apply(variables, statistics, weights)[0].sum()
 
     of_readouts, of_weights = jax.grad(loss, argnums=(0, 1))(variables, weights)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(of_readouts))
-    assert all(np.all(leaf) for leaf in jax.tree.leaves(of_weights))
+    assert of_weights["vision"][0]
+    assert of_weights["audio"][:2].all()
