@@ -92,11 +92,25 @@ TRAIN: dict[str, Field] = {
     "profile": Field(0, "number of steps to profile; the trace goes to WORKDIR/trace", NOTHING),
 }
 
+AUGMENT: dict[str, Field] = {
+    "voice": Field(0.0, "probability of each change of a training clip's voice: noise, tempo, pitch, shift; 0: none"),
+    "noise": Field((0.01, 0.15), "lowest and highest deviation of the noise, as fractions of the loudest sample"),
+    "tempo": Field(0.05, "largest relative change of the tempo"),
+    "semitones": Field(2.0, "largest change of the pitch"),
+    "shift": Field(0.1, "largest shift in time, as a fraction of the sound that is read"),
+    "face": Field(0.0, "probability of each change of a training clip's face: colours, blur, turn, scale; 0: none"),
+    "colour": Field(0.2, "largest relative change of brightness, contrast and saturation"),
+    "blur": Field(0.01, "largest deviation of the Gaussian blur, as a fraction of the picture's side"),
+    "degrees": Field(10.0, "largest turn"),
+    "scale": Field(0.1, "largest relative change of the size"),
+}
+
 STAGE_1: Section = {
     **RUN,
     "stage": Field("alignment", "stage 1", MODEL),
     "init_from": Field("", "workdir of a run of stage 1 whose encoders this one starts from; empty for none", PLACE),
     "data": DATA,
+    "augment": AUGMENT,
     "model": {
         **ENCODER_SECTIONS,
         **COMPUTE,
@@ -155,6 +169,7 @@ STAGE_2: Section = {
     "stage": Field("intensity", "stage 2", MODEL),
     "init_from": Field("", "workdir of the run of stage 1 whose encoders this one starts from; empty for none", PLACE),
     "data": DATA,
+    "augment": AUGMENT,
     "model": {
         **ENCODER_SECTIONS,
         **COMPUTE,

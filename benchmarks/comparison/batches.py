@@ -32,7 +32,7 @@ def clips(rng: np.random.Generator, sizes: Sizes, encoders: dict[str, dict[str, 
     }
     for name, mask in masks.items():
         batch |= {f"{name}_mask": mask, f"{name}_clean": _segments(rng, mask), f"{name}_supervised": mask}
-    batch["audio_start"] = np.zeros(B, np.float32)
+    batch["audio_start"], batch["audio_tempo"] = np.zeros(B, np.float32), np.ones(B, np.float32)
     batch |= {f"{name}_times": _times(sizes, masks[name].shape) for name in ("frame", "token")}
     return batch | _labels(rng, B)
 

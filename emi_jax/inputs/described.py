@@ -56,10 +56,11 @@ class VoiceDescriber:
     def __call__(self, arrays: Arrays) -> Arrays:
         """Replaces the sound of a clip."""
         others, mask, clean, supervised = _taken(arrays, "audio", "audio")
-        start, count = others.pop("audio_start"), voice_steps(self.config, len(mask))
+        start, tempo = others.pop("audio_start"), others.pop("audio_tempo")
+        count = voice_steps(self.config, len(mask))
         described, at = describe_voice(self.config, arrays["audio"][mask])
         features, times = np.zeros((count, self.config.hidden_size), np.float32), np.zeros(count, np.float32)
-        features[: len(described)], times[: len(at)] = described, at + start
+        features[: len(described)], times[: len(at)] = described, tempo * at + start
         flags = (_share(flag, count) > 0.5 for flag in (clean, supervised))
         return others | _steps(AUDIO, features, np.arange(count) < len(described), *flags, times)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emi_jax.inputs import corruption
+from emi_jax.inputs.augmentation import Augmentation, independent_stream
 from emi_jax.inputs.dataset import Example, normalise, seconds, transcript
 from emi_jax.inputs.described import Arrays, Describer
 from emi_jax.inputs.frames import at_rate, in_crop, pick_frames, random_crop, read_face, spread
@@ -70,7 +71,8 @@ class ClipTransform:
         reader: from a transcript to tokens; None without text.
         describers: compute the features of modalities without a tower, see `emi_jax.inputs.described`.
         own: width of the user's own features, by modality; they are read instead of pictures, sound or words.
-        augment: whether to augment, for training: random frames, crop, flip and stretch of audio.
+        augment: whether to read at random, for training: which frames, which crop, flipped or not, which part of audio.
+        augmentation: further changes of the voice and the face, for training; none by default.
         smallest_crop: smallest side of a training crop, as a fraction of the face picture's side; 1 disables cropping.
         corrupt: probability that a modality is deliberately corrupted (`emi_jax.inputs.corruption`).
         find_silence: whether to exclude silent samples from the quality supervision of stage 2.
@@ -81,6 +83,7 @@ class ClipTransform:
     describers: Mapping[str, Describer] = dataclasses.field(default_factory=dict)
     own: Mapping[str, int] = dataclasses.field(default_factory=dict)
     augment: bool = False
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     smallest_crop: float = 0.8
     corrupt: float = 0.0
     find_silence: bool = True
@@ -105,9 +108,14 @@ class ClipTransform:
             "label_mask": np.isfinite(labels),
             "transcript": np.asarray(_transcript_key(transcript(example)), np.int32),
         }
-        readers = {VISION: self._vision, AUDIO: self._audio, TEXT: self._text}
+        augmenting = independent_stream(rng)
         for modality in self.shape.modalities:
-            arrays |= self._own(modality, example, rng) if modality in self.own else readers[modality](example, rng)
+            if modality in self.own:
+                arrays |= self._own(modality, example, rng)
+            elif modality == TEXT:
+                arrays |= self._text(example, rng)
+            else:
+                arrays |= (self._vision if modality == VISION else self._audio)(example, rng, augmenting)
         masks = {
             modality: arrays.get(f"{modality}/mask", arrays.get(MASKS[modality], False)) for modality in MODALITIES
         }
@@ -142,13 +150,14 @@ class ClipTransform:
         }
         for modality, width in self.own.items():
             empty |= {f"{modality}_features": np.zeros((0, width)), f"{modality}_feature_times": np.zeros(0)}
-        arrays = dataclasses.replace(self, augment=False, corrupt=0.0)(empty, np.random.default_rng(0), -1)
+        plain = dataclasses.replace(self, augment=False, augmentation=Augmentation(), corrupt=0.0)
+        arrays = plain(empty, np.random.default_rng(0), -1)
         return arrays | {"valid": np.asarray(False)}
 
     def _draws_corruption(self, rng: np.random.Generator, mask: np.ndarray) -> bool:
         return bool(mask.any() and rng.random() < self.corrupt)
 
-    def _vision(self, example: Example, rng: np.random.Generator) -> Arrays:
+    def _vision(self, example: Example, rng: np.random.Generator, augmenting: np.random.Generator) -> Arrays:
         size, times = self.shape.image_size, np.asarray(example["times"])
         rated = at_rate(times, self.shape.frame_rate)
         found = np.asarray(example["face_found"])[rated]
@@ -159,8 +168,9 @@ class ClipTransform:
         crop, flip = (0.0, 0.0, 1.0), False
         if self.augment:
             crop, flip = random_crop(rng, self.smallest_crop), bool(rng.random() < 0.5)
+        change = self.augmentation.draw_face(augmenting)
         for place in np.flatnonzero(mask):
-            frames[place] = read_face(example, picks[place], size, crop, flip)
+            frames[place] = change.apply(read_face(example, picks[place], size, crop, flip))
         seconds = np.zeros(len(mask), np.float32)
         seconds[: len(picks)] = times[picks]
         clean = np.ones(len(mask), bool)
@@ -169,23 +179,29 @@ class ClipTransform:
         arrays = {"frames": frames, "frame_mask": mask, "frame_clean": clean, "frame_supervised": mask}
         if VISION in self.describers:
             arrays["frame_landmarks"] = np.full((len(mask), 5, 2), np.nan, np.float32)
-            arrays["frame_landmarks"][: len(picks)] = in_crop(np.asarray(example["landmarks"])[picks], crop, flip)
+            landmarks = in_crop(np.asarray(example["landmarks"])[picks], crop, flip)
+            arrays["frame_landmarks"][: len(picks)] = change.points(landmarks)
         kept = np.full(len(mask), -1)
         kept[: len(picks)] = picks
         return arrays | {"frame_times": seconds, "frame_picks": kept}
 
-    def _audio(self, example: Example, rng: np.random.Generator) -> Arrays:
+    def _audio(self, example: Example, rng: np.random.Generator, augmenting: np.random.Generator) -> Arrays:
         samples, length = np.asarray(example["audio"], np.int16), self.shape.num_samples
+        change = self.augmentation.draw_voice(augmenting)
         spare = max(0, len(samples) - length)
         start = int(rng.integers(0, spare + 1)) if self.augment else 0
-        taken = samples[start : start + length]
+        taken, start = change.window(samples, start, length)
+        taken = change.apply(taken, augmenting)[:length]
         audio, mask = np.zeros(length, np.int16), np.arange(length) < len(taken)
         audio[: len(taken)] = taken
         clean, supervised = np.ones(length, bool), corruption.audible(audio, mask) if self.find_silence else mask
+        if change.noise:  # neither clean nor corrupted on purpose
+            supervised = np.zeros(length, bool)
         if self._draws_corruption(rng, mask):
             audio, clean = corruption.corrupt_voice(rng, audio, mask)
         arrays = {"audio": audio, "audio_mask": mask, "audio_clean": clean, "audio_supervised": supervised}
-        return arrays | {"audio_start": np.asarray(start / SAMPLE_RATE, np.float32)}
+        at = {"audio_start": start / SAMPLE_RATE, "audio_tempo": change.tempo}
+        return arrays | {name: np.asarray(value, np.float32) for name, value in at.items()}
 
     def _text(self, example: Example, rng: np.random.Generator) -> Arrays:
         assert self.reader is not None  # whenever text is among the modalities

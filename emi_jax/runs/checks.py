@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
+from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import AUDIO, TEXT, VISION
 
@@ -39,6 +40,7 @@ def check_fields(config: ConfigDict) -> None:
     if config.train.clip_norm < 0:
         raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
     check_selection(config.train)
+    _check_augmentation(config)
     if config.stage == "alignment":
         _check_pairs(config)
     else:
@@ -46,6 +48,13 @@ def check_fields(config: ConfigDict) -> None:
         _check_members(config)
         _check_choice(config.baseline, "config.baseline", BASELINES)
         _check_quality(config)
+
+
+def _check_augmentation(config: ConfigDict) -> None:
+    try:
+        Augmentation(**config.augment)
+    except ValueError as error:
+        raise UserError(f"config.augment.{error}") from error
 
 
 def _check_pairs(config: ConfigDict) -> None:
@@ -68,6 +77,11 @@ def _check_features(config: ConfigDict) -> None:
         raise UserError(
             f"config.features.renditions={features.renditions} has no effect without a feature cache; set "
             "--config.features.renditions=0, or name a folder with --config.features.dir"
+        )
+    if features.dir and (augmented := [name for name in ("voice", "face") if config.augment[name]]):
+        raise UserError(
+            f"config.augment.{augmented[0]}={config.augment[augmented[0]]:g} has no effect on features from the cache; "
+            f"set --config.augment.{augmented[0]}=0, or encode clips in every step with --config.features.dir="
         )
     if corrupt and features.dir and not features.renditions:
         raise UserError(

@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
+from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.transforms import Transform
@@ -45,8 +46,9 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         raise UserError("config.features.standardise=subject needs a feature cache: name it with --config.features.dir")
     if not config.get("features", {}).get("dir"):
         log.info("%s: clips, encoded in every step", split)
+        augmentation = Augmentation(**config.augment) if augment else Augmentation()
         return experiment.dataset.split(split), dataclasses.replace(
-            experiment.transform, augment=augment, corrupt=corrupt
+            experiment.transform, augment=augment, augmentation=augmentation, corrupt=corrupt
         )
     cached = extract(experiment, split).read(split, renditions(experiment, split))
     log.info("%s: features from %s", split, config.features.dir)

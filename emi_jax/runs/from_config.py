@@ -46,9 +46,15 @@ def build_transform(
     """The transform from an example to arrays, without augmentation.
 
     Raises:
-        UserError: `data.smallest_crop` is not in (0, 1].
+        UserError: `data.smallest_crop` is not in (0, 1]; a modality is augmented that is not read.
     """
     data = config.data
+    for modality, field in ((VISION, "face"), (AUDIO, "voice")):
+        if config.augment[field] and (modality not in modalities or modality in encoders.own):
+            raise UserError(
+                f"config.augment.{field}={config.augment[field]:g} has no effect: the run reads no "
+                f"{'faces' if modality == VISION else 'sound'}; set --config.augment.{field}=0"
+            )
     if not 0 < data.smallest_crop <= 1:
         raise UserError(
             f"config.data.smallest_crop={data.smallest_crop} is not a fraction of a side; use a value in (0, 1]"

@@ -227,7 +227,8 @@ class Intensity:
         """The time of each step of a tower, seconds [b, t]: of a step of the voice, the middle of what it hears."""
         if modality == AUDIO and self.towers.audio:
             width, stride = receptive_field(self.towers.audio.encoder.config)
-            return batch["audio_start"][:, None] + (jnp.arange(steps)[None, :] * stride + width / 2) / SAMPLE_RATE
+            heard = (jnp.arange(steps)[None, :] * stride + width / 2) / SAMPLE_RATE
+            return batch["audio_start"][:, None] + batch["audio_tempo"][:, None] * heard
         return batch[f"{FLAGS[modality]}_times"]
 
     def _shares(self, modality: str, flags: jax.Array) -> jax.Array:

@@ -49,6 +49,7 @@ def test_shapes_and_dtypes_are_those_of_every_batch(transform):
         "token_mask": ((4, 8), bool),
         "frame_times": ((4, 4), np.float32),
         "audio_start": ((4,), np.float32),
+        "audio_tempo": ((4,), np.float32),
         "token_times": ((4, 8), np.float32),
         "present": ((4, 3), bool),
         "labels": ((4, 6), np.float32),

@@ -25,6 +25,18 @@ from tests.fakes import make_dataset
         (tiny_stage2, {"model.head.fusion.quality": False}, "loss.quality=0.1 has no effect: the head fusion"),
         (tiny_stage2, {"model.head.name": "concatenation"}, "loss.quality=0.1 has no effect: the head concatenation"),
         (tiny_stage2, {"features.renditions": 1}, "features.renditions=1 has no effect without a feature cache"),
+        (tiny_stage1, {"augment.voice": 1.5}, "augment.voice=1.5 is out of range: use 0 to 1"),
+        (
+            tiny_stage2,
+            {"augment.noise": (0.2, 0.1)},
+            r"augment.noise=\(0.2, 0.1\) should be the lowest and the highest",
+        ),
+        (
+            tiny_stage2,
+            {"augment.face": 0.5, "model.modalities": ("text",)},
+            r"augment.face=0.5 has no effect: the run reads no faces; set --config.augment.face=0",
+        ),
+        (tiny_stage2, {"features.dir": "x", "augment.voice": 0.5}, r"augment.voice=0.5 has no effect on features from"),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
     ],
 )
