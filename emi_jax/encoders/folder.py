@@ -15,6 +15,7 @@ from emi_jax.errors import UserError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 NEEDED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt")
+CONVERT = "python convert_weights.py"
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def find_folder(name: str | Path) -> Path:
             has more than one slash, or lies in an existing folder is a path and is never looked up on the hub.
 
     Raises:
-        UserError: there is no such folder, or no such repository can be downloaded.
+        UserError: there is no such folder, no such repository can be downloaded, or it has no safetensors.
     """
     path, repository = Path(name).expanduser(), str(name)
     if path.is_dir():
@@ -35,16 +36,22 @@ def find_folder(name: str | Path) -> Path:
     repository, _, revision = repository.partition("@")
     if isinstance(name, Path) or _is_path(repository):
         raise UserError(f"{name}: no such folder; expected one with config.json and model.safetensors")
+    at = f" --revision {revision}" if revision else ""
     try:
         folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(NEEDED)))
     except (OSError, HFValidationError) as error:
-        at = f" --revision {revision}" if revision else ""
         raise UserError(
             f"{name}: no such folder, and not available from the Hugging Face hub ({type(error).__name__}). "
             "Give a folder with config.json and model.safetensors, made where the hub can be reached with: "
             f"hf download {repository}{at} --local-dir FOLDER"
         ) from error
-    log.info("%s: from the Hugging Face hub at commit %s", repository, folder.name)
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{name}: no safetensors at commit {folder.name} of the Hugging Face hub. Name a revision that has them, "
+            f"often a pull request of the hub's converter ({repository}@refs/pr/N), or convert pytorch_model.bin: hf "
+            f"download {repository}{at} --local-dir FOLDER, then {CONVERT} FOLDER TARGET where torch is installed"
+        )
+    log.info("%s: from the Hugging Face hub at commit %s", name, folder.name)
     return folder
 
 
@@ -81,9 +88,9 @@ def tensor_files(folder: Path) -> dict[str, Path]:
     else:
         found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights"
         raise UserError(
-            f"{folder}: found {found}, expected {WEIGHTS}; weights are read from safetensors only (other files can run "
-            'code when opened). Convert where torch is installed: python -c "from transformers import AutoModel; '
-            f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            f"{folder}: found {found}, expected {WEIGHTS}; weights are read from safetensors only, since other files "
+            "can run code when opened. Convert pytorch_model.bin in an environment with torch: "
+            f"{CONVERT} {folder} TARGET"
         )
     tensors = {}
     for file in files:

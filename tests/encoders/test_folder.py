@@ -1,14 +1,11 @@
-"""Hugging Face folders: which files are opened, where an id of the hub is looked up, and what is malformed."""
+"""Hugging Face folders: which files are opened, and what is malformed."""
 
 import json
-import logging
 
 import chex
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from emi_jax.encoders import folder as folder_module
-from emi_jax.encoders.folder import find_folder
 from emi_jax.encoders.pretrained import load_encoder
 from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
@@ -33,7 +30,9 @@ def test_shards_are_joined_and_a_lost_one_is_named(folder):
 def test_only_safetensors_are_opened(folder):
     path = folder("bert")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"found pytorch_model\.bin, expected model\.safetensors.*save_pretrained"):
+    with pytest.raises(
+        UserError, match=r"found pytorch_model\.bin, expected model\.safetensors.*python convert_weights\.py"
+    ):
         load_encoder(path)
 
 
@@ -97,49 +96,6 @@ def test_a_malformed_config_is_one_line(fields, folder):
     with pytest.raises(UserError, match=rf"config\.json: .*{next(iter(fields))}") as error:
         load_encoder(folder("bert", **fields))
     assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The hub, which has every repository: a list of what was downloaded."""
-    downloaded = []
-
-    def download(repository, revision, allow_patterns):
-        downloaded.append((repository, revision))
-        commit = tmp_path / "snapshots" / "0123abc"
-        commit.mkdir(parents=True, exist_ok=True)
-        return str(commit)
-
-    monkeypatch.setattr(folder_module, "snapshot_download", download)
-    return downloaded
-
-
-def test_an_id_of_the_hub_may_name_a_revision_and_the_commit_is_logged(hub, caplog, tmp_path):
-    caplog.set_level(logging.INFO)
-    for name in ("bert-base-uncased", "google/vit", "google/vit@main", "google/vit@refs/pr/1"):
-        assert find_folder(name) == tmp_path / "snapshots" / "0123abc"
-    assert hub == [
-        ("bert-base-uncased", None),
-        ("google/vit", None),
-        ("google/vit", "main"),
-        ("google/vit", "refs/pr/1"),
-    ]
-    assert "google/vit: from the Hugging Face hub at commit 0123abc" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["./vit", "../vit", "/vit", "~/vit", "a/b/c", "weights/vit", "./vit@main"])
-def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(name, hub, tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=f"{name}: no such folder"):
-        find_folder(name)
-    assert not hub
-
-
-def test_a_home_folder_is_expanded(hub, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "vit").mkdir()
-    assert find_folder("~/vit") == tmp_path / "vit"
 
 
 def test_a_tokenizer_with_custom_code_is_refused_and_not_executed(tmp_path):
