@@ -166,7 +166,8 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
     """Refuses fields that are set on the command line but have no effect.
 
     Raises:
-        UserError: a field belongs to a head that is not in use, or to the scratch section of a loaded encoder.
+        UserError: a field belongs to a head that is not in use, to the scratch section of a loaded encoder, or names
+            weights where those of a run of stage 1 are used.
     """
     for field in overridden:
         parts = field.split(".")
@@ -174,6 +175,11 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
             raise UserError(
                 f"config.{field} does nothing: the head in use is {config.model.head.name!r}; choose another with "
                 f"--config.model.head.name={parts[2]}"
+            )
+        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:] == ["pretrained"] and config.init_from:
+            raise UserError(
+                f"config.{field} does nothing: the {parts[1]} encoder is that of the run of stage 1 in "
+                f"{config.init_from}; set it there, or add --config.init_from= to start without stage 1"
             )
         if parts[0] == "model" and parts[1] in MODALITIES and parts[2:3] == ["scratch"]:
             source = config.init_from or config.model[parts[1]].pretrained

@@ -269,8 +269,10 @@ def test_fields_without_effect_are_refused():
         refuse_without_effect(config, {"model.head.text_anchored.width"})
     with pytest.raises(UserError, match=r"model.text.scratch.hidden_size does nothing: .*loaded from runs/demo/stage1"):
         refuse_without_effect(config, {"model.text.scratch.hidden_size"})
+    with pytest.raises(UserError, match=r"model.text.pretrained does nothing: .* runs/demo/stage1; set it there"):
+        refuse_without_effect(config, {"model.text.pretrained"})
     config.init_from = ""
-    refuse_without_effect(config, {"model.text.scratch.hidden_size"})
+    refuse_without_effect(config, {"model.text.scratch.hidden_size", "model.text.pretrained"})
 
 
 def test_a_missing_stage_1_result_names_the_command_that_makes_it(parsed, tmp_path, monkeypatch):

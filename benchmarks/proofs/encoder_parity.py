@@ -1,8 +1,8 @@
-"""Compares encoders of base size with transformers' PyTorch classes, with random weights drawn by PyTorch.
+"""Compares encoders of base size, and some larger ones, with transformers' PyTorch classes at random weights.
 
 python -m benchmarks.proofs.encoder_parity
 
-For each family a model of the default size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
+For each family a model of that size is made, saved as a Hugging Face folder and loaded by `emi_jax`; both run on
 the same inputs in float32, with padding if PyTorch's model accepts a mask. Prints the largest difference,
 as a fraction of the largest magnitude, over all hidden states and over the pooled vector.
 """
@@ -27,7 +27,33 @@ NOISE = 0.01
 
 FAMILIES = {
     "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
+    "ViT-H/14": Case(
+        "vision",
+        "ViTModel",
+        "ViTConfig",
+        {
+            "hidden_size": 1280,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 16,
+            "intermediate_size": 5120,
+            "image_size": 224,
+            "patch_size": 14,
+        },
+    ),
     "CLIP ViT-B/32, vision": Case("vision", "CLIPVisionModel", "CLIPVisionConfig", {"image_size": 224}),
+    "CLIP ViT-L/14, vision": Case(
+        "vision",
+        "CLIPVisionModel",
+        "CLIPVisionConfig",
+        {
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+            "image_size": 224,
+            "patch_size": 14,
+        },
+    ),
     "DINOv2-B/14": Case("vision", "Dinov2Model", "Dinov2Config", {"image_size": 224}),
     "DINOv2-B/14 with registers": Case(
         "vision", "Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"image_size": 224, "patch_size": 14}
