@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.proofs.torch_encoders import Case, make_model, run_torch
 from emi_jax.encoders.pretrained import load_encoder
-from emi_jax.models.audio.speech_features import audio_step_mask
 
 TOLERANCE = 1e-4
 NOISE = 0.01
@@ -114,7 +113,7 @@ def compare(case: Case, folder: Path) -> Parity:
     _, pooled, states = run(params, arrays["inputs"], mask := arrays.get("mask"))
     valid = np.ones(theirs["states"].shape[1:3], bool)
     if mask is not None:
-        valid = np.asarray(audio_step_mask(mask, encoder.config)) if case.role == "audio" else mask
+        valid = np.asarray(encoder.config.steps.mask(mask)) if case.role == "audio" else mask
     return Parity(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         states=max(_difference(a[valid], b[valid]) for a, b in zip(states, theirs["states"], strict=True)),

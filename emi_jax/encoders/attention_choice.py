@@ -13,7 +13,9 @@ LARGEST_HEAD, HEAD_MULTIPLE = 128, 8
 """cuDNN's fused attention takes heads of at most this width, and of multiples of this."""
 
 
-def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device], head_width: int) -> Implementation:
+def choose_attention(
+    name: str, dtype: jnp.dtype, devices: Sequence[jax.Device], head_width: int, biased: bool = False
+) -> Implementation:
     """The implementation of `jax.nn.dot_product_attention` for an encoder.
 
     Args:
@@ -21,6 +23,7 @@ def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device],
         dtype: of the operands; cuDNN supports half precision only.
         devices: the devices it will run on; cuDNN needs NVIDIA Ampere or later.
         head_width: features of each attention head; see `LARGEST_HEAD`.
+        biased: whether a bias is added to the attention logits; cuDNN's function is used without one.
 
     Raises:
         UserError: an unknown name, or "cudnn" where it is not available.
@@ -29,12 +32,13 @@ def choose_attention(name: str, dtype: jnp.dtype, devices: Sequence[jax.Device],
         raise UserError(f"config.model.attention={name!r} is unknown; use 'auto', 'xla' or 'cudnn'")
     half = dtype in (jnp.bfloat16, jnp.float16)
     fits = head_width <= LARGEST_HEAD and head_width % HEAD_MULTIPLE == 0
-    available = half and fits and all(map(_has_cudnn_attention, devices))
+    available = half and fits and not biased and all(map(_has_cudnn_attention, devices))
     if name == "cudnn" and not available:
         raise UserError(
             "config.model.attention='cudnn' needs half precision, NVIDIA GPUs of the Ampere generation or later, and "
-            f"heads whose width is a multiple of {HEAD_MULTIPLE} up to {LARGEST_HEAD}; found {dtype} on "
-            f"{devices[0].device_kind} and heads of {head_width}; use config.model.attention='auto'"
+            f"heads whose width is a multiple of {HEAD_MULTIPLE} up to {LARGEST_HEAD}, without relative positions; "
+            f"found {dtype} on {devices[0].device_kind} and heads of {head_width} {'with' if biased else 'without'} "
+            "relative positions; use config.model.attention='auto'"
         )
     return "cudnn" if available and name != "xla" else "xla"
 

@@ -11,9 +11,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
+from emi_jax.encoders.registry import check_family
 from emi_jax.errors import UserError
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 NEEDED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt")
 CONVERT = "python convert_weights.py"
 
@@ -28,7 +29,8 @@ def find_folder(name: str | Path) -> Path:
             has more than one slash, or lies in an existing folder is a path and is never looked up on the hub.
 
     Raises:
-        UserError: there is no such folder, no such repository can be downloaded, or it has no safetensors.
+        UserError: there is no such folder, no such repository can be downloaded, its encoder is of an unknown family
+            (of such a repository only config.json is downloaded), or it has no safetensors.
     """
     path, repository = Path(name).expanduser(), str(name)
     if path.is_dir():
@@ -38,7 +40,9 @@ def find_folder(name: str | Path) -> Path:
         raise UserError(f"{name}: no such folder; expected one with config.json and model.safetensors")
     at = f" --revision {revision}" if revision else ""
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(NEEDED)))
+        for files in ([CONFIG], list(NEEDED)):
+            folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
+            read_family_config(folder)
     except (OSError, HFValidationError) as error:
         raise UserError(
             f"{name}: no such folder, and not available from the Hugging Face hub ({type(error).__name__}). "
@@ -53,6 +57,16 @@ def find_folder(name: str | Path) -> Path:
         )
     log.info("%s: from the Hugging Face hub at commit %s", name, folder.name)
     return folder
+
+
+def read_family_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a folder; UserError if it is missing, malformed or of an unknown family of encoders."""
+    config = read_json(folder / CONFIG)
+    try:
+        check_family(config)
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
+    return config
 
 
 def _is_path(name: str) -> bool:

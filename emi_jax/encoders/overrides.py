@@ -15,6 +15,7 @@ BEHAVIOUR = frozenset(
         "attention_probs_dropout_prob",
         "activation_dropout",
         "feat_proj_dropout",
+        "final_dropout",
         "layerdrop",
         "drop_path_rate",
         "apply_spec_augment",
@@ -27,6 +28,8 @@ BEHAVIOUR = frozenset(
     }
 )
 """Dropout and masking, as Hugging Face names them: fields that change how an encoder is trained, not its weights."""
+READOUT = {"emotion_dimensions": (0,)}
+"""Fields that change what is read out of the same weights, and the values that a loaded encoder can take."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
         loaded = getattr(config, name)
         if value == loaded:
             continue
-        if name not in BEHAVIOUR:
+        if name not in BEHAVIOUR and value not in READOUT.get(name, ()):
             raise OverrideError(
                 f"{origin}: {name} is {loaded!r} in the loaded encoder and cannot become {value!r}: only dropout and "
                 f"masking can be overridden ({', '.join(sorted(BEHAVIOUR & _names(config)))})"

@@ -16,7 +16,15 @@ import numpy as np
 from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
-from emi_jax.encoders.folder import WEIGHTS, find_folder, read_json, read_tensors, tensor_files
+from emi_jax.encoders.folder import (
+    CONFIG,
+    WEIGHTS,
+    find_folder,
+    read_family_config,
+    read_tensors,
+    tensor_files,
+    tensor_shapes,
+)
 from emi_jax.encoders.names import OPTIONAL, family_of
 from emi_jax.encoders.overrides import override
 from emi_jax.encoders.positions import fit_positions
@@ -27,6 +35,8 @@ from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
 
 __all__ = ["find_folder", "load_encoder", "load_preprocessing", "save_encoder"]
+
+HEAD = "classifier."
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +71,15 @@ def load_encoder(
             are missing, unexpected or misshapen, all of them named.
     """
     root = find_folder(folder)
+    config = read_family_config(root)
     files = tensor_files(root)
-    config = read_json(root / "config.json")
-    config["add_pooling_layer"] = any(re.fullmatch(r"(\w+\.)?pooler\..*", name) for name in files)
+    config |= _heads(root, config, files)
     try:
         encoder: Any = build_encoder(
             config, role, dtype=dtype, remat=remat, attention_implementation=attention_implementation
         )
     except ValueError as error:
-        raise UserError(f"{root / 'config.json'}: {error}") from error
+        raise UserError(f"{root / CONFIG}: {error}") from error
     encoder = override(encoder, overrides or {}, root)
     family = family_of(encoder.config)
     expected = describe(encoder)
@@ -95,11 +105,30 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     root.mkdir(parents=True, exist_ok=True)
     config = encoder.config
     flat = flax.traverse_util.flatten_dict(params, sep="/")
-    save_file(write(describe(encoder), flat), root / WEIGHTS, metadata={"format": "pt"})
+    family = family_of(config)
+    tensors = write(describe(encoder), flat)
+    if any(name.startswith(HEAD) for name in tensors):  # the layout of a class with a head
+        tensors = {name if name.startswith(HEAD) else family.prefix + name: array for name, array in tensors.items()}
+    save_file(tensors, root / WEIGHTS, metadata={"format": "pt"})
     content = {
         "model_type": config.model_type,
-        "architectures": [family_of(config).architecture],
+        "architectures": [family.architecture],
         "dtype": "float32",
         **{name: value for name, value in dataclasses.asdict(config).items() if name != "add_pooling_layer"},
+        **getattr(config, "for_transformers", {}),
     }
-    (root / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (root / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _heads(root: Path, config: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
+    """The fields of ours that say which heads the checkpoint has."""
+    found: dict[str, Any] = {"add_pooling_layer": any(re.fullmatch(r"(\w+\.)?pooler\..*", name) for name in files)}
+    outputs = {name: file for name, file in files.items() if name.startswith(f"{HEAD}out_proj.")}
+    if config["model_type"] == "wav2vec2" and outputs:
+        found["emotion_dimensions"] = next(iter(tensor_shapes(outputs).values()))[0]
+        logger.info(
+            "%s: has a regression head, whose %d outputs are appended to each step unless emotion_dimensions=0",
+            root,
+            found["emotion_dimensions"],
+        )
+    return found

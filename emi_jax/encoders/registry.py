@@ -15,8 +15,10 @@ from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation
 from emi_jax.modalities import AUDIO, TEXT, VISION
-from emi_jax.models.audio.speech import Speech
-from emi_jax.models.audio.speech_config import HubertConfig, Wav2Vec2Config
+from emi_jax.models.audio.data2vec import Data2VecAudio
+from emi_jax.models.audio.speech import Speech, Wav2Vec2
+from emi_jax.models.audio.speech_config import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
+from emi_jax.models.audio.wavlm import WavLM
 from emi_jax.models.text.bert import Bert, BertConfig, CLIPText, CLIPTextConfig
 from emi_jax.models.vision.clip import CLIPVision, CLIPVisionConfig
 from emi_jax.models.vision.dinov2 import DINOv2, DINOv2Config, DINOv2WithRegistersConfig
@@ -32,9 +34,13 @@ ENCODERS: dict[str, tuple[str, Any, Any]] = {
     "siglip_vision_model": (VISION, SiglipVisionConfig, SiglipVision),
     "bert": (TEXT, BertConfig, Bert),
     "clip_text_model": (TEXT, CLIPTextConfig, CLIPText),
-    "wav2vec2": (AUDIO, Wav2Vec2Config, Speech),
+    "wav2vec2": (AUDIO, Wav2Vec2Config, Wav2Vec2),
     "hubert": (AUDIO, HubertConfig, Speech),
+    "wavlm": (AUDIO, WavLMConfig, WavLM),
+    "data2vec-audio": (AUDIO, Data2VecAudioConfig, Data2VecAudio),
 }
+BIASED_ATTENTION = ("wavlm",)
+"""The families that add relative positions to their attention logits."""
 # The model_type of checkpoints of several encoders -> for a modality, its encoder and the part of config.json.
 PARTS: dict[str, dict[str, tuple[str, str]]] = {
     "clip": {VISION: ("clip_vision_model", "vision_config"), TEXT: ("clip_text_model", "text_config")},
@@ -65,16 +71,15 @@ def build_encoder(
     Raises:
         ValueError: an unknown model_type, one for another modality, or an unsupported value.
     """
-    model_type = config.get("model_type")
-    if parts := PARTS.get(str(model_type)):
+    check_family(config)
+    model_type = config["model_type"]
+    if parts := PARTS.get(model_type):
         if role not in parts:
             raise ValueError(
                 f"a {model_type} checkpoint holds several encoders: role must be one of {tuple(parts)}, is {role!r}"
             )
         model_type, part = parts[role]
         config = config.get(part) or config.get(f"{part}_dict") or {}
-    if model_type not in ENCODERS:
-        raise ValueError(f"model_type = {model_type!r} is not supported; choose one of {(*ENCODERS, *PARTS)}")
     modality, config_type, encoder_type = ENCODERS[model_type]
     if role not in (None, modality):
         raise ValueError(f"model_type = {model_type!r} encodes {modality} and cannot be the {role} encoder")
@@ -82,6 +87,17 @@ def build_encoder(
     return encoder_type(
         config_type.from_dict(config), dtype=dtype, remat=remat, attention_implementation=attention_implementation
     )
+
+
+def check_family(config: Mapping[str, Any]) -> None:
+    """Checks that the family of a Hugging Face config is known.
+
+    Raises:
+        ValueError: it is not; the message lists those that are.
+    """
+    families = sorted((*ENCODERS, *PARTS))
+    if (model_type := config.get("model_type")) not in families:
+        raise ValueError(f"model_type = {model_type!r} is not a known family of encoders: {', '.join(families)}")
 
 
 SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1, "vocab_size": 1}

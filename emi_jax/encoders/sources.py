@@ -21,13 +21,12 @@ from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.positions import fit_positions
-from emi_jax.encoders.registry import build_encoder
+from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
-from emi_jax.models.audio.speech_features import receptive_field
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 from emi_jax.models.vision.patches import height_width
 
@@ -71,7 +70,7 @@ class Encoders:
     @property
     def min_samples(self) -> int:
         """The smallest number of samples the audio encoder accepts; 0 without one."""
-        return receptive_field(self.towers.audio.encoder.config)[0] if self.towers.audio else 0
+        return self.towers.audio.encoder.config.steps.min_samples if self.towers.audio else 0
 
     @property
     def preprocessing(self) -> dict[str, str]:
@@ -187,7 +186,8 @@ def open_encoders(
                 max_tokens = encoder.config.max_position_embeddings
         if modality == VISION:
             encoder = _for_square_images(encoder, source)
-        attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config))
+        biased = encoder.config.model_type in BIASED_ATTENTION
+        attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config), biased)
         log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
         towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts)
     return Encoders(Towers(**towers), params, tokenizer, max_tokens, describers, own)

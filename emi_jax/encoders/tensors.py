@@ -17,7 +17,6 @@ from emi_jax.encoders.names import LEAVES, OLDER_ENDINGS, OPTIONAL, Family, fami
 from emi_jax.encoders.registry import ENCODERS
 from emi_jax.errors import UserError
 from emi_jax.modalities import AUDIO, VISION
-from emi_jax.models.audio.speech_features import receptive_field
 from emi_jax.models.vision.patches import height_width
 
 Shape = tuple[int, ...]
@@ -60,7 +59,7 @@ def describe(encoder: Any) -> dict[str, Tensor]:
     if modality == VISION:
         example = jax.ShapeDtypeStruct((1, *height_width(config.image_size), 3), jnp.float32)
     elif modality == AUDIO:
-        example = jax.ShapeDtypeStruct((1, receptive_field(config)[0]), jnp.float32)
+        example = jax.ShapeDtypeStruct((1, config.steps.min_samples), jnp.float32)
     else:
         example = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), example)["params"]
@@ -75,21 +74,22 @@ def describe(encoder: Any) -> dict[str, Tensor]:
 
 def _known_as(path: str, family: Family) -> str:
     """The entry of the family's tables that names a parameter."""
-    return path if path in family.tensors else re.sub(r"_\d+", "_{}", path.rpartition("/")[0])
+    pattern = re.sub(r"_\d+", "_{}", path)
+    return pattern if pattern in family.tensors else pattern.rpartition("/")[0]
 
 
 def _describe(path: str, ours: Shape, family: Family, spatial: Mapping[str, Shape]) -> Tensor:
     module, _, leaf = path.rpartition("/")
     shape, window = ours[family.dropped_axes.get(path, 0) :], None
-    if path in family.tensors:
-        name = family.tensors[path]
+    entry, numbers = _known_as(path, family), re.findall(r"_(\d+)", path)
+    if entry in family.tensors:
+        name = family.tensors[entry].format(*numbers)
     else:
-        numbers = re.findall(r"_(\d+)", module)
-        name = family.modules[_known_as(path, family)].format(*numbers) + "." + LEAVES[leaf]
-    if leaf == "kernel":
+        name = family.modules[entry].format(*numbers) + "." + LEAVES[leaf]
+    if leaf == "kernel" and len(ours) == 2:
         window = spatial.get(module, ())
         shape = (ours[1], ours[0] // math.prod(window), *window)
-    elif leaf == "direction":  # [window, in, out]
+    elif leaf in ("kernel", "direction"):  # of a grouped convolution: [window, in, out]
         shape, window = ours[::-1], ours[:1]
     elif leaf == "magnitude":
         shape = (1, 1, *ours)

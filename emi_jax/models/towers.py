@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
-from emi_jax.models.audio.speech import Speech
-from emi_jax.models.audio.speech_features import audio_step_mask
 from emi_jax.models.pooling import masked_mean
 
 Encoded = tuple[jax.Array, jax.Array, jax.Array]
@@ -53,11 +51,11 @@ class AudioTower(nn.Module):
     """Encodes the voice.
 
     Attributes:
-        encoder: a speech encoder.
+        encoder: an audio encoder, whose config says which samples its `steps` hear.
         normalize: whether the encoder was trained on clips of zero mean and unit variance.
     """
 
-    encoder: Speech
+    encoder: nn.Module
     normalize: bool
 
     def __call__(self, audio: jax.Array, mask: jax.Array, deterministic: bool = True) -> Encoded:
@@ -75,7 +73,7 @@ class AudioTower(nn.Module):
         if self.normalize:
             waveform = normalize_waveform(waveform, mask)
         sequence, pooled = self.encoder(waveform, mask, deterministic)
-        return sequence, pooled, audio_step_mask(mask, self.encoder.config)
+        return sequence, pooled, self.encoder.config.steps.mask(mask)
 
 
 class TextTower(nn.Module):

@@ -1,6 +1,7 @@
 """The transformer of all encoders: pre-norm (ViT, CLIP, stable wav2vec 2.0) or post-norm (BERT, wav2vec 2.0).
 
-Options of a layer cover what distinguishes the families: biases, gated MLPs, rotary positions, local attention.
+Options of a layer cover what distinguishes the families: biases, gated MLPs, rotary and relative positions, local
+attention.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from jax.typing import DTypeLike
 from emi_jax.kernels.attention import Implementation, dot_product_attention
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
+from emi_jax.models.relative import BiasGate, RelativeKeys
 from emi_jax.models.rotary import Rotary, rotate
 
 gelu = functools.partial(jax.nn.gelu, approximate=False)
@@ -30,6 +32,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
     "tanh": jnp.tanh,
 }
 
@@ -52,11 +55,14 @@ class Layer:
         activation_dropout: dropout rate of the hidden layer of the MLP.
         attention_norm: False leaves out the norm before the attention; for pre-norm layers.
         qkv_bias: whether query, key and value have a bias.
+        key_bias: whether the key has one where query and value do.
         hidden_bias: whether the hidden layer of the MLP and its gate have a bias.
         output_bias: whether the output layers of the attention and of the MLP have a bias.
         norm_bias: whether layer norms have a bias.
         gated: whether the hidden layer of the MLP is multiplied by an activated gate, see `MLP`.
         rotary: rotary positions of queries and keys; None = none. For attention of a sequence to itself.
+        gated_bias: whether each query gates the bias of the attention logits, see `BiasGate`.
+        relative_keys: most steps back and ahead that relative keys distinguish, see `RelativeKeys`; None = no keys.
         window: a step attends to steps at most this far away; None = to all.
         kernel_init: initializer of all kernels.
         dtype: dtype of the operands of matrix products.
@@ -75,11 +81,14 @@ class Layer:
     activation_dropout: float = 0.0
     attention_norm: bool = True
     qkv_bias: bool = True
+    key_bias: bool = True
     hidden_bias: bool = True
     output_bias: bool = True
     norm_bias: bool = True
     gated: bool = False
     rotary: Rotary | None = None
+    gated_bias: bool = False
+    relative_keys: tuple[int, int] | None = None
     window: int | None = None
     kernel_init: nn.initializers.Initializer = _LECUN_NORMAL
     dtype: DTypeLike = jnp.float32
@@ -125,13 +134,19 @@ class Attention(nn.Module):
         if D % heads:
             raise ValueError(f"num_heads = {heads} does not divide the width {D}: choose one of its divisors")
         memory = x if memory is None else memory
+        qkv_bias, key_bias = self.layer.qkv_bias, self.layer.qkv_bias and self.layer.key_bias
         query, key, value = (
-            self.layer.dense(D, name, self.layer.qkv_bias)(y).reshape(B, -1, heads, D // heads)
-            for name, y in (("query", x), ("key", memory), ("value", memory))
+            self.layer.dense(D, name, use_bias)(y).reshape(B, -1, heads, D // heads)
+            for name, y, use_bias in (("query", x, qkv_bias), ("key", memory, key_bias), ("value", memory, qkv_bias))
         )
         if self.layer.rotary is not None:
             query, key = rotate(query, self.layer.rotary), rotate(key, self.layer.rotary)
         query, key, value = (y.astype(self.layer.dtype) for y in (query, key, value))
+        if self.layer.gated_bias and bias is not None:
+            bias = bias * BiasGate(heads, self.layer.dtype, name="gate")(x)
+        if self.layer.relative_keys is not None:
+            relative = RelativeKeys(*self.layer.relative_keys, name="relative_keys")(query)
+            bias = relative if bias is None else bias + relative
         if self.layer.window is not None:
             near = _near(T, memory.shape[1], self.layer.window)
             attention_mask = near if attention_mask is None else attention_mask & near
@@ -188,8 +203,10 @@ class TransformerLayer(nn.Module):
     layer: Layer
 
     @nn.compact
-    def __call__(self, x: jax.Array, attention_mask: jax.Array | None, deterministic: bool) -> jax.Array:
-        """Maps x `[B, T, D]` to float32 `[B, T, D]`; the mask as in `Attention`."""
+    def __call__(
+        self, x: jax.Array, attention_mask: jax.Array | None, deterministic: bool, bias: jax.Array | None = None
+    ) -> jax.Array:
+        """Maps x `[B, T, D]` to float32 `[B, T, D]`; mask and bias as in `Attention`."""
         attention, mlp = Attention(self.layer, name="attention"), MLP(self.layer, name="mlp")
         attention_norm, mlp_norm = self.layer.norm("attention_norm"), self.layer.norm("mlp_norm")
         dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
@@ -202,9 +219,9 @@ class TransformerLayer(nn.Module):
 
         if self.layer.norm_first:
             normed = attention_norm(x) if self.layer.attention_norm else x
-            x = x + branch("attention", attention(normed, attention_mask, deterministic))
+            x = x + branch("attention", attention(normed, attention_mask, deterministic, bias=bias))
             return x + branch("mlp", mlp(mlp_norm(x), deterministic))
-        x = attention_norm(x + branch("attention", attention(x, attention_mask, deterministic)))
+        x = attention_norm(x + branch("attention", attention(x, attention_mask, deterministic, bias=bias)))
         return mlp_norm(x + branch("mlp", mlp(x, deterministic)))
 
 
@@ -215,15 +232,21 @@ class Transformer(nn.Module):
         layers: the hyperparameters of each layer.
         layerdrop: probability that a layer is skipped in training (Fan et al. 2020), one draw for the whole batch.
         remat: recompute each layer's activations in the backward pass instead of storing them.
+        block: the module of a layer, made and called like `TransformerLayer`.
     """
 
     layers: tuple[Layer, ...]
     layerdrop: float = 0.0
     remat: bool = False
+    block: type[nn.Module] = TransformerLayer
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, attention_mask: jax.Array | None = None, deterministic: bool = True
+        self,
+        x: jax.Array,
+        attention_mask: jax.Array | None = None,
+        deterministic: bool = True,
+        bias: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Runs the stack.
 
@@ -231,14 +254,15 @@ class Transformer(nn.Module):
             x: float `[B, T, D]`.
             attention_mask: as in `Attention`.
             deterministic: False needs the rng stream "dropout".
+            bias: as in `Attention`, the same for all layers.
 
         Returns:
             The last hidden state, float32 `[B, T, D]`, and all hidden states: the input and each layer's output.
         """
-        make_layer: Any = nn.remat(TransformerLayer, static_argnums=(3,)) if self.remat else TransformerLayer
+        make_layer: Any = nn.remat(self.block, static_argnums=(3,)) if self.remat else self.block
         hidden_states = [x]
         for index, layer in enumerate(self.layers):
-            y = make_layer(layer, name=f"layers_{index}")(x, attention_mask, deterministic)
+            y = make_layer(layer, name=f"layers_{index}")(x, attention_mask, deterministic, bias)
             if self.layerdrop > 0 and not deterministic:
                 y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), self.layerdrop), x, y)
             x = y

@@ -10,8 +10,7 @@ import numpy as np
 
 from emi_jax.inputs.standardisation import FARTHEST, Standardisation
 from emi_jax.metrics import regression as metrics
-from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
-from emi_jax.models.audio.speech_features import audio_step_share, receptive_field
+from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
 from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.statistics import pooled_statistics
@@ -226,15 +225,14 @@ class Intensity:
     def _times(self, modality: str, batch: Batch, steps: int) -> jax.Array:
         """The time of each step of a tower, seconds [b, t]: of a step of the voice, the middle of what it hears."""
         if modality == AUDIO and self.towers.audio:
-            width, stride = receptive_field(self.towers.audio.encoder.config)
-            heard = (jnp.arange(steps)[None, :] * stride + width / 2) / SAMPLE_RATE
+            heard = self.towers.audio.encoder.config.steps.seconds(steps)[None]
             return batch["audio_start"][:, None] + batch["audio_tempo"][:, None] * heard
         return batch[f"{FLAGS[modality]}_times"]
 
     def _shares(self, modality: str, flags: jax.Array) -> jax.Array:
         """The share of each step for which a flag is set: audio flags are per sample, the others per step."""
         if modality == AUDIO and self.towers.audio:
-            return audio_step_share(flags, self.towers.audio.encoder.config)
+            return self.towers.audio.encoder.config.steps.share(flags)
         return flags.astype(jnp.float32)
 
 

@@ -34,6 +34,12 @@ def test_cudnn_is_chosen_where_it_is_available(name, dtype, devices, expected):
     assert choose_attention(name, jnp.dtype(dtype), devices, 64) == expected
 
 
+def test_relative_positions_need_the_plain_form():
+    assert choose_attention("auto", jnp.dtype(jnp.bfloat16), [NEW], 64, biased=True) == "xla"
+    with pytest.raises(UserError, match=r"without relative positions; found .* heads of 64 with relative positions"):
+        choose_attention("cudnn", jnp.dtype(jnp.bfloat16), [NEW], 64, biased=True)
+
+
 def test_an_unavailable_implementation_is_an_error():
     with pytest.raises(UserError, match=r"'cudnn' needs half precision, NVIDIA GPUs .* found bfloat16 on cpu"):
         choose_attention("cudnn", jnp.dtype(jnp.bfloat16), jax.devices(), 64)
@@ -47,5 +53,5 @@ def test_an_unavailable_implementation_is_an_error():
 def test_auto_falls_back_where_cudnn_does_not_take_the_head_width(width, expected):
     assert choose_attention("auto", jnp.dtype(jnp.bfloat16), [NEW], width) == expected
     if expected == "xla":
-        with pytest.raises(UserError, match=f"found bfloat16 on a device and heads of {width}"):
+        with pytest.raises(UserError, match=f"found bfloat16 on a device and heads of {width} without"):
             choose_attention("cudnn", jnp.dtype(jnp.bfloat16), [NEW], width)

@@ -98,6 +98,13 @@ def test_a_malformed_config_is_one_line(fields, folder):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_an_unknown_family_is_refused_before_its_weights_are_read_or_converted(folder):
+    path = folder("bert", model_type="unknown-family")
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"config\.json: model_type = 'unknown-family' is not a known family"):
+        load_encoder(path)
+
+
 def test_a_tokenizer_with_custom_code_is_refused_and_not_executed(tmp_path):
     train_wordpiece(["so funny"], 40).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())

@@ -23,7 +23,7 @@ MAIN, PULL_REQUEST = "a" * 40, "b" * 40
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A repository whose safetensors exist in a pull request alone; the paths of the requests."""
+    """A repository with safetensors in a pull request alone, one of an unknown family; the paths of the requests."""
     weights = tmp_path / "repository"
     shutil.copytree(GOLDEN / "bert", weights)
     train_wordpiece(["so funny", "so sad"], 40).save_pretrained(weights)
@@ -31,7 +31,11 @@ def hub(monkeypatch, tmp_path):
     main = tmp_path / "main"
     shutil.copytree(weights, main)
     (main / "model.safetensors").unlink()
-    revisions = {("org/bert", "main"): (MAIN, main), ("org/bert", "refs/pr/2"): (PULL_REQUEST, weights)}
+    unknown = tmp_path / "unknown"
+    shutil.copytree(weights, unknown)
+    (unknown / "config.json").write_text('{"model_type": "unknown-family"}')
+    revisions = {("org/unknown", "main"): (MAIN, unknown)}
+    revisions |= {("org/bert", "main"): (MAIN, main), ("org/bert", "refs/pr/2"): (PULL_REQUEST, weights)}
     with serve(revisions) as (address, requests):
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(
@@ -87,6 +91,16 @@ def test_a_revision_without_safetensors_names_both_ways_to_get_them(name, hub):
         load_encoder(name)
     assert "python convert_weights.py FOLDER TARGET" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_of_an_unknown_family_only_the_config_is_downloaded_and_the_known_ones_are_listed(hub):
+    with pytest.raises(
+        UserError, match=r"config\.json: model_type = 'unknown-family' .*: bert, clip, .*, wav"
+    ) as error:
+        load_encoder("org/unknown")
+    assert len(str(error.value).splitlines()) == 1
+    downloaded = {path.rpartition("/")[2] for path in hub if "/resolve/" in path}
+    assert downloaded == {"config.json"}
 
 
 def test_an_unknown_revision_is_named(hub):

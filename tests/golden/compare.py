@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from emi_jax.encoders.pretrained import load_encoder
-from emi_jax.models.audio.speech_features import audio_step_mask
 from tests.modules import run
 
 TOLERANCE = 1e-4  # of the largest magnitude
@@ -27,7 +26,7 @@ def assert_agrees(folder: Path, role: str, inputs: Mapping[str, np.ndarray], exp
     if mask is None:
         valid = np.ones(expected["states"].shape[1:3], bool)
     else:
-        valid = np.asarray(audio_step_mask(mask, encoder.config)) if role == "audio" else mask
+        valid = np.asarray(encoder.config.steps.mask(mask)) if role == "audio" else mask
     steps = valid[:, -sequence.shape[1] :]  # an image's class token and registers come first
     assert_close(sequence[steps], expected["sequence"][steps])
     assert len(states) == len(expected["states"])

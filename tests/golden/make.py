@@ -1,10 +1,11 @@
 """Makes the golden files: tiny Hugging Face models with random weights, their inputs and what PyTorch computes.
 
-Run from the repository's root where torch is installed: `python -m tests.golden.make`. The tests also make such
-models afresh with other weights.
+Run from the repository's root where torch is installed: `python -m tests.golden.make [CASE ...]`. The tests also make
+such models afresh with other weights.
 """
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ _SPEECH = {
     "vocab_size": 8,
 }
 _LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True, "mask_time_prob": 0.0}
+_BUCKETS = {"num_buckets": 8, "max_bucket_distance": 5}  # so that 8 steps reach every kind of bucket
 
 
 CASES = {
@@ -66,6 +68,24 @@ CASES = {
     "hubert_stable": Case(
         "audio", "HubertModel", "HubertConfig", {**_SPEECH, **_LAYER_NORM, "do_stable_layer_norm": True}
     ),
+    "wav2vec2_emotion": Case(
+        "audio",
+        "EmotionModel",
+        "Wav2Vec2Config",
+        {**_SPEECH, **_LAYER_NORM, "do_stable_layer_norm": True, "num_labels": 3},
+    ),
+    "wavlm": Case("audio", "WavLMModel", "WavLMConfig", {**_SPEECH, **_BUCKETS}, padded=False),
+    "wavlm_stable": Case(
+        "audio", "WavLMModel", "WavLMConfig", {**_SPEECH, **_BUCKETS, **_LAYER_NORM, "do_stable_layer_norm": True}
+    ),
+    # PyTorch's positional convolutions see the padding.
+    "data2vec_audio": Case(
+        "audio",
+        "Data2VecAudioModel",
+        "Data2VecAudioConfig",
+        {**_SPEECH, "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5},
+        padded=False,
+    ),
 }
 
 
@@ -89,11 +109,11 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes a folder for each case: config.json, model.safetensors, golden.npz."""
+    """Writes a folder for each case, or for those named: config.json, model.safetensors, golden.npz."""
     logging.basicConfig(level=logging.INFO)
-    for name, case in CASES.items():
-        if not case.golden:
-            continue
+    names = sys.argv[1:] or [name for name, case in CASES.items() if case.golden]
+    for name in names:
+        case = CASES[name]
         model, arrays = make_model(case), make_inputs(case)
         model.save_pretrained(GOLDEN / name)
         np.savez_compressed(GOLDEN / name / "golden.npz", **arrays, **run_torch(model, **arrays))

@@ -17,11 +17,13 @@ _SPEECH_MODULES = {
     "features/norm_{}": "feature_extractor.conv_layers.{}.layer_norm",
     "projection_norm": "feature_projection.layer_norm",
     "projection": "feature_projection.projection",
-    "positions": "encoder.pos_conv_embed.conv",
     "norm": "encoder.layer_norm",
+    **layers(_SPEECH_LAYER, "encoder.layers"),
 }
+_POSITIONS = {"positions": "encoder.pos_conv_embed.conv"}
+_MASKED = {"masked_spec_embed": "masked_spec_embed"}
 _SPEECH_TENSORS = {
-    "masked_spec_embed": "masked_spec_embed",
+    **_MASKED,
     "positions/magnitude": "encoder.pos_conv_embed.conv.parametrizations.weight.original0",
     "positions/direction": "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
 }
@@ -31,15 +33,36 @@ AUDIO_FAMILIES: dict[str, Family] = {
     "wav2vec2": Family(
         "Wav2Vec2Model",
         "wav2vec2.",
-        {**_SPEECH_MODULES, **layers(_SPEECH_LAYER, "encoder.layers")},
+        {
+            **_SPEECH_MODULES,
+            **_POSITIONS,
+            "emotion/hidden": "classifier.dense",
+            "emotion/output": "classifier.out_proj",
+        },
         _SPEECH_TENSORS,
         (*_SPEECH_HEADS, r"quantizer\..*", r"project_(hid|q)\..*"),
     ),
-    "hubert": Family(
-        "HubertModel",
-        "hubert.",
-        {**_SPEECH_MODULES, **layers(_SPEECH_LAYER, "encoder.layers")},
-        _SPEECH_TENSORS,
+    "hubert": Family("HubertModel", "hubert.", {**_SPEECH_MODULES, **_POSITIONS}, _SPEECH_TENSORS, _SPEECH_HEADS),
+    "wavlm": Family(
+        "WavLMModel",
+        "wavlm.",
+        {
+            **_SPEECH_MODULES,
+            **_POSITIONS,
+            **layers({"attention/gate/projection": "attention.gru_rel_pos_linear"}, "encoder.layers"),
+            "relative_bias/table": "encoder.layers.0.attention.rel_attn_embed",
+        },
+        {
+            **_SPEECH_TENSORS,
+            **layers({"attention/gate/scale": "attention.gru_rel_pos_const"}, "encoder.layers"),
+        },
+        _SPEECH_HEADS,
+    ),
+    "data2vec-audio": Family(
+        "Data2VecAudioModel",
+        "data2vec_audio.",
+        {**_SPEECH_MODULES, "positions/layers_{}": "encoder.pos_conv_embed.layers.{}.conv"},
+        _MASKED,
         _SPEECH_HEADS,
     ),
 }

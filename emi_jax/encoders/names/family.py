@@ -26,7 +26,8 @@ class Family:
         prefix: what the class with a head puts before every name of the encoder.
         modules: our module -> theirs, `{}` being the number of a layer. Modules with the same name there are packed:
             they are the rows of its tensors, in the order of this table.
-        tensors: our parameter -> theirs, for those whose last part is not one of `LEAVES`; packed likewise.
+        tensors: our parameter -> theirs, `{}` as above, for those whose last part is not one of `LEAVES`; packed
+            likewise.
         ignored: patterns of the full names of tensors that belong to heads, other parts or buffers.
         dropped_axes: our parameter -> how many of its leading axes, all of size 1, theirs lacks.
     """

@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation
 from emi_jax.kernels.convolution import convolve
-from emi_jax.models.audio.spec_augment import span_mask
-from emi_jax.models.audio.speech_config import Wav2Vec2Config
-from emi_jax.models.audio.speech_features import FeatureExtractor, audio_step_mask
+from emi_jax.models.audio.spec_augment import spec_augment
+from emi_jax.models.audio.speech_config import SpeechConfig, Wav2Vec2Config
+from emi_jax.models.audio.speech_features import FeatureExtractor
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
@@ -21,15 +21,13 @@ from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
 class PositionalConvolution(nn.Module):
     """Relative positions by a wide grouped convolution with weight norm (Salimans & Kingma 2016) over each tap."""
 
-    config: Wav2Vec2Config
+    config: SpeechConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x, float `[B, T, D]` with zeros on padding, to float32 `[B, T, D]`."""
         D, width = x.shape[-1], self.config.num_conv_pos_embeddings
-        groups = self.config.num_conv_pos_embedding_groups
-        if D % groups:
-            raise ValueError(f"num_conv_pos_embedding_groups = {groups} does not divide hidden_size = {D}")
+        groups = position_groups(self.config, D)
         init = nn.initializers.normal(2 / (width * D) ** 0.5)
         direction = self.param("direction", init, (width, D // groups, D))
         norm = jnp.sqrt(jnp.square(direction).sum(axis=(1, 2)))
@@ -39,8 +37,16 @@ class PositionalConvolution(nn.Module):
         return ACTIVATIONS[self.config.feat_extract_activation](y + bias[None, None])
 
 
+def position_groups(config: SpeechConfig, width: int) -> int:
+    """The groups of the positional convolutions of that width; ValueError if they do not divide it."""
+    groups = config.num_conv_pos_embedding_groups
+    if width % groups:
+        raise ValueError(f"num_conv_pos_embedding_groups = {groups} does not divide hidden_size = {width}")
+    return groups
+
+
 class Speech(nn.Module):
-    """wav2vec 2.0 and HuBERT as `transformers.Wav2Vec2Model` and `transformers.HubertModel`.
+    """What speech encoders on the raw waveform share, and all of `transformers.HubertModel`.
 
     Unlike in transformers, padding never changes a valid step: the group norm of the front end is masked.
 
@@ -51,7 +57,7 @@ class Speech(nn.Module):
         attention_implementation: as in `dot_product_attention`.
     """
 
-    config: Wav2Vec2Config
+    config: Any
     dtype: DTypeLike = jnp.float32
     remat: bool = False
     attention_implementation: Implementation | None = None
@@ -73,31 +79,35 @@ class Speech(nn.Module):
             output_hidden_states: whether to return the hidden states as well.
 
         Returns:
-            The steps, float32 `[B, T, D]`, those of `audio_step_mask` valid; their masked mean `[B, D]`; if
+            The steps, float32 `[B, T, D]`, those of `config.steps.mask` valid; their masked mean `[B, D]`; if
             requested, the hidden states after the embedding and after each layer.
         """
         config = self.config
         mask = jnp.ones(waveform.shape, bool) if mask is None else mask
-        step_mask = audio_step_mask(mask, config)
+        step_mask = config.steps.mask(mask)
         x = FeatureExtractor(config, self.dtype, name="features")(waveform, mask)
         if config.feat_proj_layer_norm:
             x = LayerNorm(config.layer_norm_eps, name="projection_norm")(x)
         projection_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         x = Dense(config.hidden_size, True, self.dtype, projection_init, name="projection")(x)
         x = nn.Dropout(config.feat_proj_dropout)(x, deterministic=deterministic)
-        x = self._spec_augment(x, step_mask, deterministic)
+        if config.mask_time_prob > 0 or config.mask_feature_prob > 0:
+            masked_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,))
+            if not deterministic:
+                x = spec_augment(self.make_rng, x, step_mask, config, masked_embed)
         x = jnp.where(step_mask[:, :, None], x, 0.0)
-        x = x + PositionalConvolution(config, name="positions")(x)
+        x = x + self._positions(x, step_mask)
         norm = LayerNorm(config.layer_norm_eps, name="norm")
         if not config.do_stable_layer_norm:
             x = norm(x)
         x = nn.Dropout(config.hidden_dropout)(x, deterministic=deterministic)
         layers = (self._layer(),) * config.num_hidden_layers
         transformer = Transformer(layers, config.layerdrop, self.remat, name="transformer")
-        x, hidden_states = transformer(x, key_mask(step_mask), deterministic)
+        bias = self._attention_bias(x.shape[1])
+        x, hidden_states = transformer(x, key_mask(step_mask), deterministic, bias)
         if config.do_stable_layer_norm:
             x = norm(x)
-        pooled = masked_mean(x, step_mask)
+        x, pooled = self._outputs(x, step_mask, deterministic)
         return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
 
     def _layer(self) -> Layer:
@@ -115,30 +125,45 @@ class Speech(nn.Module):
             attention_implementation=self.attention_implementation,
         )
 
-    def _spec_augment(self, x: jax.Array, step_mask: jax.Array, deterministic: bool) -> jax.Array:
-        """Masks spans of steps and of channels of x `[B, T, D]` in training."""
-        config = self.config
-        if not (config.mask_time_prob > 0 or config.mask_feature_prob > 0):
-            return x
-        masked_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (x.shape[-1],))
-        if deterministic or not config.apply_spec_augment:
-            return x
-        if config.mask_time_prob > 0:
-            spans = span_mask(
-                self.make_rng("dropout"),
-                step_mask,
-                config.mask_time_prob,
-                config.mask_time_length,
-                config.mask_time_min_masks,
-            )
-            x = jnp.where(spans[:, :, None], masked_embed[None, None], x)
-        if config.mask_feature_prob > 0:
-            spans = span_mask(
-                self.make_rng("dropout"),
-                jnp.ones((x.shape[0], x.shape[-1]), bool),
-                config.mask_feature_prob,
-                config.mask_feature_length,
-                config.mask_feature_min_masks,
-            )
-            x = jnp.where(spans[:, None, :], 0.0, x)
-        return x
+    def _positions(self, x: jax.Array, step_mask: jax.Array) -> jax.Array:
+        """What tells the steps of x `[B, T, D]` their positions, added to it; x is 0 where step_mask is False."""
+        return PositionalConvolution(self.config, name="positions")(x)
+
+    def _attention_bias(self, steps: int) -> jax.Array | None:
+        """The bias of the attention logits of all layers, or None."""
+        return None
+
+    def _outputs(self, x: jax.Array, step_mask: jax.Array, deterministic: bool) -> tuple[jax.Array, jax.Array]:
+        """The steps and the pooled vector from the last hidden state."""
+        return x, masked_mean(x, step_mask)
+
+
+class Wav2Vec2(Speech):
+    """`transformers.Wav2Vec2Model`, with audeering's regression head where the config has `emotion_dimensions`.
+
+    The head's outputs (arousal, dominance, valence) are appended to the last hidden state of each step, and those for
+    the mean of the steps to this mean.
+    """
+
+    def _outputs(self, x: jax.Array, step_mask: jax.Array, deterministic: bool) -> tuple[jax.Array, jax.Array]:
+        pooled = masked_mean(x, step_mask)
+        if not self.config.emotion_dimensions:
+            return x, pooled
+        head = EmotionHead(self.config, self.dtype, name="emotion")
+        emotion = jnp.where(step_mask.any(axis=1)[:, None], head(pooled, deterministic), 0.0)
+        return jnp.concatenate([x, head(x, deterministic)], -1), jnp.concatenate([pooled, emotion], -1)
+
+
+class EmotionHead(nn.Module):
+    """The regression head of audeering's emotion model (Wagner et al. 2023): two linear layers, tanh between them."""
+
+    config: Wav2Vec2Config
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        """Maps hidden states `[..., D]` to float32 `[..., emotion_dimensions]`, each about 0 to 1."""
+        init = nn.initializers.normal(self.config.initializer_range)
+        dropout = nn.Dropout(self.config.final_dropout, deterministic=deterministic)
+        hidden = jnp.tanh(Dense(x.shape[-1], True, self.dtype, init, name="hidden")(dropout(x)))
+        return Dense(self.config.emotion_dimensions, True, self.dtype, init, name="output")(dropout(hidden))

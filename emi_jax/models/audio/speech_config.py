@@ -4,15 +4,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+from emi_jax.models.audio.steps import Steps
 from emi_jax.models.config import read_config
 from emi_jax.models.transformer import ACTIVATIONS
 
 
 @dataclasses.dataclass(frozen=True)
-class Wav2Vec2Config:
-    """The fields of a Hugging Face `wav2vec2` config that the encoder reads, with their defaults there."""
+class SpeechConfig:
+    """The fields that the configs of speech encoders on the raw waveform share, with Hugging Face's defaults."""
 
-    model_type: ClassVar[str] = "wav2vec2"
+    model_type: ClassVar[str]
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -43,6 +44,14 @@ class Wav2Vec2Config:
     mask_feature_length: int = 10
     mask_feature_min_masks: int = 0
 
+    @property
+    def steps(self) -> Steps:
+        """What a step hears: 400 samples every 320 in all published models."""
+        width, stride = 1, 1
+        for kernel, step in zip(self.conv_kernel, self.conv_stride, strict=True):
+            width, stride = width + (kernel - 1) * stride, stride * step
+        return Steps(width, stride)
+
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
         """Reads the dict of a config.json; raises ValueError for an unsupported value."""
@@ -62,7 +71,49 @@ class Wav2Vec2Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class HubertConfig(Wav2Vec2Config):
+class Wav2Vec2Config(SpeechConfig):
+    """The fields of a Hugging Face `wav2vec2` config that the encoder reads, with their defaults there.
+
+    `emotion_dimensions` is ours: outputs of the regression head of audeering's emotion model, 0 without one.
+    """
+
+    model_type: ClassVar[str] = "wav2vec2"
+    final_dropout: float = 0.1
+    emotion_dimensions: int = 0
+
+    @property
+    def for_transformers(self) -> dict[str, Any]:
+        """Fields that transformers reads, though the encoder does not."""
+        return {"num_labels": self.emotion_dimensions} if self.emotion_dimensions else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class HubertConfig(SpeechConfig):
     """The fields of a Hugging Face `hubert` config that the encoder reads, with their defaults there."""
 
     model_type: ClassVar[str] = "hubert"
+
+
+@dataclasses.dataclass(frozen=True)
+class WavLMConfig(SpeechConfig):
+    """The fields of a Hugging Face `wavlm` config that the encoder reads, with their defaults there."""
+
+    model_type: ClassVar[str] = "wavlm"
+    num_buckets: int = 320
+    max_bucket_distance: int = 800
+
+
+@dataclasses.dataclass(frozen=True)
+class Data2VecAudioConfig(SpeechConfig):
+    """The fields of a Hugging Face `data2vec-audio` config that the encoder reads, with their defaults there."""
+
+    model_type: ClassVar[str] = "data2vec-audio"
+    feat_extract_norm: str = "layer"
+    conv_pos_kernel_size: int = 19
+    num_conv_pos_embeddings: int = 5
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
+        """As in `SpeechConfig`, without the choice of norms: Hugging Face's model has one, whatever the config says."""
+        fixed = ("feat_extract_norm", "feat_proj_layer_norm", "do_stable_layer_norm")
+        return super().from_dict({name: value for name, value in config.items() if name not in fixed})

@@ -9,7 +9,7 @@ import pytest
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.audio.spec_augment import span_mask
 from emi_jax.models.audio.speech_config import Wav2Vec2Config
-from emi_jax.models.audio.speech_features import audio_step_mask, audio_step_share, receptive_field
+from emi_jax.models.audio.steps import Steps
 from tests.golden.compare import assert_agrees, assert_close
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
 from tests.modules import DROPOUT, random_params, run
@@ -27,6 +27,10 @@ SMALL = {
     "num_conv_pos_embedding_groups": 4,
 }
 STABLE = {**SMALL, "feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
+EMOTION = {**SMALL, "emotion_dimensions": 3}
+WAVLM = {**SMALL, "model_type": "wavlm", "num_buckets": 8, "max_bucket_distance": 5}
+DATA2VEC = {**SMALL, "model_type": "data2vec-audio", "num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 3}
+FAMILIES = {"group": SMALL, "stable": STABLE, "emotion": EMOTION, "wavlm": WAVLM, "data2vec": DATA2VEC}
 CONFIG = Wav2Vec2Config.from_dict(SMALL)  # a step sees 30 samples, every 20
 
 
@@ -35,7 +39,10 @@ def _clips(lengths, samples):
     return np.random.default_rng(0).normal(size=mask.shape).astype(np.float32), mask
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wav2vec2_layer", "wav2vec2_stable", "hubert_stable"])
+SPEECH = [name for name, case in CASES.items() if case.role == "audio"]
+
+
+@pytest.mark.parametrize("name", SPEECH)
 def test_equals_pytorch(name, tmp_path):
     pytest.importorskip("torch")
     model, arrays = make_model(CASES[name], seed=1), make_inputs(CASES[name], seed=1)
@@ -43,10 +50,11 @@ def test_equals_pytorch(name, tmp_path):
     assert_agrees(tmp_path, "audio", arrays, run_torch(model, **arrays))
 
 
-def test_each_padded_clip_equals_pytorch_on_the_clip_alone(tmp_path):
-    """With the group norm PyTorch itself would give other values in a padded batch."""
+@pytest.mark.parametrize("name", [name for name in SPEECH if not CASES[name].padded])
+def test_each_padded_clip_equals_pytorch_on_the_clip_alone(name, tmp_path):
+    """With a group norm or stacked positional convolutions PyTorch gives other values in a padded batch."""
     pytest.importorskip("torch")
-    model = make_model(CASES["wav2vec2"], seed=1)
+    model = make_model(CASES[name], seed=1)
     model.save_pretrained(tmp_path)
     waveform, mask = _clips([1700, 900], 1700)
     alone = {"inputs": waveform[1:, :900]}
@@ -57,7 +65,7 @@ def test_each_padded_clip_equals_pytorch_on_the_clip_alone(tmp_path):
     assert_close(pooled[1:], expected["sequence"].mean(1))
 
 
-@pytest.mark.parametrize("config", [SMALL, STABLE], ids=["group", "stable"])
+@pytest.mark.parametrize("config", FAMILIES.values(), ids=FAMILIES)
 def test_padding_changes_nothing(config):
     encoder = build_encoder(config)
     waveform, mask = _clips([300, 170, 0], 300)
@@ -65,7 +73,7 @@ def test_padding_changes_nothing(config):
     sequence, pooled = run(encoder, params, waveform, mask)
     noise = np.pad(np.where(mask, waveform, 1e3), ((0, 0), (0, 211)), constant_values=-1e3)
     sequence_other, pooled_other = run(encoder, params, noise, np.pad(mask, ((0, 0), (0, 211))))
-    valid = np.asarray(audio_step_mask(mask, encoder.config))
+    valid = np.asarray(encoder.config.steps.mask(mask))
     assert valid.sum(1).tolist() == [14, 8, 0]
     steps = valid.shape[1]
     np.testing.assert_allclose(sequence[valid], sequence_other[:, :steps][valid], atol=1e-5)
@@ -97,16 +105,16 @@ def test_steps_are_those_of_the_convolutions():
             length = (length - kernel) // stride + 1
         expected.append(max(length, 0))
     _, mask = _clips(lengths, 300)
-    valid = np.asarray(audio_step_mask(mask, CONFIG))
+    valid = np.asarray(CONFIG.steps.mask(mask))
     np.testing.assert_array_equal(valid, np.arange(valid.shape[1])[None] < np.array(expected)[:, None])
-    assert receptive_field(CONFIG) == (30, 20)
-    assert receptive_field(Wav2Vec2Config()) == (400, 320)
+    assert CONFIG.steps == Steps(30, 20)
+    assert Wav2Vec2Config().steps == Steps(400, 320)
 
 
 def test_a_step_carries_the_share_of_flagged_samples():
     flags = np.random.default_rng(0).random((2, 300)) < 0.3
     expected = np.stack([flags[:, start : start + 30].mean(1) for start in range(0, 300 - 29, 20)], axis=1)
-    np.testing.assert_allclose(audio_step_share(flags, CONFIG), expected, rtol=1e-6)
+    np.testing.assert_allclose(CONFIG.steps.share(flags), expected, rtol=1e-6)
 
 
 def test_spans_have_the_counts_the_lengths_and_the_places_of_spec_augment():
