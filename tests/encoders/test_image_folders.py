@@ -1,6 +1,7 @@
 """ViT folders in the spellings of other programs: sizes as pairs, one mean for all channels, other scales of pixels."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from emi_jax.encoders.sources import open_encoders
 from emi_jax.errors import UserError
 from tests.configs import tiny_stage1
 from tests.golden.make import GOLDEN
+from tests.modules import run
 
 PREPROCESSING = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 255}
 
@@ -83,6 +85,25 @@ def test_frames_have_the_size_that_the_preprocessor_makes(preprocessing, tmp_pat
 def test_frames_have_the_size_of_the_config_where_the_preprocessor_states_none(preprocessing, tmp_path):
     encoders = open_vision(write_folder(tmp_path / "vit", {}, preprocessing), tmp_path / "run")
     assert encoders.image_size == 16
+
+
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_with_registers", "siglip_vision"])
+def test_a_saved_run_gives_the_same_features(name, tmp_path):
+    """With frames of another size than the table of positions is for."""
+    shutil.copytree(GOLDEN / name, tmp_path / "pretrained")
+    preprocessing = PREPROCESSING | {"image_mean": [0.1, 0.2, 0.3], "size": {"height": 30, "width": 30}}
+    (tmp_path / "pretrained" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    frames = np.random.default_rng(0).integers(0, 256, (1, 2, 30, 30, 3), np.uint8)
+    opened = open_vision(tmp_path / "pretrained", tmp_path / "run")
+    opened.save(tmp_path / "saved", opened.params)
+    reopened = open_vision(tmp_path / "saved" / "vision", tmp_path / "other run")
+    features = [
+        run(encoders.towers.vision, encoders.params["vision"], frames, np.ones((1, 2), bool))[0]
+        for encoders in (opened, reopened)
+    ]
+    assert np.ptp(features[0]) > 0.1
+    np.testing.assert_array_equal(features[1], features[0])
+    assert reopened.preprocessing == opened.preprocessing
 
 
 def test_a_folder_for_oblong_images_is_refused(tmp_path):

@@ -14,6 +14,8 @@ from tests.modules import DROPOUT, random_params, run
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "patch_size": 8}
 VIT = {"model_type": "vit", **SMALL, "image_size": 16}
 CLIP = {"model_type": "clip_vision_model", **SMALL, "image_size": 16}
+SIGLIP = {"model_type": "siglip_vision_model", **SMALL, "image_size": 16}
+DINOV2 = {"model_type": "dinov2_with_registers", **SMALL, "image_size": 16, "mlp_ratio": 2, "use_swiglu_ffn": True}
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ def test_without_a_pooler_the_class_token_is_pooled(pixels):
     assert "pooler" not in params
 
 
-@pytest.mark.parametrize("config", [VIT, CLIP], ids=["vit", "clip"])
+@pytest.mark.parametrize("config", [VIT, CLIP, SIGLIP, DINOV2], ids=["vit", "clip", "siglip", "dinov2"])
 def test_a_patch_of_the_picture_moves_with_its_token(config, pixels):
-    """The second patch of the first row is token 1 of the sequence (class token left out)."""
+    """The second patch of the first row is token 1 of the sequence (class token and registers left out)."""
     encoder = build_encoder({**config, "num_hidden_layers": 0})
     params = random_params(encoder, pixels)
     changed = pixels.copy()
@@ -53,7 +55,7 @@ def test_a_patch_of_the_picture_moves_with_its_token(config, pixels):
     np.testing.assert_array_equal(difference > 0, [False, True, False, False])
 
 
-@pytest.mark.parametrize("config", [VIT, CLIP], ids=["vit", "clip"])
+@pytest.mark.parametrize("config", [VIT, CLIP, SIGLIP, DINOV2], ids=["vit", "clip", "siglip", "dinov2"])
 def test_bfloat16_is_close_to_float32(config, pixels):
     encoder = build_encoder(config)
     params = random_params(encoder, pixels)
