@@ -119,6 +119,7 @@ STAGE_1: Section = {
     },
     "train": TRAIN,
     "loss": {
+        "kind": Field("infonce", "contrastive loss: infonce, as CLIP's, or sigmoid, as SigLIP's", MODEL),
         "vision": Field(1.0, "weight of the vision-text pair"),
         "audio": Field(1.0, "weight of the audio-text pair"),
     },

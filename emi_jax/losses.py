@@ -39,18 +39,11 @@ def info_nce(
     Returns:
         Sum over this device's valid rows of half of both directions, and the number of those rows. Memory b x B.
     """
-    left, right = (jnp.where(valid[:, None], x, 0).astype(jnp.float32) for x in (left, right))
-
-    def gather(x: Array) -> Array:
-        return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
-
-    columns = gather(valid)
-    match = (transcript_hash[:, None] == gather(transcript_hash)[None, :]) & valid[:, None] & columns[None, :]
+    left, right, columns, match = _global_pairs(left, right, transcript_hash, valid, axis_name)
     targets = match / jnp.maximum(match.sum(1, keepdims=True), 1)
 
     def similarity(x: Array, others: Array) -> Array:
-        # A TF32 product would be off by a tenth at scale 100.
-        return scale * jnp.matmul(x, gather(others).T, precision=lax.Precision.HIGHEST)
+        return scale * _products(x, others, axis_name)
 
     def normaliser(logits: Array, axis: int) -> Array:
         valid_entries = jnp.expand_dims(columns, 1 - axis)
@@ -66,6 +59,38 @@ def info_nce(
         rows = normaliser(left_to_right, 1) + normaliser(right_to_left, 1)
         rows = rows - (targets * (left_to_right + right_to_left)).sum(1)
     return jnp.where(valid, rows / 2, 0).sum(), valid.sum().astype(jnp.float32)
+
+
+def sigmoid_contrast(
+    left: Array,
+    right: Array,
+    transcript_hash: Array,
+    valid: Array,
+    scale: Array,
+    bias: Array,
+    axis_name: str | None = None,
+) -> tuple[Array, Array]:
+    """SigLIP's loss over the global batch (Zhai et al. 2023, arXiv 2303.15343, Eq. 1): each pair of clips by itself.
+
+    With logits s_ij = scale <l_i, r_j> + bias, row i is the sum over valid j of -log sigmoid(z_ij s_ij), where z_ij = 1
+    if the transcripts of i and j are equal, so also for i = j, and -1 otherwise.
+
+    Args:
+        left: [b, P] L2-normalised embeddings.
+        right: [b, P] L2-normalised embeddings of the same clips.
+        transcript_hash: int [b], equal for clips with the same transcript.
+        valid: bool [b]; the other clips are neither rows nor columns, and their embeddings are not read.
+        scale: scalar, the inverse temperature.
+        bias: scalar; negative, as most pairs do not match.
+        axis_name: mapped axis whose devices hold the rest of the batch.
+
+    Returns:
+        Sum over this device's valid rows, and the number of those rows. Memory b x B.
+    """
+    left, right, columns, match = _global_pairs(left, right, transcript_hash, valid, axis_name)
+    logits = scale * _products(left, right, axis_name) + bias
+    loss = -jax.nn.log_sigmoid(jnp.where(match, logits, -logits))
+    return jnp.where(valid[:, None] & columns[None, :], loss, 0).sum(), valid.sum().astype(jnp.float32)
 
 
 def squared_error(pred: Array, labels: Array, mask: Array) -> tuple[Array, Array]:
@@ -120,6 +145,26 @@ def ccc(pred: Array, labels: Array, mask: Array, axis_name: str | None = None) -
     defined = label_variance > 0
     spread = pred_variance + label_variance + jnp.square(pred_mean - label_mean)
     return jnp.where(defined, 2 * covariance / jnp.where(defined, spread, 1), 0), defined
+
+
+def _global_pairs(
+    left: Array, right: Array, transcript_hash: Array, valid: Array, axis_name: str | None
+) -> tuple[Array, Array, Array, Array]:
+    """Embeddings with zeros for clips that are not valid, the valid columns [B], and the pairs that match [b, B]."""
+    left, right = (jnp.where(valid[:, None], x, 0).astype(jnp.float32) for x in (left, right))
+    columns = _gather(valid, axis_name)
+    equal = transcript_hash[:, None] == _gather(transcript_hash, axis_name)[None, :]
+    return left, right, columns, equal & valid[:, None] & columns[None, :]
+
+
+def _products(x: Array, others: Array, axis_name: str | None) -> Array:
+    """Inner products of this device's x [b, P] with the others of all devices: [b, B]."""
+    # A TF32 product would be off by a tenth at scale 100.
+    return jnp.matmul(x, _gather(others, axis_name).T, precision=lax.Precision.HIGHEST)
+
+
+def _gather(x: Array, axis_name: str | None) -> Array:
+    return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
 
 
 def _moments(pred: Array, labels: Array, mask: Array, axis_name: str | None) -> tuple[Array, ...]:

@@ -1,5 +1,7 @@
 """Losses against float64 NumPy and PyTorch, on one device and on many with unequal numbers of valid clips."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +47,12 @@ def contrastive_loss(x, batch, axis_name=None):
     return mean(*pair, axis_name)
 
 
+def sigmoid_loss(x, batch, axis_name=None):
+    scale, embeddings = jnp.exp(x["log_scale"]), (x["left"], x["right"])
+    rows = losses.sigmoid_contrast(*embeddings, batch["transcript"], batch["valid"], scale, x["bias"], axis_name)
+    return mean(*rows, axis_name)
+
+
 def error_loss(x, batch, axis_name=None):
     return mean(*losses.squared_error(x["pred"], batch["labels"], batch["mask"]), axis_name)
 
@@ -60,16 +68,20 @@ def correlation_loss(metric):
 # Each: the loss, and what it differentiates.
 CASES = {
     "info_nce": (contrastive_loss, ("left", "right", "log_scale")),
+    "sigmoid_contrast": (sigmoid_loss, ("left", "right", "log_scale", "bias")),
     "squared_error": (error_loss, ("pred",)),
     "pearson": (correlation_loss(losses.pearson), ("pred",)),
     "ccc": (correlation_loss(losses.ccc), ("pred",)),
 }
 
 
+SCALARS = {"log_scale": np.log(5.0), "bias": -2.0}
+
+
 def reference(name, batch):
     """Value and gradients over the whole batch by PyTorch in float64, from formulas written out clip by clip."""
     x = {k: torch.tensor(batch[k], dtype=torch.float64, requires_grad=True) for k in ("left", "right", "pred")}
-    x["log_scale"] = torch.tensor(np.log(5.0), requires_grad=True)
+    x |= {k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in SCALARS.items()}
     if name == "info_nce":
         rows = [i for i in range(CLIPS) if batch["valid"][i]]
         terms = []
@@ -78,6 +90,14 @@ def reference(name, batch):
                 logits = torch.stack([x["log_scale"].exp() * x[one][i] @ x[other][j] for j in rows])
                 positives = [n for n, j in enumerate(rows) if batch["transcript"][i] == batch["transcript"][j]]
                 terms.append(-torch.log_softmax(logits, 0)[positives].mean() / 2)
+        value = torch.stack(terms).sum() / len(rows)
+    elif name == "sigmoid_contrast":
+        rows, terms = [i for i in range(CLIPS) if batch["valid"][i]], []
+        for i in rows:
+            for j in rows:
+                sign = 1 if batch["transcript"][i] == batch["transcript"][j] else -1
+                logit = x["log_scale"].exp() * x["left"][i] @ x["right"][j] + x["bias"]
+                terms.append(-torch.log(1 / (1 + torch.exp(-sign * logit))))
         value = torch.stack(terms).sum() / len(rows)
     elif name == "squared_error":
         mask = torch.tensor(batch["mask"])
@@ -100,7 +120,7 @@ def reference(name, batch):
 
 
 def inputs(name, batch):
-    return {k: np.float32(np.log(5.0)) if k == "log_scale" else batch[k] for k in CASES[name][1]}
+    return {k: np.float32(SCALARS[k]) if k in SCALARS else batch[k] for k in CASES[name][1]}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -174,23 +194,41 @@ def test_many_devices_equal_the_float64_reference(name, mapped, devices, batch):
             np.testing.assert_allclose(gradient, expected_gradients[k], rtol=1e-5, atol=1e-7)
 
 
-def test_info_nce_ignores_whatever_padding_clips_hold(batch):
-    x = inputs("info_nce", batch)
+@pytest.mark.parametrize("name", ["info_nce", "sigmoid_contrast"])
+def test_contrastive_losses_ignore_whatever_padding_clips_hold(name, batch):
+    loss, x = CASES[name][0], inputs(name, batch)
     garbage = {k: np.where(batch["valid"][:, None], a, np.nan) if a.ndim else a for k, a in x.items()}
-    value, gradients = jax.value_and_grad(contrastive_loss)(garbage, batch)
-    np.testing.assert_array_equal(value, contrastive_loss(x, batch))
+    value, gradients = jax.value_and_grad(loss)(garbage, batch)
+    np.testing.assert_array_equal(value, loss(x, batch))
     for k in ("left", "right"):
         np.testing.assert_array_equal(gradients[k][~batch["valid"]], 0)
         assert np.isfinite(gradients[k]).all()
 
 
-def test_info_nce_without_a_valid_clip_is_zero(batch):
+@pytest.mark.parametrize("loss", [losses.info_nce, functools.partial(losses.sigmoid_contrast, bias=jnp.float32(-10))])
+def test_contrastive_losses_without_a_valid_clip_are_zero(loss, batch):
     def total(left):
-        return losses.info_nce(left, batch["right"], batch["transcript"], jnp.zeros(CLIPS, bool), jnp.float32(100))
+        return loss(left, batch["right"], batch["transcript"], jnp.zeros(CLIPS, bool), jnp.float32(100))
 
     value, count = total(batch["left"])
     assert (float(value), float(count)) == (0, 0)
     np.testing.assert_array_equal(jax.grad(lambda left: total(left)[0])(batch["left"]), 0)
+
+
+@pytest.mark.parametrize("name", ["info_nce", "sigmoid_contrast"])
+def test_a_device_compares_its_own_rows_only(name, batch):
+    """No array of the compiled step, forward or backward, is as large as B x B."""
+    loss, x = CASES[name][0], inputs(name, batch)
+    mesh = Mesh(np.array(jax.devices()), (AXIS,))
+    specs = jax.tree.map(lambda a: PartitionSpec(AXIS) if a.ndim else PartitionSpec(), (x, batch))
+
+    def step(x, batch):
+        return jax.grad(lambda x: loss(x, batch, AXIS))(x)
+
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+    text = str(jax.make_jaxpr(mapped)(x, batch))
+    assert f"[{CLIPS // 8},{CLIPS}]" in text
+    assert f"[{CLIPS},{CLIPS}]" not in text
 
 
 @pytest.mark.parametrize("metric", [losses.pearson, losses.ccc])
@@ -254,6 +292,7 @@ def test_losses_are_float32_for_bfloat16_inputs(batch):
     outputs = (
         losses.squared_error(pred, batch["labels"], batch["mask"]),
         losses.info_nce(left, right, batch["transcript"], batch["valid"], jnp.float32(5)),
+        losses.sigmoid_contrast(left, right, batch["transcript"], batch["valid"], jnp.float32(5), jnp.float32(-2)),
         losses.pearson(pred, batch["labels"], batch["mask"])[0],
         losses.reliability_loss(pred, pred > 0.5, batch["mask"]),
     )

@@ -1,6 +1,7 @@
 """Temporary memory of the contrastive loss and its gradients for the embeddings, from XLA's buffer plan.
 
 python -m benchmarks.proofs.contrastive_memory [--devices=2,4,8] [--batches=256,4096] [--width=256]
+    [--loss=infonce]
 
 A device that holds b of B clips compares b rows with B columns, so its memory grows with b x B rather than B x B.
 Nothing is run, and the devices are virtual CPU devices.
@@ -17,7 +18,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from emi_jax.modalities import MODALITIES, VISION  # noqa: E402
-from emi_jax.models.contrastive import ContrastiveModel  # noqa: E402
+from emi_jax.models.contrastive import INFO_NCE, LOSSES, SIGMOID, ContrastiveModel, Embedded  # noqa: E402
 from emi_jax.models.towers import Towers  # noqa: E402
 from emi_jax.stages.alignment import Alignment  # noqa: E402
 from emi_jax.train.mapping import SHARDED, Mapping  # noqa: E402
@@ -25,12 +26,12 @@ from emi_jax.train.mapping import SHARDED, Mapping  # noqa: E402
 MIB = 2**20
 
 
-def temporary_bytes(devices: int, batch: int, width: int) -> int:
+def temporary_bytes(devices: int, batch: int, width: int, kind: str) -> int:
     """Temporary bytes per device for the loss of a pair over a global batch and all its gradients."""
-    stage = Alignment(ContrastiveModel(Towers(), (VISION,), width), {}, {VISION: 1.0})
+    stage = Alignment(ContrastiveModel(Towers(), (VISION,), width, kind), {}, {VISION: 1.0})
     embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
     scale, both = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.float32, jnp.bool_))
-    outputs = {VISION: (embedding, embedding, scale)}
+    outputs = {VISION: Embedded(embedding, embedding, scale, scale if kind == SIGMOID else None)}
     clips = {
         "both": both,
         "valid": jax.ShapeDtypeStruct((batch,), jnp.bool_),
@@ -40,7 +41,7 @@ def temporary_bytes(devices: int, batch: int, width: int) -> int:
 
     def gradients(outputs: dict, clips: dict) -> dict:
         def loss(found: dict) -> jax.Array:
-            return stage.loss({name: (*pair, clips["both"]) for name, pair in found.items()}, clips)[0]
+            return stage.loss({name: (pair, clips["both"]) for name, pair in found.items()}, clips)[0]
 
         return jax.grad(loss)(outputs)
 
@@ -54,12 +55,13 @@ def main() -> None:
     parser.add_argument("--devices", default="2,4,8")
     parser.add_argument("--batches", default="256,4096")
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--loss", choices=LOSSES, default=INFO_NCE)
     options = parser.parse_args()
     print("| B | devices | b | temporary MiB of a device | b x B float32, MiB | temporary / (b x B) | B x B, MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for batch in map(int, options.batches.split(",")):
         for devices in map(int, options.devices.split(",")):
-            share, found = batch // devices, temporary_bytes(devices, batch, options.width) / MIB
+            share, found = batch // devices, temporary_bytes(devices, batch, options.width, options.loss) / MIB
             rows, square = share * batch * 4 / MIB, batch**2 * 4 / MIB
             print(f"| {batch} | {devices} | {share} | {found:.2f} | {rows:.2f} | {found / rows:.1f} | {square:.2f} |")
 

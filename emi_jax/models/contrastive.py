@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,34 +13,54 @@ from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.dense import Dense
 from emi_jax.models.towers import Encoded, Towers
 
+INFO_NCE, SIGMOID = LOSSES = ("infonce", "sigmoid")
+"""The losses that pairs can be trained by: CLIP's (Radford et al. 2021) or SigLIP's (Zhai et al. 2023)."""
+INITIAL_LOGIT_SCALE = {INFO_NCE: 1 / 0.07, SIGMOID: 10.0}
+"""The initial logit scale, the inverse temperature, of each loss, as its authors set it."""
 MAX_LOGIT_SCALE = 100.0
-"""The logit scale, the inverse temperature, is clamped here (Radford et al. 2021, 2.5)."""
-INITIAL_LOGIT_SCALE = 1 / 0.07
+"""InfoNCE's logit scale is clamped here (Radford et al. 2021, 2.5)."""
+INITIAL_LOGIT_BIAS = -10.0
+"""The sigmoid loss starts from here, as nearly all pairs of clips do not match (Zhai et al. 2023, 3.2)."""
+
+
+class Embedded(NamedTuple):
+    """One pair's embeddings of a batch and the parameters of its logits.
+
+    Attributes:
+        left: unit vectors of the modality, float32 `[B, P]`.
+        text: unit vectors of the text, float32 `[B, P]`.
+        scale: the logit scale, float32 `[]`.
+        bias: the logit bias, float32 `[]`; None with InfoNCE, which does not depend on it.
+    """
+
+    left: jax.Array
+    text: jax.Array
+    scale: jax.Array
+    bias: jax.Array | None
 
 
 class ContrastivePair(nn.Module):
-    """Two projections to a common width and a learned temperature, clamped at 1 / `MAX_LOGIT_SCALE`.
+    """Two projections to a common width, a learned temperature and, for the sigmoid loss, a learned bias.
 
     Attributes:
         modality: paired with text.
         width: the common width P.
+        loss: the loss that trains the pair, one of `LOSSES`.
         dtype: dtype of the operands of the projections.
     """
 
     modality: str
     width: int
+    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, left: jax.Array, text: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(self, left: jax.Array, text: jax.Array) -> Embedded:
         """Projects clip vectors.
 
         Args:
             left: float `[B, D]` of the modality.
             text: float `[B, D]`.
-
-        Returns:
-            Both as unit vectors, float32 `[B, P]`, and the logit scale, float32 `[]`, at most `MAX_LOGIT_SCALE`.
         """
 
         def project(x: jax.Array, name: str) -> jax.Array:
@@ -47,11 +68,15 @@ class ContrastivePair(nn.Module):
             # The epsilon inside the root keeps the gradient finite at a zero vector, of a clip with nothing valid.
             return x * jax.lax.rsqrt(jnp.square(x).sum(axis=-1, keepdims=True) + 1e-12)
 
-        log_scale = self.param("logit_scale", nn.initializers.constant(math.log(INITIAL_LOGIT_SCALE)), ())
-        # The gradient passes through the clamp; otherwise a scale above the limit could never decrease again.
-        clamped = jnp.minimum(log_scale, math.log(MAX_LOGIT_SCALE))
-        scale = jnp.exp(log_scale + jax.lax.stop_gradient(clamped - log_scale))
-        return project(left, self.modality), project(text, TEXT), scale
+        initial = nn.initializers.constant(math.log(INITIAL_LOGIT_SCALE[self.loss]))
+        log_scale, bias = self.param("logit_scale", initial, ()), None
+        if self.loss == SIGMOID:
+            bias = self.param("logit_bias", nn.initializers.constant(INITIAL_LOGIT_BIAS), ())
+        else:
+            # The gradient passes through the clamp; otherwise a scale above the limit could never decrease again.
+            clamped = jnp.minimum(log_scale, math.log(MAX_LOGIT_SCALE))
+            log_scale = log_scale + jax.lax.stop_gradient(clamped - log_scale)
+        return Embedded(project(left, self.modality), project(text, TEXT), jnp.exp(log_scale), bias)
 
 
 class ContrastivePairs(nn.Module):
@@ -59,13 +84,14 @@ class ContrastivePairs(nn.Module):
 
     modalities: tuple[str, ...]
     width: int
+    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, clips: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
+    def __call__(self, clips: Mapping[str, jax.Array]) -> dict[str, Embedded]:
         """Projects clip vectors, float `[B, D]` by modality."""
         return {
-            name: ContrastivePair(name, self.width, self.dtype, name=name)(clips[name], clips[TEXT])
+            name: ContrastivePair(name, self.width, self.loss, self.dtype, name=name)(clips[name], clips[TEXT])
             for name in self.modalities
         }
 
@@ -77,20 +103,20 @@ class ContrastiveModel(nn.Module):
         towers: the encoders.
         modalities: those paired with text; the tower of any other is neither run nor initialised.
         width: the common width P of each pair.
+        loss: the loss that trains the pairs, one of `LOSSES`.
         dtype: dtype of the operands of the projections.
     """
 
     towers: Towers
     modalities: tuple[str, ...] = (VISION, AUDIO)
     width: int = 256
+    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:  # noqa: D102
-        self.pairs = ContrastivePairs(self.modalities, self.width, self.dtype)
+        self.pairs = ContrastivePairs(self.modalities, self.width, self.loss, self.dtype)
 
-    def __call__(
-        self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()
-    ) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
+    def __call__(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Embedded]:
         """Embeds a batch.
 
         Args:
@@ -98,7 +124,7 @@ class ContrastiveModel(nn.Module):
             trained: as for `encode`.
 
         Returns:
-            For each pair, by its modality: its unit vectors and the text's, float32 `[B, P]`, and the logit scale `[]`.
+            The embeddings of each pair, by its modality.
         """
         return self.project({name: clip for name, (_, clip, _) in self.encode(batch, trained).items()})
 
@@ -114,6 +140,6 @@ class ContrastiveModel(nn.Module):
             encoded |= self.towers(batch, name not in trained, (name,))
         return encoded
 
-    def project(self, clips: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
+    def project(self, clips: Mapping[str, jax.Array]) -> dict[str, Embedded]:
         """The pairs of clip vectors, float `[B, D]` by modality; returns what calling the model returns."""
         return self.pairs(clips)

@@ -8,6 +8,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.models.contrastive import LOSSES
 
 _LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
 WITHOUT = {
@@ -58,7 +59,9 @@ def _check_augmentation(config: ConfigDict) -> None:
 
 
 def _check_pairs(config: ConfigDict) -> None:
-    for pair, weight in config.loss.items():
+    _check_choice(config.loss.kind, "config.loss.kind", LOSSES)
+    for pair in (VISION, AUDIO):
+        weight = config.loss[pair]
         if pair in config.model.pairs and not weight > 0:
             raise UserError(
                 f"config.loss.{pair}={weight:g}: a pair that is trained needs a positive weight; leave it out with "

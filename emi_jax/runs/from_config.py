@@ -96,8 +96,8 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     model, dtype = config.model, jnp.dtype(config.model.dtype)
     trained_towers = _trained_towers(config, encoders, example, transform.shape.modalities)
     if config.stage == "alignment":
-        pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype)
-        return Alignment(pairs, example, config.loss.to_dict(), trained_towers)
+        pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, config.loss.kind, dtype)
+        return Alignment(pairs, example, {name: config.loss[name] for name in pairs.modalities}, trained_towers)
     modalities, name = transform.shape.modalities, model.head.name
     fields = model.head.get(name, {})
     try:

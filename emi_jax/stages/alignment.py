@@ -10,18 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from emi_jax.losses import info_nce
+from emi_jax.losses import info_nce, sigmoid_contrast
 from emi_jax.metrics.retrieval import retrieval
 from emi_jax.modalities import MODALITIES, TEXT
-from emi_jax.models.contrastive import ContrastiveModel, ContrastivePairs
+from emi_jax.models.contrastive import SIGMOID, ContrastiveModel, ContrastivePairs, Embedded
 from emi_jax.stages.initialisation import init_towers
 from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
 
-Embeddings = dict[str, tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
-"""By modality: unit vectors of the modality and of the text [b, P], the logit scale [], and, bool [b], whether a clip
-has both."""
+Embeddings = dict[str, tuple[Embedded, jax.Array]]
+"""By modality: the embeddings of its pair, and, bool [b], whether a clip has both."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,23 +49,26 @@ class Alignment:
         encode = functools.partial(self.model.apply, method="encode")
         encoded = jax.eval_shape(encode, {"params": {"towers": towers}}, self.example)
         clips = {modality: jnp.zeros(clip.shape) for modality, (_, clip, _) in encoded.items()}
-        pairs = ContrastivePairs(self.model.modalities, self.model.width)
+        pairs = ContrastivePairs(self.model.modalities, self.model.width, self.model.loss)
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
-        """For each pair: both embeddings [b, P], the logit scale repeated [b], and which clips have both, bool [b]."""
+        """For each pair: its embeddings, scale and bias repeated [b], and which clips have both, bool [b]."""
         embedded = self._embed(params, batch, self.trained_towers, rngs={"dropout": rng})
-        return {
-            modality: (left, text, jnp.broadcast_to(scale, left.shape[:1]), both)
-            for modality, (left, text, scale, both) in embedded.items()
-        }
+        return {modality: (_repeated(pair, both.shape), both) for modality, (pair, both) in embedded.items()}
 
     def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
-        """Weighted mean over the pairs of the symmetric InfoNCE over the global batch, and the loss of each pair."""
+        """Weighted mean over the pairs of their contrastive loss over the global batch, and the loss of each pair."""
         metrics = {}
-        for modality, (left, text, scales, both) in outputs.items():
-            scale = lax.pmean(scales.mean(), AXIS)
-            terms = info_nce(left, text, batch["transcript"], batch["valid"] & both, scale, AXIS)
+        for modality, (pair, both) in outputs.items():
+            valid = batch["valid"] & both
+            scale = lax.pmean(pair.scale.mean(), AXIS)
+            if self.model.loss == SIGMOID:
+                bias = lax.pmean(pair.bias.mean(), AXIS)
+                terms = sigmoid_contrast(pair.left, pair.text, batch["transcript"], valid, scale, bias, AXIS)
+                metrics[f"{modality}_text/logit_bias"] = bias
+            else:
+                terms = info_nce(pair.left, pair.text, batch["transcript"], valid, scale, AXIS)
             rows, count = lax.psum(terms, AXIS)
             metrics[f"{modality}_text/loss"] = rows / jnp.maximum(count, 1)
             metrics[f"{modality}_text/logit_scale"] = scale
@@ -76,8 +78,9 @@ class Alignment:
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """For each pair its embeddings `{modality}/left` and `/text` [b, P], and `/both`, bool [b]."""
         outputs: dict[str, jax.Array] = {}
-        for modality, (left, text, _, both) in self._embed(params, batch).items():
-            outputs |= {f"{modality}/left": left, f"{modality}/text": text, f"{modality}/both": both & batch["valid"]}
+        for modality, (pair, both) in self._embed(params, batch).items():
+            outputs |= {f"{modality}/left": pair.left, f"{modality}/text": pair.text}
+            outputs[f"{modality}/both"] = both & batch["valid"]
         return outputs
 
     def _embed(self, params: dict, batch: Batch, trained: Collection[str] = (), **options: Any) -> Embeddings:
@@ -93,7 +96,7 @@ class Alignment:
                 name: mask.any(axis=1) & batch["present"][:, MODALITIES.index(name)]
                 for name, (_, _, mask) in encoded.items()
             }
-            return {name: (*pair, has[name] & has[TEXT]) for name, pair in pairs.items()}
+            return {name: (pair, has[name] & has[TEXT]) for name, pair in pairs.items()}
 
         return self.model.apply({"params": params}, batch, method=embed, **options)  # type: ignore[return-value]
 
@@ -112,3 +115,9 @@ class Alignment:
             recalls = [value for name, value in scores.items() if "_to_" in name and name.endswith(metric)]
             means[f"mean/{metric}"] = float(np.mean(recalls)) if recalls else 0.0
         return scores | means
+
+
+def _repeated(pair: Embedded, shape: tuple[int, ...]) -> Embedded:
+    """The pair with its scalars once for each clip, [b]."""
+    bias = None if pair.bias is None else jnp.broadcast_to(pair.bias, shape)
+    return pair._replace(scale=jnp.broadcast_to(pair.scale, shape), bias=bias)

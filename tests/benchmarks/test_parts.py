@@ -30,7 +30,7 @@ def assert_part_agrees(module, twin, inputs):
 
     def weighted(flat):
         outputs = module.apply({"params": ours.tree(flat)}, *inputs)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        outputs = [o for o in outputs if o is not None] if isinstance(outputs, tuple) else [outputs]
         return sum((o * f).sum() for o, f in zip(outputs, factors, strict=True)), outputs
 
     gradients, outputs = jax.jit(jax.grad(weighted, has_aux=True))(flat)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emi_jax.models.contrastive import ContrastiveModel, ContrastivePair
+from emi_jax.models.contrastive import SIGMOID, ContrastiveModel, ContrastivePair
 from tests.models.test_towers import TOWERS, make_batch
 from tests.modules import random_params, run
 
@@ -35,7 +35,8 @@ def test_pairs_are_the_projected_clips_as_unit_vectors(params):
     pairs = run(MODEL, params, batch)
     encoded = run(TOWERS, params["towers"], batch)
     assert set(pairs) == {"vision", "audio"}
-    for name, (left, text, scale) in pairs.items():
+    for name, (left, text, scale, bias) in pairs.items():
+        assert bias is None
         for ours, modality in ((left, name), (text, "text")):
             projected = encoded[modality][1] @ params["pairs"][name][f"{modality}_projection"]["kernel"]
             norm = np.linalg.norm(projected, axis=-1, keepdims=True)
@@ -60,7 +61,8 @@ def test_a_pair_can_be_trained_alone():
 def test_gradients_are_finite_with_absent_clips(params):
     def loss(p):
         return sum(
-            ((left @ text.T) * scale).mean() for left, text, scale in MODEL.apply({"params": p}, make_batch()).values()
+            ((left @ text.T) * scale).mean()
+            for left, text, scale, _ in MODEL.apply({"params": p}, make_batch()).values()
         )
 
     gradient = jax.jit(jax.grad(loss))(params)
@@ -75,8 +77,17 @@ def test_a_clamped_scale_still_has_its_gradient():
     np.testing.assert_allclose(params["logit_scale"], math.log(1 / 0.07), rtol=1e-6)
 
     def scale(log_scale):
-        return pair.apply({"params": {**params, "logit_scale": log_scale}}, x, x)[2]
+        return pair.apply({"params": {**params, "logit_scale": log_scale}}, x, x).scale
 
     for log_scale, expected in ((math.log(50.0), 50.0), (math.log(300.0), 100.0)):
         value, gradient = jax.value_and_grad(scale)(jnp.float32(log_scale))
         np.testing.assert_allclose((value, gradient), (expected, expected), rtol=1e-5)
+
+
+def test_the_sigmoid_loss_has_a_bias_and_a_scale_without_limit():
+    pair, x = ContrastivePair("vision", width=4, loss=SIGMOID), np.ones((2, 3), np.float32)
+    params = pair.init(jax.random.key(0), x, x)["params"]
+    np.testing.assert_allclose((params["logit_scale"], params["logit_bias"]), (math.log(10), -10), rtol=1e-6)
+    params = {**params, "logit_scale": np.float32(math.log(300)), "logit_bias": np.float32(-12)}
+    embedded = pair.apply({"params": params}, x, x)
+    np.testing.assert_allclose((embedded.scale, embedded.bias), (300, -12), rtol=1e-5)

@@ -21,6 +21,7 @@ from tests.fakes import make_dataset
         (tiny_stage1, {"train.select": "first"}, "train.select='first': choose one of best, last, ema"),
         (tiny_stage1, {"train.select": "ema"}, "train.select=ema: the run has no moving average"),
         (tiny_stage1, {"model.pairs": ("vision",)}, r"loss.audio=0.3 has no effect.*set --config.loss.audio=0"),
+        (tiny_stage1, {"loss.kind": "siglip"}, "loss.kind='siglip': choose one of infonce, sigmoid"),
         (tiny_stage1, {"loss.audio": 0.0}, r"loss.audio=0: a pair that is trained needs a positive weight"),
         (tiny_stage2, {"model.head.fusion.quality": False}, "loss.quality=0.1 has no effect: the head fusion"),
         (tiny_stage2, {"model.head.name": "concatenation"}, "loss.quality=0.1 has no effect: the head concatenation"),

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
-from emi_jax.models.contrastive import ContrastivePairs
+from emi_jax.models.contrastive import INFO_NCE, ContrastivePairs
 from emi_jax.models.fusion import Fusion
 from emi_jax.models.towers import Towers
 from emi_jax.stages.alignment import Alignment
@@ -22,10 +22,11 @@ class TinyModel(nn.Module):
     """A dense layer for each tower, with the real projections and temperatures on top."""
 
     modalities: tuple[str, ...] = (VISION, AUDIO)
+    loss: str = INFO_NCE
 
     def setup(self):
         self.towers = {name: nn.Dense(WIDTH) for name in (*self.modalities, TEXT)}
-        self.pairs = ContrastivePairs(self.modalities, WIDTH)
+        self.pairs = ContrastivePairs(self.modalities, WIDTH, self.loss)
 
     def __call__(self, batch: Mapping[str, jax.Array]):
         return self.project({name: clip for name, (_, clip, _) in self.encode(batch).items()})
@@ -66,8 +67,8 @@ def make_batch(seed: int = 0) -> dict[str, np.ndarray]:
     return batch
 
 
-def tiny_alignment() -> Alignment:
-    return Alignment(TinyModel(), make_batch(), {VISION: 1.0, AUDIO: 0.5})
+def tiny_alignment(loss: str = INFO_NCE) -> Alignment:
+    return Alignment(TinyModel(loss=loss), make_batch(), {VISION: 1.0, AUDIO: 0.5})
 
 
 def tiny_intensity(dropout: float = 0.0) -> Intensity:

@@ -9,6 +9,7 @@ import pytest
 from flax import traverse_util
 
 from emi_jax.errors import UserError
+from emi_jax.models.contrastive import SIGMOID
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train as run
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
@@ -18,7 +19,11 @@ from tests.configs import tiny_stage1
 from tests.fakes import make_dataset
 from tests.train.stages import begin, make_batch, remember_gradients, tiny_alignment, tiny_intensity, tiny_params
 
-STAGES = {"stage1": tiny_alignment, "stage2": tiny_intensity}
+STAGES = {
+    "stage1": tiny_alignment,
+    "stage1, sigmoid": functools.partial(tiny_alignment, SIGMOID),
+    "stage2": tiny_intensity,
+}
 TEN = 10
 FLOOR = 1e-6
 """Fraction of the largest norm below which the true gradient is zero, as for the bias of an attention key."""
