@@ -11,6 +11,8 @@ from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import gelu
 
 _EPSILON = 1e-12
+_SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+"""A tenth of the usual size: training starts near the prior, and has no random predictions to unlearn."""
 
 
 def pooled_statistics(x: Array, mask: Array) -> Array:
@@ -75,7 +77,7 @@ class StatisticsReadout(nn.Module):
             x = nn.Dropout(self.input_dropout, deterministic=deterministic)(x)
             hidden = gelu(Dense(self.width, dtype=self.dtype, name=f"{name}_hidden")(x))
             hidden = nn.Dropout(self.dropout, deterministic=deterministic)(hidden)
-            change = Dense(self.num_labels, use_bias=False, dtype=self.dtype, name=f"{name}_output")(hidden)
+            change = Dense(self.num_labels, False, self.dtype, _SMALL, name=f"{name}_output")(hidden)
             weight = weights[name][:, None]
             mean = mean + weight * jnp.where(weight > 0, lax.stop_gradient(change), 0)
             unimodal[name] = prior + change
