@@ -9,6 +9,9 @@ from emi_jax.errors import UserError
 
 BEHAVIOUR = frozenset(
     {
+        "dropout",
+        "embedding_dropout",
+        "mlp_dropout",
         "hidden_dropout",
         "hidden_dropout_prob",
         "attention_dropout",

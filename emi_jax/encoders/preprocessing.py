@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emi_jax.encoders.folder import find_folder, read_json
+from emi_jax.encoders.registry import build_encoder
 from emi_jax.errors import UserError
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 
@@ -74,16 +75,15 @@ def _audio(root: Path) -> dict[str, Any]:
 
 
 def _text(root: Path) -> dict[str, Any]:
-    config = read_json(root / "config.json")
-    part = config.get("text_config")
-    positions = (part if isinstance(part, dict) else config).get("max_position_embeddings")
+    path = root / "config.json"
+    try:
+        encoder: Any = build_encoder(read_json(path), TEXT)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
     path = root / "tokenizer_config.json"
     # Tokenizers without a limit of their own write a huge number, or none.
     own = read_json(path).get("model_max_length") if path.is_file() else None
-    limits = [int(_number(limit, root)) for limit in (own, positions) if limit]
-    if not limits:
-        raise UserError(f"{root}: neither model_max_length in {path.name} nor max_position_embeddings in config.json")
-    return {"max_tokens": min(limits)}
+    return {"max_tokens": min(int(_number(own, path)) if own else encoder.config.max_tokens, encoder.config.max_tokens)}
 
 
 def _preprocessor(root: Path, part: str) -> tuple[Path, dict[str, Any]]:

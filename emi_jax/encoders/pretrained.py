@@ -81,8 +81,8 @@ def load_encoder(
     except ValueError as error:
         raise UserError(f"{root / CONFIG}: {error}") from error
     encoder = override(encoder, overrides or {}, root)
-    family = family_of(encoder.config)
-    expected = describe(encoder)
+    family = family_of(encoder.config, files)
+    expected = describe(encoder, family)
     places = match(root, family, expected, files)
     loaded = read_tensors({place: files[place] for place in places.values()})
     flat = read(expected, {name: loaded[place] for name, place in places.items()})

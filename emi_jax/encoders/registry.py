@@ -19,7 +19,10 @@ from emi_jax.models.audio.data2vec import Data2VecAudio
 from emi_jax.models.audio.speech import Speech, Wav2Vec2
 from emi_jax.models.audio.speech_config import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
 from emi_jax.models.audio.wavlm import WavLM
-from emi_jax.models.text.bert import Bert, BertConfig, CLIPText, CLIPTextConfig
+from emi_jax.models.text.bert import Bert, BertConfig, DistilBertConfig, RobertaConfig, XLMRobertaConfig
+from emi_jax.models.text.clip import CLIPText, CLIPTextConfig
+from emi_jax.models.text.gte import Gte, GteConfig
+from emi_jax.models.text.modernbert import ModernBert, ModernBertConfig
 from emi_jax.models.vision.clip import CLIPVision, CLIPVisionConfig
 from emi_jax.models.vision.dinov2 import DINOv2, DINOv2Config, DINOv2WithRegistersConfig
 from emi_jax.models.vision.siglip import SiglipVision, SiglipVisionConfig
@@ -33,6 +36,12 @@ ENCODERS: dict[str, tuple[str, Any, Any]] = {
     "dinov2_with_registers": (VISION, DINOv2WithRegistersConfig, DINOv2),
     "siglip_vision_model": (VISION, SiglipVisionConfig, SiglipVision),
     "bert": (TEXT, BertConfig, Bert),
+    "roberta": (TEXT, RobertaConfig, Bert),
+    "xlm-roberta": (TEXT, XLMRobertaConfig, Bert),
+    "distilbert": (TEXT, DistilBertConfig, Bert),
+    "gte": (TEXT, GteConfig, Gte),
+    "new": (TEXT, GteConfig, Gte),  # the type under which GTE's checkpoints were published; saved as "gte"
+    "modernbert": (TEXT, ModernBertConfig, ModernBert),
     "clip_text_model": (TEXT, CLIPTextConfig, CLIPText),
     "wav2vec2": (AUDIO, Wav2Vec2Config, Wav2Vec2),
     "hubert": (AUDIO, HubertConfig, Speech),
@@ -84,9 +93,13 @@ def build_encoder(
     if role not in (None, modality):
         raise ValueError(f"model_type = {model_type!r} encodes {modality} and cannot be the {role} encoder")
     _check(config_type, config)
-    return encoder_type(
-        config_type.from_dict(config), dtype=dtype, remat=remat, attention_implementation=attention_implementation
-    )
+    result = config_type.from_dict(config)
+    if result.hidden_size % result.num_attention_heads:
+        raise ValueError(
+            f"hidden_size = {result.hidden_size} is not a multiple of num_attention_heads = "
+            f"{result.num_attention_heads}"
+        )
+    return encoder_type(result, dtype=dtype, remat=remat, attention_implementation=attention_implementation)
 
 
 def check_family(config: Mapping[str, Any]) -> None:
@@ -100,14 +113,17 @@ def check_family(config: Mapping[str, Any]) -> None:
         raise ValueError(f"model_type = {model_type!r} is not a known family of encoders: {', '.join(families)}")
 
 
-SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1, "vocab_size": 1}
+SMALLEST = {
+    **{"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1, "vocab_size": 1},
+    **{"dim": 1, "n_layers": 0, "n_heads": 1, "hidden_dim": 1},  # DistilBERT's names
+}
 
 
 def _check(config_type: Any, config: Mapping[str, Any]) -> None:
     """Checks the values of a config against the types of its fields, before anything is computed from them.
 
     Raises:
-        ValueError: a value of another type, a size that is too small, or heads that do not divide the width.
+        ValueError: a value of another type, or a size that is too small.
     """
     for name, hint in typing.get_type_hints(config_type).items():
         if name not in config or typing.get_origin(hint) is ClassVar:
@@ -117,10 +133,6 @@ def _check(config_type: Any, config: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} = {value!r}: expected {getattr(hint, '__name__', hint)}")
         if name in SMALLEST and value < SMALLEST[name]:
             raise ValueError(f"{name} = {value}: expected {SMALLEST[name]} or more")
-    default = config_type()
-    width, heads = (config.get(name, getattr(default, name)) for name in ("hidden_size", "num_attention_heads"))
-    if width % heads:
-        raise ValueError(f"hidden_size = {width} is not a multiple of num_attention_heads = {heads}")
 
 
 def _is_a(value: object, hint: Any) -> bool:

@@ -25,7 +25,7 @@ from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
-from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
+from emi_jax.inputs.tokenizer import check_tokenizer, load_tokenizer, special_ids, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 from emi_jax.models.vision.patches import height_width
@@ -174,16 +174,17 @@ def open_encoders(
             encoder, params[modality], facts = _load(modality, folder, image_size, fields, options)
             if modality == TEXT:
                 tokenizer, max_tokens = load_tokenizer(folder), facts["max_tokens"]
+                check_tokenizer(tokenizer, encoder.config, folder)
         else:
             facts, config = {}, {**section["scratch"], **fields}
             if modality == VISION and image_size:
                 config["image_size"] = image_size
             if modality == TEXT:
                 tokenizer = train_wordpiece(transcripts(), config["vocab_size"])
-                config["vocab_size"] = len(tokenizer)
+                config |= {"vocab_size": len(tokenizer), **special_ids(tokenizer)}
             encoder = _build(modality, config, fields, options)
             if modality == TEXT:
-                max_tokens = encoder.config.max_position_embeddings
+                max_tokens = encoder.config.max_tokens
         if modality == VISION:
             encoder = _for_square_images(encoder, source)
         biased = encoder.config.model_type in BIASED_ATTENTION

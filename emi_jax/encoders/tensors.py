@@ -52,9 +52,13 @@ class Tensor:
         return np.ascontiguousarray(turned.transpose(turned.ndim - 1, turned.ndim - 2, *range(turned.ndim - 2)))
 
 
-def describe(encoder: Any) -> dict[str, Tensor]:
-    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor; rows of one tensor in order."""
+def describe(encoder: Any, family: Family | None = None) -> dict[str, Tensor]:
+    """Each parameter of an encoder, by its path `a/b/c`, as a Hugging Face tensor; rows of one tensor in order.
+
+    The names are those of the family; None = the one in which the encoder is saved.
+    """
     config = encoder.config
+    family = family or family_of(config)
     modality, *_ = ENCODERS[config.model_type]
     if modality == VISION:
         example = jax.ShapeDtypeStruct((1, *height_width(config.image_size), 3), jnp.float32)
@@ -63,7 +67,7 @@ def describe(encoder: Any) -> dict[str, Tensor]:
     else:
         example = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), example)["params"]
-    family, spatial = family_of(config), windows(config)
+    spatial = windows(config)
     described = {
         path: _describe(path, leaf.shape, family, spatial)
         for path, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()

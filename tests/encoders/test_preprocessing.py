@@ -26,13 +26,14 @@ from emi_jax.errors import UserError
         ("audio", {"processor_config.json": {"feature_extractor": {"do_normalize": True}}}, {"normalize": True}),
         (
             "text",
-            {"config.json": {"max_position_embeddings": 512}, "tokenizer_config.json": {"model_max_length": 1e30}},
+            {"config.json": {"model_type": "bert"}, "tokenizer_config.json": {"model_max_length": 1e30}},
             {"max_tokens": 512},
         ),
+        ("text", {"config.json": {"model_type": "roberta", "max_position_embeddings": 514}}, {"max_tokens": 512}),
         (
             "text",
             {
-                "config.json": {"text_config": {"max_position_embeddings": 77}},
+                "config.json": {"model_type": "clip", "text_config": {"max_position_embeddings": 77}},
                 "tokenizer_config.json": {"model_max_length": 64},
             },
             {"max_tokens": 64},

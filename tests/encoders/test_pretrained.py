@@ -118,6 +118,12 @@ def test_all_that_is_wrong_is_named_at_once(name, folder):
         ("siglip_vision", "vision_model.", ["logit_scale", "logit_bias", "text_model.head.weight"]),
         ("wav2vec2", "wav2vec2.", ["quantizer.codevectors", "project_hid.weight", "project_q.bias", "lm_head.weight"]),
         ("hubert_stable", "hubert.", ["lm_head.bias", "hubert.masked_spec_embed"]),
+        ("roberta", "roberta.", ["lm_head.dense.weight", "roberta.embeddings.position_ids"]),
+        ("xlm_roberta", "roberta.", ["lm_head.layer_norm.bias", "classifier.dense.weight"]),
+        ("distilbert", "distilbert.", ["vocab_transform.weight", "vocab_layer_norm.bias", "vocab_projector.bias"]),
+        ("gte", "new.", ["lm_head.norm.weight", "lm_head.decoder.bias", "new.pooler.dense.weight"]),
+        ("gte", "gte.", ["lm_head.norm.weight", "gte.pooler.dense.weight", "classifier.bias"]),
+        ("modernbert", "model.", ["head.dense.weight", "head.norm.weight", "decoder.bias"]),
     ],
 )
 def test_heads_and_prefixes_are_set_aside(name, prefix, heads, folder):

@@ -23,6 +23,15 @@ _DINOV2 = {
     "layerscale_value": 0.7,
 }
 _TEXT = {**_SIZES, "vocab_size": 40, "max_position_embeddings": 12}
+_LINEAR = {"rope_type": "linear", "factor": 1.5}
+_MODERNBERT = {
+    **_TEXT,
+    **{"num_hidden_layers": 4, "local_attention": 4, "pad_token_id": 1},
+    "rope_parameters": {
+        "full_attention": {"rope_type": "default", "rope_theta": 160.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+    },
+}
 _SPEECH = {
     **_SIZES,
     "conv_dim": (8,) * 7,
@@ -54,6 +63,24 @@ CASES = {
     "clip_text": Case("text", "CLIPTextModel", "CLIPTextConfig", {**_TEXT, "bos_token_id": 1, "eos_token_id": 3}),
     "clip_text_legacy": Case(
         "text", "CLIPTextModel", "CLIPTextConfig", {**_TEXT, "bos_token_id": 0, "eos_token_id": 2}, golden=False
+    ),
+    "roberta": Case("text", "RobertaModel", "RobertaConfig", {**_TEXT, "type_vocab_size": 1, "layer_norm_eps": 1e-5}),
+    "xlm_roberta": Case("text", "XLMRobertaModel", "XLMRobertaConfig", {**_TEXT, "type_vocab_size": 1}),
+    "distilbert": Case(
+        "text",
+        "DistilBertModel",
+        "DistilBertConfig",
+        {
+            **{"vocab_size": 40, "max_position_embeddings": 12, "pad_token_id": 1},
+            **{"dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 24},
+        },
+    ),
+    "gte": Case("text", "GteModel", "GteConfig", {**_TEXT, "rope_parameters": {**_LINEAR, "rope_theta": 100.0}}),
+    "gte_without_types": Case("text", "GteModel", "GteConfig", {**_TEXT, "type_vocab_size": 0}, golden=False),
+    "gte_two_types": Case("text", "GteModel", "GteConfig", {**_TEXT, "type_vocab_size": 2}, golden=False),
+    "modernbert": Case("text", "ModernBertModel", "ModernBertConfig", _MODERNBERT),
+    "modernbert_large": Case(
+        "text", "ModernBertModel", "ModernBertConfig", {**_MODERNBERT, "num_hidden_layers": 7}, golden=False
     ),
     # PyTorch's group norm sees the padding, so these are compared on one whole clip.
     "wav2vec2": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", _SPEECH, padded=False),

@@ -1,5 +1,6 @@
 """The name of each parameter in a Hugging Face checkpoint, and the tensors in such a checkpoint that are ignored."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from emi_jax.encoders.names.audio import AUDIO_FAMILIES
@@ -24,10 +25,17 @@ OLDER_ENDINGS = {
 }
 
 
-def family_of(config: Any) -> Family:
-    """The names of the checkpoints of an encoder with this config."""
+def family_of(config: Any, names: Iterable[str] = ()) -> Family:
+    """The names of the tensors of an encoder with this config.
+
+    Args:
+        config: the encoder's.
+        names: those of a checkpoint, which may be in an alternative spelling; () = for writing one.
+    """
     gated = getattr(config, "use_swiglu_ffn", False)
-    return _FAMILIES[f"{config.model_type}, gated" if gated else config.model_type]
+    family = _FAMILIES[f"{config.model_type}, gated" if gated else config.model_type]
+    names = list(names)
+    return max((family, *family.alternatives), key=lambda candidate: sum(map(candidate.names, names)))
 
 
 def windows(config: Any) -> dict[str, tuple[int, ...]]:

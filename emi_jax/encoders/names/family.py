@@ -30,6 +30,7 @@ class Family:
             likewise.
         ignored: patterns of the full names of tensors that belong to heads, other parts or buffers.
         dropped_axes: our parameter -> how many of its leading axes, all of size 1, theirs lacks.
+        alternatives: other names under which checkpoints hold the same parameters; read, never written.
     """
 
     architecture: str
@@ -38,6 +39,12 @@ class Family:
     tensors: Mapping[str, str]
     ignored: tuple[str, ...]
     dropped_axes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    alternatives: "tuple[Family, ...]" = ()
+
+    def names(self, name: str) -> bool:
+        """Whether a tensor's full name is that of one of the modules."""
+        module = re.sub(r"\.\d+\.", ".{}.", name.removeprefix(self.prefix)).rpartition(".")[0]
+        return module in self.modules.values()
 
     def ignores(self, name: str) -> bool:
         """Whether the encoder does not need the tensor of this full name."""

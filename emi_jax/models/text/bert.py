@@ -1,8 +1,8 @@
-"""Text encoders: BERT (Devlin et al. 2019) and the text transformer of CLIP (Radford et al. 2021)."""
+"""BERT (Devlin et al. 2019) and its kin: RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020), DistilBERT."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
@@ -12,10 +12,10 @@ from jax.typing import DTypeLike
 from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
 from emi_jax.models.norm import LayerNorm
+from emi_jax.models.text.embedding import TokenEmbedding
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
 
-# CLIP checkpoints older than transformers 4.31 carry this wrong id; their end token is the highest id of a row.
-LEGACY_CLIP_EOS = 2
+ONLY_ENCODER = {"is_decoder": (False,), "add_cross_attention": (False,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,66 +43,105 @@ class BertConfig:
     add_pooling_layer: bool = True
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> "BertConfig":
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
         """Reads the dict of a config.json; raises ValueError for an unsupported value."""
-        only_encoder = {"is_decoder": (False,), "add_cross_attention": (False,)}
         return read_config(
-            cls, config, {"hidden_act": ACTIVATIONS, "position_embedding_type": ("absolute", None), **only_encoder}
+            cls, config, {"hidden_act": ACTIVATIONS, "position_embedding_type": ("absolute", None), **ONLY_ENCODER}
         )
+
+    @property
+    def padding_id(self) -> int | None:
+        """As in `TokenEmbedding`."""
+        return None
+
+    @property
+    def max_tokens(self) -> int:
+        """The largest number of tokens that the encoder accepts."""
+        return self.max_position_embeddings
 
 
 @dataclasses.dataclass(frozen=True)
-class CLIPTextConfig:
-    """The fields of a Hugging Face `clip_text_model` config that the encoder reads, with their defaults there."""
+class RobertaConfig(BertConfig):
+    """The fields of a Hugging Face `roberta` config that the encoder reads, with their defaults there.
 
-    model_type: ClassVar[str] = "clip_text_model"
-    vocab_size: int = 49408
-    hidden_size: int = 512
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 8
-    intermediate_size: int = 2048
-    hidden_act: str = "quick_gelu"
-    attention_dropout: float = 0.0
-    max_position_embeddings: int = 77
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-5
-    pad_token_id: int | None = 1
-    bos_token_id: int | None = 49406
-    eos_token_id: int = 49407
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> "CLIPTextConfig":
-        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
-        return read_config(cls, config, {"hidden_act": ACTIVATIONS})
-
-
-class TokenEmbedding(nn.Module):
-    """Words and learned positions; BERT adds the type of the segment, of which we use the first alone.
-
-    Attributes:
-        config: sizes.
-        types: number of segment types, 0 = none.
+    The positions of padding and of the ids before it are never used: 514 positions hold 512 tokens.
     """
 
-    config: BertConfig | CLIPTextConfig
-    types: int = 0
+    model_type: ClassVar[str] = "roberta"
+    vocab_size: int = 50265
+    pad_token_id: int | None = 1
 
-    @nn.compact
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Maps tokens, int `[B, L]`, to float32 `[B, L, D]`."""
-        L, limit = tokens.shape[1], self.config.max_position_embeddings
-        if limit < L:
-            raise ValueError(f"{L} tokens, the encoder has {limit} positions (max_position_embeddings): cut the text")
-        D, init = self.config.hidden_size, nn.initializers.normal(self.config.initializer_range)
-        x = nn.Embed(self.config.vocab_size, D, embedding_init=init, name="words")(tokens)
-        x = x + self.param("positions", init, (limit, D))[None, :L]
-        if self.types:
-            x = x + self.param("types", init, (self.types, D))[None, :1]
-        return x
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
+        result = super().from_dict(config)
+        if result.pad_token_id is None:
+            raise ValueError("pad_token_id = None: positions start after the id of padding, expected a number")
+        return result
+
+    @property
+    def padding_id(self) -> int | None:
+        """As in `TokenEmbedding`."""
+        return self.pad_token_id
+
+    @property
+    def max_tokens(self) -> int:
+        """The largest number of tokens that the encoder accepts."""
+        assert self.pad_token_id is not None
+        return self.max_position_embeddings - self.pad_token_id - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class XLMRobertaConfig(RobertaConfig):
+    """The fields of a Hugging Face `xlm-roberta` config that the encoder reads, with their defaults there."""
+
+    model_type: ClassVar[str] = "xlm-roberta"
+    vocab_size: int = 30522
+
+
+@dataclasses.dataclass(frozen=True)
+class DistilBertConfig:
+    """The fields of a Hugging Face `distilbert` config that the encoder reads, with their defaults there.
+
+    DistilBERT (Sanh et al. 2019) is a BERT without segment types and pooler; its config has names of its own, and so
+    the properties give BERT's. In training the output of the attention is dropped as well, as BERT's is, which
+    transformers leaves out.
+    """
+
+    model_type: ClassVar[str] = "distilbert"
+    layer_norm_eps: ClassVar[float] = 1e-12
+    type_vocab_size: ClassVar[int] = 0
+    add_pooling_layer: ClassVar[bool] = False
+    padding_id: ClassVar[None] = None
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    n_layers: int = 6
+    n_heads: int = 12
+    dim: int = 768
+    hidden_dim: int = 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation: str = "gelu"
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
+        """Reads the dict of a config.json; raises ValueError for an unsupported value."""
+        return read_config(cls, config, {"activation": ACTIVATIONS})
+
+    num_hidden_layers = property(lambda self: self.n_layers)
+    num_attention_heads = property(lambda self: self.n_heads)
+    hidden_size = property(lambda self: self.dim)
+    intermediate_size = property(lambda self: self.hidden_dim)
+    hidden_act = property(lambda self: self.activation)
+    hidden_dropout_prob = property(lambda self: self.dropout)
+    attention_probs_dropout_prob = property(lambda self: self.attention_dropout)
+    max_tokens = property(lambda self: self.max_position_embeddings)
 
 
 class Bert(nn.Module):
-    """BERT as `transformers.BertModel`, for single segments.
+    """BERT, RoBERTa, XLM-RoBERTa or DistilBERT as the `Model` class of transformers, for single segments.
 
     Attributes:
         config: sizes.
@@ -111,7 +150,7 @@ class Bert(nn.Module):
         attention_implementation: as in `dot_product_attention`.
     """
 
-    config: BertConfig
+    config: BertConfig | DistilBertConfig
     dtype: DTypeLike = jnp.float32
     remat: bool = False
     attention_implementation: Implementation | None = None
@@ -149,7 +188,15 @@ class Bert(nn.Module):
             dtype=self.dtype,
             attention_implementation=self.attention_implementation,
         )
-        x = TokenEmbedding(config, config.type_vocab_size, name="embedding")(tokens)
+        x = TokenEmbedding(
+            config.vocab_size,
+            config.hidden_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+            config.padding_id,
+            config.initializer_range,
+            name="embedding",
+        )(tokens)
         x = LayerNorm(config.layer_norm_eps, name="first_norm")(x)
         x = nn.Dropout(config.hidden_dropout_prob)(x, deterministic=deterministic)
         transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
@@ -158,52 +205,3 @@ class Bert(nn.Module):
         if config.add_pooling_layer:
             pooled = jnp.tanh(layer.dense(config.hidden_size, "pooler")(pooled))
         return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
-
-
-class CLIPText(nn.Module):
-    """The text transformer of CLIP as `transformers.CLIPTextModel`; attributes as in `Bert`."""
-
-    config: CLIPTextConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
-
-    @nn.compact
-    def __call__(
-        self,
-        tokens: jax.Array,
-        attention_mask: jax.Array | None = None,
-        deterministic: bool = True,
-        output_hidden_states: bool = False,
-    ) -> tuple[Any, ...]:
-        """Encodes texts; arguments and results as in `Bert`, pooled is the state of the end token.
-
-        A token sees itself and the tokens before it, padding excepted.
-        """
-        config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
-            mlp_width=config.intermediate_size,
-            activation=config.hidden_act,
-            norm_epsilon=config.layer_norm_eps,
-            attention_dropout=config.attention_dropout,
-            kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
-        )
-        x = TokenEmbedding(config, name="embedding")(tokens)
-        causal = jnp.tril(jnp.ones((1, 1, tokens.shape[1], tokens.shape[1]), bool))
-        allowed = causal if attention_mask is None else causal & attention_mask[:, None, None, :]
-        transformer = Transformer((layer,) * config.num_hidden_layers, remat=self.remat, name="transformer")
-        x, hidden_states = transformer(x, allowed, deterministic)
-        x = LayerNorm(config.layer_norm_eps, name="final_norm")(x)
-        pooled = jnp.take_along_axis(x, end_position(tokens, config.eos_token_id)[:, None, None], axis=1)[:, 0]
-        return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
-
-
-def end_position(tokens: jax.Array, eos_token_id: int) -> jax.Array:
-    """Where each row of tokens, int `[B, L]`, ends: int `[B]`, by the rules of `transformers.CLIPTextModel`.
-
-    The first end token, 0 where there is none; under the legacy id the first of the highest ids.
-    """
-    return jnp.argmax(tokens if eos_token_id == LEGACY_CLIP_EOS else tokens == eos_token_id, axis=-1)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emi_jax.encoders.registry import build_encoder
-from emi_jax.models.text.bert import end_position
+from emi_jax.models.text.clip import end_position
+from emi_jax.models.text.embedding import positions_without_padding
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, make_inputs, make_model, run_torch
 from tests.modules import DROPOUT, random_params, run
@@ -14,7 +15,17 @@ from tests.modules import DROPOUT, random_params, run
 SMALL = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 BERT = {"model_type": "bert", **SMALL, "max_position_embeddings": 12}
 CLIP = {"model_type": "clip_text_model", **SMALL, "max_position_embeddings": 12, "eos_token_id": 3}
-BOTH = pytest.mark.parametrize("config", [BERT, CLIP], ids=["bert", "clip"])
+ROBERTA = {**BERT, "model_type": "roberta", "max_position_embeddings": 14}
+DISTILBERT = {
+    **{"model_type": "distilbert", "vocab_size": 30, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24},
+    "max_position_embeddings": 12,
+}
+GTE = {"model_type": "gte", **SMALL}
+MODERNBERT = {"model_type": "modernbert", **SMALL, "num_hidden_layers": 2, "local_attention": 4}
+ALL = [BERT, CLIP, ROBERTA, DISTILBERT, GTE, MODERNBERT, {**MODERNBERT, "classifier_pooling": "mean"}]
+NAMES = ["bert", "clip", "roberta", "distilbert", "gte", "modernbert", "modernbert-mean"]
+EVERY = pytest.mark.parametrize("config", ALL, ids=NAMES)
+TABLES = pytest.mark.parametrize("config", ALL[:4], ids=NAMES[:4])
 
 
 def _texts():
@@ -24,7 +35,7 @@ def _texts():
     return tokens, mask
 
 
-@pytest.mark.parametrize("name", ["bert", "clip_text", "clip_text_legacy"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.role == "text"])
 def test_equals_pytorch(name, tmp_path):
     pytest.importorskip("torch")
     model, arrays = make_model(CASES[name], seed=1), make_inputs(CASES[name], seed=1)
@@ -32,7 +43,7 @@ def test_equals_pytorch(name, tmp_path):
     assert_agrees(tmp_path, "text", arrays, run_torch(model, **arrays))
 
 
-@BOTH
+@EVERY
 def test_padding_changes_nothing(config):
     tokens, mask = _texts()
     encoder = build_encoder(config)
@@ -46,10 +57,10 @@ def test_padding_changes_nothing(config):
     np.testing.assert_allclose(pooled[:3], pooled_other[:3], atol=1e-5)
 
 
-@pytest.mark.parametrize(("config", "dtype"), [(BERT, jnp.bfloat16), (CLIP, jnp.float32)], ids=["bert", "clip"])
-def test_a_text_of_padding_alone_has_finite_values_and_gradients(config, dtype):
+@EVERY
+def test_a_text_of_padding_alone_has_finite_values_and_gradients(config):
     tokens, mask = _texts()
-    encoder = build_encoder(config, dtype=dtype)
+    encoder = build_encoder(config, dtype=jnp.float32 if config is CLIP else jnp.bfloat16)
     params = random_params(encoder, tokens)
 
     def loss(p):
@@ -94,7 +105,7 @@ def test_the_end_token_is_the_first_of_its_id_or_of_the_highest():
     np.testing.assert_array_equal(end_position(tokens, 2), [1, 2, 1])
 
 
-@BOTH
+@TABLES
 def test_too_many_tokens_are_refused(config):
     with pytest.raises(ValueError, match="13 tokens, the encoder has 12 positions"):
         random_params(build_encoder(config), np.zeros((1, 13), int))
@@ -102,8 +113,42 @@ def test_too_many_tokens_are_refused(config):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("position_embedding_type", "relative_key"), ("is_decoder", True), ("hidden_act", "silu")],
+    [("position_embedding_type", "relative_key"), ("is_decoder", True), ("hidden_act", "mish")],
 )
 def test_unsupported_bert_configs_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} = {value!r}"):
         build_encoder({**BERT, field: value})
+
+
+def test_positions_of_roberta_skip_padding():
+    tokens = jnp.array([[5, 6, 7, 1, 1], [1, 5, 1, 6, 7]])
+    np.testing.assert_array_equal(positions_without_padding(tokens, 1), [[2, 3, 4, 1, 1], [1, 2, 1, 3, 4]])
+
+
+@pytest.mark.parametrize(("config", "limit"), [(BERT, 12), (ROBERTA, 12), (CLIP, 12), (GTE, 8192)])
+def test_the_limit_of_tokens_is_what_the_positions_hold(config, limit):
+    assert build_encoder(config).config.max_tokens == limit
+
+
+def test_roberta_needs_the_id_of_padding():
+    with pytest.raises(ValueError, match="pad_token_id = None"):
+        build_encoder({**ROBERTA, "pad_token_id": None})
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        (DISTILBERT, "class token"),
+        (GTE, "class token"),
+        (MODERNBERT, "class token"),
+        ({**MODERNBERT, "classifier_pooling": "mean"}, "mean"),
+        ({**ROBERTA, "add_pooling_layer": False}, "class token"),
+    ],
+)
+def test_pooled_is_the_class_token_or_the_masked_mean(config, pooling):
+    tokens, mask = _texts()
+    tokens, mask = tokens[:3], mask[:3]
+    encoder = build_encoder(config)
+    sequence, pooled = run(encoder, random_params(encoder, tokens), tokens, mask)
+    mean = np.stack([row[valid].mean(0) for row, valid in zip(sequence, mask, strict=True)])
+    np.testing.assert_allclose(pooled, sequence[:, 0] if pooling == "class token" else mean, atol=1e-5)
