@@ -57,6 +57,18 @@ FAMILIES = {
     "DINOv2-B/14 with registers": Case(
         "vision", "Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"image_size": 224, "patch_size": 14}
     ),
+    "DINOv3-B/16": Case(
+        "vision",
+        "DINOv3ViTModel",
+        "DINOv3ViTConfig",
+        {
+            "hidden_size": 768,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+            "num_register_tokens": 4,
+            "image_size": 224,
+        },
+    ),
     "SigLIP-B/16, vision": Case("vision", "SiglipVisionModel", "SiglipVisionConfig", {"image_size": 224}),
     "CLIP ViT-B/32, text": Case("text", "CLIPTextModel", "CLIPTextConfig", {"eos_token_id": 49407}),
     "BERT-base": Case("text", "BertModel", "BertConfig", {}),

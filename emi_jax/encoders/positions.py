@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def fit_positions(root: Path, encoder: Any, params: Mapping[str, Any], image_size: int) -> tuple[Any, dict[str, Any]]:
-    """Interpolates the position embeddings of the patches.
+    """Interpolates the position embeddings of the patches, where the encoder has a table of them.
 
     Args:
         root: the encoder's folder, for messages.
@@ -43,14 +43,16 @@ def fit_positions(root: Path, encoder: Any, params: Mapping[str, Any], image_siz
         return encoder, dict(params)
     if H // h == 0 or W // w == 0:
         raise UserError(f"{root}: image_size={image_size} is smaller than a patch of {h} x {w} pixels")
+    resized = encoder.clone(config=dataclasses.replace(config, image_size=image_size))
+    if "positions" not in params["embedding"]:
+        return resized, dict(params)
     rows, columns = old[0] // h, old[1] // w
     (positions,) = params["embedding"]["positions"]
     class_token, patches = np.split(positions, [len(positions) - rows * columns])
     grid = _bicubic(patches.reshape(rows, columns, -1), (H // h, W // w), config.antialias)
     log.info("%s: position embeddings interpolated from images of %s to %s", root, old, (H, W))
-    encoder = encoder.clone(config=dataclasses.replace(config, image_size=image_size))
     positions = np.concatenate([class_token, grid.reshape(-1, grid.shape[-1])])[None]
-    return encoder, {**params, "embedding": {**params["embedding"], "positions": positions}}
+    return resized, {**params, "embedding": {**params["embedding"], "positions": positions}}
 
 
 def _bicubic(grid: np.ndarray, size: tuple[int, int], antialias: bool) -> np.ndarray:

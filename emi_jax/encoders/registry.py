@@ -25,6 +25,7 @@ from emi_jax.models.text.gte import Gte, GteConfig
 from emi_jax.models.text.modernbert import ModernBert, ModernBertConfig
 from emi_jax.models.vision.clip import CLIPVision, CLIPVisionConfig
 from emi_jax.models.vision.dinov2 import DINOv2, DINOv2Config, DINOv2WithRegistersConfig
+from emi_jax.models.vision.dinov3 import DINOv3, DINOv3Config
 from emi_jax.models.vision.siglip import SiglipVision, SiglipVisionConfig
 from emi_jax.models.vision.vit import ViT, ViTConfig
 
@@ -34,6 +35,7 @@ ENCODERS: dict[str, tuple[str, Any, Any]] = {
     "clip_vision_model": (VISION, CLIPVisionConfig, CLIPVision),
     "dinov2": (VISION, DINOv2Config, DINOv2),
     "dinov2_with_registers": (VISION, DINOv2WithRegistersConfig, DINOv2),
+    "dinov3_vit": (VISION, DINOv3Config, DINOv3),
     "siglip_vision_model": (VISION, SiglipVisionConfig, SiglipVision),
     "bert": (TEXT, BertConfig, Bert),
     "roberta": (TEXT, RobertaConfig, Bert),

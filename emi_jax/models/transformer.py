@@ -18,7 +18,7 @@ from emi_jax.kernels.attention import Implementation, dot_product_attention
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.relative import BiasGate, RelativeKeys
-from emi_jax.models.rotary import Rotary, rotate
+from emi_jax.models.rotary import GridRotary, Rotary, rotate
 
 gelu = functools.partial(jax.nn.gelu, approximate=False)
 """The exact GELU (Hendrycks and Gimpel 2016), by the error function; JAX's default is the tanh approximation."""
@@ -86,7 +86,7 @@ class Layer:
     output_bias: bool = True
     norm_bias: bool = True
     gated: bool = False
-    rotary: Rotary | None = None
+    rotary: Rotary | GridRotary | None = None
     gated_bias: bool = False
     relative_keys: tuple[int, int] | None = None
     window: int | None = None

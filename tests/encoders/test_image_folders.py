@@ -87,7 +87,7 @@ def test_frames_have_the_size_of_the_config_where_the_preprocessor_states_none(p
     assert encoders.image_size == 16
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov2_with_registers", "siglip_vision"])
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_with_registers", "dinov3", "siglip_vision"])
 def test_a_saved_run_gives_the_same_features(name, tmp_path):
     """With frames of another size than the table of positions is for."""
     shutil.copytree(GOLDEN / name, tmp_path / "pretrained")

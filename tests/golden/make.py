@@ -56,6 +56,26 @@ CASES = {
         "Dinov2WithRegistersConfig",
         {**_DINOV2, "image_size": 21, "num_register_tokens": 3, "use_swiglu_ffn": True},
     ),
+    "dinov3": Case(
+        "vision",
+        "DINOv3ViTModel",
+        "DINOv3ViTConfig",
+        {**_SIZES, "image_size": (24, 16), "patch_size": 8, "num_register_tokens": 3, "layerscale_value": 0.7},
+    ),
+    "dinov3_gated": Case(
+        "vision",
+        "DINOv3ViTModel",
+        "DINOv3ViTConfig",
+        {
+            **_SIZES,
+            "image_size": 16,
+            "patch_size": 8,
+            "num_register_tokens": 4,
+            "use_gated_mlp": True,
+            "hidden_act": "silu",
+        },
+        golden=False,
+    ),
     "siglip_vision": Case(
         "vision", "SiglipVisionModel", "SiglipVisionConfig", {**_SIZES, "image_size": 24, "patch_size": 8}
     ),

@@ -27,6 +27,19 @@ _DINOV2_LAYER = {
 }
 _DINOV2_MLP = {"mlp/hidden": "mlp.fc1", "mlp/output": "mlp.fc2"}
 _DINOV2_GATED_MLP = {"mlp/gate": "mlp.weights_in", "mlp/hidden": "mlp.weights_in", "mlp/output": "mlp.weights_out"}
+_DINOV3_LAYER = {
+    "attention/query": "attention.q_proj",
+    "attention/key": "attention.k_proj",
+    "attention/value": "attention.v_proj",
+    "attention/output": "attention.o_proj",
+    "attention_norm": "norm1",
+    "attention_scale": "layer_scale1",
+    "mlp/gate": "mlp.gate_proj",
+    "mlp/hidden": "mlp.up_proj",
+    "mlp/output": "mlp.down_proj",
+    "mlp_norm": "norm2",
+    "mlp_scale": "layer_scale2",
+}
 
 
 def _dinov2(architecture: str, prefix: str, mlp: Mapping[str, str]) -> Family:
@@ -83,6 +96,17 @@ VISION_FAMILIES: dict[str, Family] = {
     "dinov2, gated": _dinov2("Dinov2Model", "dinov2", _DINOV2_GATED_MLP),
     "dinov2_with_registers": _dinov2("Dinov2WithRegistersModel", "dinov2_with_registers", _DINOV2_MLP),
     "dinov2_with_registers, gated": _dinov2("Dinov2WithRegistersModel", "dinov2_with_registers", _DINOV2_GATED_MLP),
+    "dinov3_vit": Family(
+        "DINOv3ViTModel",
+        "model.",
+        {
+            "embedding/projection": "embeddings.patch_embeddings",
+            "final_norm": "norm",
+            **layers(_DINOV3_LAYER, "layer"),
+        },
+        {"embedding/class_token": "embeddings.cls_token", "embedding/registers": "embeddings.register_tokens"},
+        (r"embeddings\.mask_token", r"classifier\..*"),
+    ),
     "siglip_vision_model": Family(
         "SiglipVisionModel",
         "vision_model.",

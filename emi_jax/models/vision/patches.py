@@ -16,7 +16,7 @@ def height_width(size: Size) -> tuple[int, int]:
 
 
 class PatchEmbedding(nn.Module):
-    """Patches with a learned position each, after a class token and registers where the encoder has them.
+    """Patches, after a class token and registers where the encoder has them.
 
     Attributes:
         width: of a token, D.
@@ -24,7 +24,8 @@ class PatchEmbedding(nn.Module):
         patch_size: of a patch.
         kernel_init: initializer of all parameters.
         use_bias: whether the projection of a patch has a bias.
-        class_token: whether a class token comes first; it has a position.
+        class_token: whether a class token comes first.
+        positions: whether patches and class token have learned positions.
         num_registers: learned tokens without a position between the class token and the patches (Darcet et al. 2024).
         dtype: dtype of the operands of the projection.
     """
@@ -35,6 +36,7 @@ class PatchEmbedding(nn.Module):
     kernel_init: nn.initializers.Initializer
     use_bias: bool = True
     class_token: bool = True
+    positions: bool = True
     num_registers: int = 0
     dtype: DTypeLike = jnp.float32
 
@@ -56,7 +58,8 @@ class PatchEmbedding(nn.Module):
         x = Dense(D, self.use_bias, self.dtype, self.kernel_init, name="projection")(patches)
         if self.class_token:
             x = jnp.concatenate([self._tokens("class_token", B, 1), x], axis=1)
-        x = x + self.param("positions", self.kernel_init, (1, x.shape[1], D))
+        if self.positions:
+            x = x + self.param("positions", self.kernel_init, (1, x.shape[1], D))
         if self.num_registers:
             x = jnp.concatenate([x[:, :1], self._tokens("registers", B, self.num_registers), x[:, 1:]], axis=1)
         return x
