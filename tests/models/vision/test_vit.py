@@ -114,7 +114,7 @@ def test_images_of_another_size_are_refused(pixels):
 @pytest.mark.parametrize(
     ("config", "role", "message"),
     [
-        ({**VIT, "hidden_act": "swish"}, None, "hidden_act = 'swish'"),
+        ({**VIT, "hidden_act": "mish"}, None, "hidden_act = 'mish'"),
         ({**VIT, "num_channels": 1}, None, "num_channels = 1"),
         ({"model_type": "swin"}, None, "model_type = 'swin'"),
         (VIT, "audio", "encodes vision"),
