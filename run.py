@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import tqdm
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
@@ -37,6 +36,7 @@ from data_prep.errors import ClipError
 from data_prep.options.features import parse_features
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
+from emi_jax.progress import progress_bar
 from emi_jax.report.exits import STOPPED, fail, is_explained, report
 from emi_jax.report.terminal import printable
 from emi_jax.runs import evaluation, results
@@ -219,7 +219,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
         log.info("model loaded in %.1f s; %d clips, %d of them predicted before", loaded, len(clips), len(done))
         began, seconds = time.perf_counter(), 0.0
         waiting = [clip for clip in clips if clip.id not in done]
-        with tqdm.tqdm(total=len(clips), initial=len(done), unit="clip", disable=None) as bar:
+        with progress_bar(total=len(clips), initial=len(done), unit="clip") as bar:
 
             def leave_out(clip: ClipSource, error: ClipError) -> None:
                 folder.leave_out(clip.id, str(error))

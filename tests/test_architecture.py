@@ -15,7 +15,7 @@ FLOORS = {
         ("train", "prediction"),
         ("inputs", "models", "metrics", "losses", "memory"),
         ("kernels", "descriptors"),
-        ("modalities", "files"),
+        ("modalities", "files", "progress"),
         ("errors",),
     ),
     "data_prep": (
@@ -44,6 +44,7 @@ ALLOWED = {
         "emi_jax.inputs.dataset",
         "emi_jax.inputs.index",
         "emi_jax.modalities",
+        "emi_jax.progress",
         "emi_jax.report.page",
         "emi_jax.report.svg",
         "emi_jax.report.tables",

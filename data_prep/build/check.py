@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.build.dataset import dataset_path, open_dataset
 from data_prep.build.report import FILE as REPORT
@@ -22,6 +21,7 @@ from data_prep.media.container import SAMPLE_RATE
 from emi_jax.errors import UserError
 from emi_jax.inputs.index import FILE as INDEX
 from emi_jax.inputs.index import read_index
+from emi_jax.progress import progress_bar
 
 TYPES = {
     "times": np.float32,
@@ -72,7 +72,7 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
         if not info.num_examples:
             faults.append(f"split {split}: found no examples, expected at least one")
             continue
-        bar = tqdm(total=info.num_examples, desc=f"checking {split}", unit="clip", disable=not progress)
+        bar = progress_bar(total=info.num_examples, desc=f"checking {split}", unit="clip", disable=not progress)
         try:
             for example, texts in zip(builder.as_data_source(split), index[split], strict=True):
                 bar.update()

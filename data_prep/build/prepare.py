@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from data_prep.build.report import Report, make_report
 from data_prep.build.room import check_room, need_room
 from data_prep.build.staging import Staged, fingerprint, load_staged, signature, stage_clip, staged_path
@@ -34,6 +32,7 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
 from emi_jax.files import lock
 from emi_jax.modalities import MODALITIES
+from emi_jax.progress import progress_bar
 
 DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0, detector=HAAR)
 """For the synthetic corpus and small encoders: drawn faces are upright, and the demo needs no file of a detector."""
@@ -254,4 +253,4 @@ def _finished_recipe(dataset: Path) -> str | None:
 
 
 def _bar(results: Iterable, total: int, title: str, *, shown: bool) -> Iterable:
-    return tqdm(results, total=total, desc=title, unit="clip", disable=not shown)
+    return progress_bar(results, total=total, desc=title, unit="clip", disable=not shown)

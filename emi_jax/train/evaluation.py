@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-import tqdm
 
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Transform
+from emi_jax.progress import progress_bar
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.signals import stop_if_signalled
 from emi_jax.train.step import Batch, Stage
@@ -82,9 +82,9 @@ class Evaluator:
             process_count=jax.process_count(),
         )
         on_device = to_device(host, self._mapping.put)
-        bar = tqdm.tqdm(on_device, self.split, self._plan.steps, unit="batch", disable=not progress, leave=False)
+        bar = {"desc": self.split, "total": self._plan.steps, "unit": "batch", "disable": not progress, "leave": False}
         running = None  # the devices process a batch while the previous one is fetched
-        for batch in bar:
+        for batch in progress_bar(on_device, **bar):
             stop_if_signalled()
             dispatched = self._forward(params, batch)
             if running is not None:

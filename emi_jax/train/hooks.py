@@ -6,9 +6,9 @@ from typing import Protocol
 
 import jax
 import numpy as np
-import tqdm
 
 from emi_jax.errors import UserError
+from emi_jax.progress import progress_bar
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.evaluation import Evaluator
@@ -62,7 +62,7 @@ class Log:
 
     def __post_init__(self) -> None:
         self._pending: list[tuple[int, Metrics]] = []
-        self._bar = tqdm.tqdm(
+        self._bar = progress_bar(
             total=self.steps,
             initial=self.first_step,
             unit="step",
