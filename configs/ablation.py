@@ -2,6 +2,7 @@
 
 python run.py --config=configs/ablation.py
 python run.py --config=configs/ablation.py:vidmimic2 --config.data.dir=DIR
+python run.py --config=configs/ablation.py:descriptors --config.data.dir=DIR --config.data.corpus=folder
 """
 
 from typing import Any
@@ -47,10 +48,46 @@ CELLS: tuple[Cell, ...] = (
 )
 """Name, title and changes of each cell; `{config.FIELD}` stands for the grid's own field."""
 
+HEAD = "model.head.fusion"
+WITHIN = ("features.standardise", "subject")
+SINGLE = ("train.members", 1)
+# The fusion of the sequences, as in the other presets.
+FUSION: Changes = (
+    *((f"{HEAD}.{name}", value) for name, value in (("statistics", False), ("sequences", True), ("dropout", 0.3))),
+    ("loss.unimodal", 0.0),
+    ("train.weight_decay", 0.05),
+    ("train.select", "best"),
+    ("train.batch_size", 32),
+    ("train.epochs", 12),
+    SINGLE,
+)
+DESCRIPTOR_CELLS: tuple[Cell, ...] = (
+    ("full", "statistics, five models averaged", ()),
+    ("vision", "face alone", ((ONLY, ("vision",)),)),
+    ("audio", "voice alone", ((ONLY, ("audio",)),)),
+    ("text", "words alone", ((ONLY, ("text",)),)),
+    ("single", "one model", (SINGLE,)),
+    ("weighted", "one model, weighted by the QAM", ((f"{HEAD}.quality", True), SINGLE)),
+    ("fusion", "one model, fusion of the sequences", (*FUSION, (f"{HEAD}.quality", True))),
+    ("fusion-no-qam", "one model, fusion without QAM", FUSION),
+    ("fusion-steps", "one model, fusion with positions in steps", (*FUSION, (f"{HEAD}.positions", "steps"))),
+    ("subject", "within subjects: statistics, five models averaged", (WITHIN,)),
+    ("subject-vision", "within subjects: face alone", (WITHIN, (ONLY, ("vision",)))),
+    ("subject-audio", "within subjects: voice alone", (WITHIN, (ONLY, ("audio",)))),
+    ("subject-text", "within subjects: words alone", (WITHIN, (ONLY, ("text",)))),
+    ("subject-single", "within subjects: one model", (WITHIN, SINGLE)),
+    (
+        "subject-fusion",
+        "within subjects: one model, fusion of the sequences",
+        (WITHIN, *FUSION, (f"{HEAD}.quality", True)),
+    ),
+)
+"""The cells of the preset `descriptors`: few clips, for which statistics over time replace the sequences."""
+
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the grid; presets as for stage 2."""
-    return study("ablation", CELLS, preset)
+    return study("ablation", DESCRIPTOR_CELLS if preset.startswith("descriptors") else CELLS, preset)
 
 
 def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:

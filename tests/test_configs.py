@@ -8,6 +8,7 @@ from configs.fields import Effect, flatten
 from configs.sections import section_of
 from emi_jax.models.heads import HEADS, build_head
 from emi_jax.runs.checks import check_fields
+from emi_jax.studies.ablation import cells
 
 
 def leaves(tree, prefix=""):
@@ -35,6 +36,12 @@ def test_every_field_is_defined_with_its_meaning(module, preset):
 )
 def test_every_preset_passes_the_checks_of_a_run(module, preset):
     check_fields(module.get_config(preset))
+
+
+@pytest.mark.parametrize("preset", ["demo", "descriptors"])
+def test_every_cell_of_the_grid_passes_the_checks_of_a_run(preset):
+    for cell in cells(ablation.get_config(preset)):
+        check_fields(cell.config)
 
 
 def test_a_config_lists_the_fields_that_may_change_on_resume():

@@ -23,12 +23,16 @@ SELECTED = "the clips of {split} chose the checkpoint: these scores are too high
 """The caution about scores on the split by which the parameters were selected."""
 
 
-def member_seeds(config: ConfigDict) -> tuple[int, ...]:
+def member_seeds(config: ConfigDict, seed: int | None = None) -> tuple[int, ...]:
     """The seeds of the members of a run's ensemble; empty if it trains a single model.
 
     Runs of different seeds have no member in common.
+
+    Args:
+        config: the run's config.
+        seed: the run's seed, `config.train.seed` by default.
     """
-    count, seed = config.train.get("members", 1), config.train.seed
+    count, seed = config.train.get("members", 1), config.train.seed if seed is None else seed
     return tuple(range(seed * count, (seed + 1) * count)) if count > 1 else ()
 
 

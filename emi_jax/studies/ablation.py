@@ -26,7 +26,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import studies, svg, tables
-from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
+from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_seeds, selected_on
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
@@ -118,7 +118,8 @@ def run_cell(
 ) -> dict[str, Any]:
     """The result of a cell, which is trained first if it is missing or was made with another config.
 
-    Interrupted training is resumed.
+    Interrupted training is resumed. Where a seed stands for an ensemble (`train.members`), the members of all seeds are
+    trained side by side, and the mean of its members' predictions is scored.
     """
     path = folder / "cells" / f"{cell.name}.json"
     recipe = _recipe(cell, dataset, seeds, split)
@@ -128,9 +129,12 @@ def run_cell(
     log.info("\n%s", cell.title)
     started = time.monotonic()
     experiment = Experiment.open(cell.config, dataset, folder / "cells" / f"{cell.name}-{recipe[:12]}", devices)
-    train(experiment, seeds)
-    params = chosen_params(experiment, len(seeds))
-    scores, _ = evaluator(experiment, split, len(seeds)).run(params, progress=True)
+    models = [model for seed in seeds for model in member_seeds(cell.config, seed) or (seed,)]
+    train(experiment, models)
+    params = chosen_params(experiment, len(models))
+    outputs = evaluator(experiment, split, len(models)).gather(params, progress=True)
+    ensembles = np.split(outputs["predictions"], len(seeds), axis=1)
+    scores = [experiment.stage.score(outputs | {"predictions": each.mean(1)}, split) for each in ensembles]
     trained = traverse_util.flatten_dict(jax.device_get(experiment.split(params)[0]), sep="/")
     save_file({name: np.ascontiguousarray(leaf) for name, leaf in trained.items()}, path.with_suffix(".safetensors"))
     result = {

@@ -11,8 +11,10 @@ import scipy.stats
 from configs import ablation as shipped
 from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
+from emi_jax.runs.evaluation import evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.studies import ablation
+from emi_jax.train import parameters
 from emi_jax.train.hooks import Log
 from emi_jax.train.signals import StoppedError
 from tests.configs import shrink, tiny_stage1
@@ -81,9 +83,21 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert resumed["scores"] == results["text"]["scores"]
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
-    config.train.corrupt = 0.6
+    config.train.members = 2
     config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text")
-    ablation.run_cell(ablation.cells(config)[0], dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
+    [cell] = ablation.cells(config)
+    result = ablation.run_cell(cell, dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
+    assert len(result["scores"]) == 2
+    assert {len(leaf) for leaf in jax.tree.leaves(ablation.load_trained(cell, tmp_path))} == {4}
+    experiment = Experiment.open(cell.config, dataset, tmp_path / "again", jax.devices()[:1])
+    params = parameters.merge(ablation.load_trained(cell, tmp_path), experiment.initial_params()[1])
+    outputs = evaluator(experiment, "test", 4).gather(params)
+    for seed, scores in enumerate(result["scores"]):
+        predictions = outputs["predictions"][:, 2 * seed : 2 * seed + 2].mean(1)
+        expected = [
+            scipy.stats.pearsonr(*pair).statistic for pair in zip(predictions.T, outputs["labels"].T, strict=True)
+        ]
+        assert scores["mean/pearson"] == pytest.approx(np.mean(expected), abs=1e-5)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     changed = {path.name for path in before if before[path] != after[path]}
     assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
