@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emi_jax.errors import UserError
@@ -19,6 +19,8 @@ BEHAVIOUR = frozenset(
         "activation_dropout",
         "feat_proj_dropout",
         "final_dropout",
+        "encoder_layerdrop",
+        "conformer_conv_dropout",
         "layerdrop",
         "drop_path_rate",
         "apply_spec_augment",
@@ -31,8 +33,11 @@ BEHAVIOUR = frozenset(
     }
 )
 """Dropout and masking, as Hugging Face names them: fields that change how an encoder is trained, not its weights."""
-READOUT = {"emotion_dimensions": (0,)}
-"""Fields that change what is read out of the same weights, and the values that a loaded encoder can take."""
+READOUT: dict[str, Callable[[Any], bool]] = {
+    "emotion_dimensions": lambda value: value == 0,
+    "chunk_length": lambda value: True,
+}
+"""Fields that change what is computed with the same weights, and which values a loaded encoder can take."""
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +65,17 @@ def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
         loaded = getattr(config, name)
         if value == loaded:
             continue
-        if name not in BEHAVIOUR and value not in READOUT.get(name, ()):
+        if name not in BEHAVIOUR and not (name in READOUT and READOUT[name](value)):
             raise OverrideError(
                 f"{origin}: {name} is {loaded!r} in the loaded encoder and cannot become {value!r}: only dropout and "
                 f"masking can be overridden ({', '.join(sorted(BEHAVIOUR & _names(config)))})"
             )
         changes[name] = value
         log.info("%s: %s %r, overridden with %r", origin, name, loaded, value)
-    return encoder.clone(config=dataclasses.replace(config, **changes)) if changes else encoder
+    try:
+        return encoder.clone(config=dataclasses.replace(config, **changes)) if changes else encoder
+    except ValueError as error:
+        raise OverrideError(f"{origin}: {error}") from error
 
 
 def check_known(config: Any, fields: Mapping[str, Any], origin: object) -> None:

@@ -8,6 +8,19 @@ from emi_jax.encoders.folder import find_folder, read_json
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.errors import UserError
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
+from emi_jax.models.towers import AudioTower, VisionTower
+
+SPECTROGRAMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "whisper": (
+        "WhisperFeatureExtractor",
+        {"hop_length": 160, "n_fft": 400, "padding_value": 0.0, "dither": 0.0, "return_attention_mask": False},
+    ),
+    "wav2vec2-bert": (
+        "SeamlessM4TFeatureExtractor",
+        {"feature_size": 80, "num_mel_bins": 80, "stride": 2, "padding_value": 1.0, "return_attention_mask": True},
+    ),
+}
+"""Families that read spectrograms of waveforms as recorded: Hugging Face's feature extractor and its fields."""
 
 
 def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
@@ -71,6 +84,12 @@ def _audio(root: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: the encoder needs audio at {rate} Hz, clips are read at {SAMPLE_RATE} Hz; use another encoder"
         )
+    for extractor, fields in SPECTROGRAMS.values():
+        if found.get("feature_extractor_type") == extractor:
+            for name, value in fields.items():
+                if found.get(name, value) != value:
+                    raise UserError(f"{path}: {name} is {found[name]!r}; the front end of this encoder has {value!r}")
+            return {"normalize": False}
     return {"normalize": bool(found.get("do_normalize", True))}
 
 
@@ -84,6 +103,37 @@ def _text(root: Path) -> dict[str, Any]:
     # Tokenizers without a limit of their own write a huge number, or none.
     own = read_json(path).get("model_max_length") if path.is_file() else None
     return {"max_tokens": min(int(_number(own, path)) if own else encoder.config.max_tokens, encoder.config.max_tokens)}
+
+
+def preprocessor_config(tower: VisionTower | AudioTower) -> dict[str, Any]:
+    """The preprocessor_config.json of a tower."""
+    config: Any = tower.encoder.config
+    if isinstance(tower, VisionTower):
+        return {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "do_rescale": True,
+            "do_normalize": True,
+            "image_mean": list(tower.image_mean),
+            "image_std": list(tower.image_std),
+            "rescale_factor": 1 / 255,
+            "size": {"height": config.image_size, "width": config.image_size},
+        }
+    if config.model_type in SPECTROGRAMS:
+        extractor, fields = SPECTROGRAMS[config.model_type]
+        content = {"feature_extractor_type": extractor, **fields, "sampling_rate": SAMPLE_RATE}
+        if config.model_type == "whisper":
+            seconds = config.window * config.steps.stride / SAMPLE_RATE
+            content |= {"feature_size": config.num_mel_bins, "chunk_length": int(seconds) or seconds}
+        return content
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": tower.normalize,
+        "feature_size": 1,
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": SAMPLE_RATE,
+    }
 
 
 def _preprocessor(root: Path, part: str) -> tuple[Path, dict[str, Any]]:

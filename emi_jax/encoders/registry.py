@@ -18,7 +18,9 @@ from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.audio.data2vec import Data2VecAudio
 from emi_jax.models.audio.speech import Speech, Wav2Vec2
 from emi_jax.models.audio.speech_config import Data2VecAudioConfig, HubertConfig, Wav2Vec2Config, WavLMConfig
+from emi_jax.models.audio.wav2vec2_bert import Wav2Vec2Bert, Wav2Vec2BertConfig
 from emi_jax.models.audio.wavlm import WavLM
+from emi_jax.models.audio.whisper import Whisper, WhisperConfig
 from emi_jax.models.text.bert import Bert, BertConfig, DistilBertConfig, RobertaConfig, XLMRobertaConfig
 from emi_jax.models.text.clip import CLIPText, CLIPTextConfig
 from emi_jax.models.text.gte import Gte, GteConfig
@@ -49,8 +51,10 @@ ENCODERS: dict[str, tuple[str, Any, Any]] = {
     "hubert": (AUDIO, HubertConfig, Speech),
     "wavlm": (AUDIO, WavLMConfig, WavLM),
     "data2vec-audio": (AUDIO, Data2VecAudioConfig, Data2VecAudio),
+    "whisper": (AUDIO, WhisperConfig, Whisper),
+    "wav2vec2-bert": (AUDIO, Wav2Vec2BertConfig, Wav2Vec2Bert),
 }
-BIASED_ATTENTION = ("wavlm",)
+BIASED_ATTENTION = ("wavlm", "wav2vec2-bert")
 """The families that add relative positions to their attention logits."""
 # The model_type of checkpoints of several encoders -> for a modality, its encoder and the part of config.json.
 PARTS: dict[str, dict[str, tuple[str, str]]] = {
@@ -118,6 +122,7 @@ def check_family(config: Mapping[str, Any]) -> None:
 SMALLEST = {
     **{"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1, "vocab_size": 1},
     **{"dim": 1, "n_layers": 0, "n_heads": 1, "hidden_dim": 1},  # DistilBERT's names
+    **{"d_model": 1, "encoder_layers": 0, "encoder_attention_heads": 1, "encoder_ffn_dim": 1},  # Whisper's
 }
 
 

@@ -21,12 +21,13 @@ from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.positions import fit_positions
+from emi_jax.encoders.preprocessing import SPECTROGRAMS, preprocessor_config
 from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import check_tokenizer, load_tokenizer, special_ids, train_wordpiece
-from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 from emi_jax.models.vision.patches import height_width
 
@@ -85,7 +86,7 @@ class Encoders:
         shape = {name: value for name, value in dataclasses.asdict(encoder.config).items() if name not in BEHAVIOUR}
         facts = [encoder.config.model_type, shape, str(jnp.dtype(encoder.dtype))]
         if modality != TEXT:
-            return [*facts, json.dumps(_preprocessor(tower))]
+            return [*facts, json.dumps(preprocessor_config(tower))]
         assert self.tokenizer is not None
         facts.append(sorted(self.tokenizer.get_vocab().items()))
         if backend := getattr(self.tokenizer, "backend_tokenizer", None):
@@ -105,7 +106,7 @@ class Encoders:
             if self.tokenizer and modality == TEXT:
                 self.tokenizer.save_pretrained(target)
             else:
-                facts = _preprocessor(tower)
+                facts = preprocessor_config(tower)
                 (target / "preprocessor_config.json").write_text(json.dumps(facts, indent=2) + "\n")
         for modality, describer in self.describers.items():
             (part / modality).mkdir(parents=True)
@@ -266,29 +267,5 @@ def _tower(modality: str, encoder: Any, facts: Mapping[str, Any]) -> VisionTower
     if modality == VISION:
         return VisionTower(encoder, tuple(facts.get("image_mean", HALF)), tuple(facts.get("image_std", HALF)))
     if modality == AUDIO:
-        return AudioTower(encoder, facts.get("normalize", True))
+        return AudioTower(encoder, facts.get("normalize", encoder.config.model_type not in SPECTROGRAMS))
     return TextTower(encoder)
-
-
-def _preprocessor(tower: VisionTower | AudioTower) -> dict[str, Any]:
-    """The preprocessor_config.json of a tower."""
-    if isinstance(tower, AudioTower):
-        return {
-            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-            "do_normalize": tower.normalize,
-            "feature_size": 1,
-            "padding_value": 0.0,
-            "return_attention_mask": True,
-            "sampling_rate": SAMPLE_RATE,
-        }
-    size = tower.encoder.config.image_size
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "do_rescale": True,
-        "do_normalize": True,
-        "image_mean": list(tower.image_mean),
-        "image_std": list(tower.image_std),
-        "rescale_factor": 1 / 255,
-        "size": {"height": size, "width": size},
-    }

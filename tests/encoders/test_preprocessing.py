@@ -51,6 +51,11 @@ def test_preprocessing_is_read_from_the_folder(role, files, expected, tmp_path):
     [
         ("vision", {"image_mean": [0.5, 0.5, 0.5]}, "lacks image_std"),
         ("audio", {"sampling_rate": 8000}, "needs audio at 8000 Hz"),
+        (
+            "audio",
+            {"feature_extractor_type": "WhisperFeatureExtractor", "hop_length": 200},
+            "hop_length is 200; the front end of this encoder has 160",
+        ),
     ],
 )
 def test_unusable_preprocessing_is_refused(role, content, message, tmp_path):

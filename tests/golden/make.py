@@ -125,6 +125,34 @@ CASES = {
     "wavlm_stable": Case(
         "audio", "WavLMModel", "WavLMConfig", {**_SPEECH, **_BUCKETS, **_LAYER_NORM, "do_stable_layer_norm": True}
     ),
+    "whisper": Case(
+        "audio",
+        "WhisperModel",
+        "WhisperConfig",
+        {
+            "d_model": 16,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "encoder_ffn_dim": 24,
+            "max_source_positions": 10,
+            "decoder_layers": 0,
+            "decoder_attention_heads": 4,
+            "max_target_positions": 4,
+            "vocab_size": 8,
+            **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0),
+        },
+    ),
+    "wav2vec2_bert": Case(
+        "audio",
+        "Wav2Vec2BertModel",
+        "Wav2Vec2BertConfig",
+        {
+            **_SIZES,
+            "left_max_position_embeddings": 3,
+            "right_max_position_embeddings": 1,
+            "conv_depthwise_kernel_size": 5,
+        },
+    ),
     # PyTorch's positional convolutions see the padding.
     "data2vec_audio": Case(
         "audio",
@@ -149,7 +177,9 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
         tokens = np.where(mask, rng.integers(4, 39, mask.shape), 1)
         tokens[np.arange(3), lengths - 1] = 39 if case.fields.get("eos_token_id") == 2 else 3
         return {"inputs": tokens, "mask": mask}
-    lengths = np.array([2600, 1700, 500]) if case.padded else np.array([1700])
+    # Whisper's whole window; an even number of w2v-BERT's frames.
+    longest, shortest = {"WhisperModel": (3200, 500), "Wav2Vec2BertModel": (2800, 600)}.get(case.model, (2600, 500))
+    lengths = np.array([longest, 1700, shortest]) if case.padded else np.array([1700])
     mask = np.arange(lengths[0])[None] < lengths[:, None]
     waveform = rng.normal(size=mask.shape).astype(np.float32) * mask
     return {"inputs": waveform, "mask": mask} if case.padded else {"inputs": waveform}

@@ -44,4 +44,9 @@ def windows(config: Any) -> dict[str, tuple[int, ...]]:
         return {"embedding/projection": height_width(config.patch_size)}
     if hasattr(config, "conv_kernel"):
         return {f"features/conv_{index}": (width,) for index, width in enumerate(config.conv_kernel)}
+    if config.model_type == "whisper":
+        return {"features/conv_1": (3,), "features/conv_2": (3,)}
+    if config.model_type == "wav2vec2-bert":
+        layers = (f"transformer/layers_{index}/convolution" for index in range(config.num_hidden_layers))
+        return {f"{layer}/{name}": (1,) for layer in layers for name in ("expand", "project")}
     return {}
