@@ -22,7 +22,7 @@ RUN: Section = {
 DATA: dict[str, Field] = {
     "dir": Field("data/demo", "dataset, the folder given to data_prep as --out", NOTHING),
     "corpus": Field("synthetic", "kind of corpus that the dataset was made from, data_prep's --corpus"),
-    "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder was trained", MODEL),
+    "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder's preprocessor makes it", MODEL),
     "num_frames": Field(8, "frames read of a clip, spread over its time", MODEL),
     "frame_rate": Field(0.0, "frames per second to choose them from; 0: all of the dataset", MODEL),
     "smallest_crop": Field(0.8, "smallest side of a training crop, as a fraction of the face picture's side"),

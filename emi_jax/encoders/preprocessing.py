@@ -68,7 +68,10 @@ def _side(found: Mapping[str, Any], path: Path) -> int | None:
         size = found.get("crop_size")
     elif found.get("do_resize", True):
         size = found.get("size")
-    height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+    if isinstance(size, dict):
+        height, width = size.get("height"), size.get("width")
+    else:
+        height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
     return int(_number(height, path)) if height is not None and height == width else None
 
 

@@ -72,6 +72,7 @@ def test_folders_that_mean_the_same_give_the_same_features(config, preprocessing
         {"do_center_crop": True, "crop_size": {"height": 24, "width": 24}, "size": {"shortest_edge": 32}},
         {"do_center_crop": False, "crop_size": 16, "size": {"height": 24, "width": 24}},
         {"size": 24},
+        {"size": [24, 24]},
     ],
 )
 def test_frames_have_the_size_that_the_preprocessor_makes(preprocessing, tmp_path):
