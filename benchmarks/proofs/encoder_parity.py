@@ -24,6 +24,12 @@ TOLERANCE = 1e-4
 NOISE = 0.01
 """Noise added to every weight, so that none, including biases and norms, keeps its initial value."""
 
+_ROBERTA = {"pad_token_id": 1, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+_GTE = {
+    **{"vocab_size": 30528, "type_vocab_size": 0, "pad_token_id": 0},
+    "rope_parameters": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 2 ** (1 / 32)},  # "ntk" by 2
+}
+
 FAMILIES = {
     "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
     "ViT-H/14": Case(
@@ -72,6 +78,12 @@ FAMILIES = {
     "SigLIP-B/16, vision": Case("vision", "SiglipVisionModel", "SiglipVisionConfig", {"image_size": 224}),
     "CLIP ViT-B/32, text": Case("text", "CLIPTextModel", "CLIPTextConfig", {"eos_token_id": 49407}),
     "BERT-base": Case("text", "BertModel", "BertConfig", {}),
+    "RoBERTa-base": Case("text", "RobertaModel", "RobertaConfig", _ROBERTA),
+    "XLM-RoBERTa-base": Case("text", "XLMRobertaModel", "XLMRobertaConfig", {**_ROBERTA, "vocab_size": 250002}),
+    "DistilBERT-base": Case("text", "DistilBertModel", "DistilBertConfig", {}),
+    "GTE-base, English": Case("text", "GteModel", "GteConfig", _GTE),
+    "GTE-base, multilingual": Case("text", "GteModel", "GteConfig", {}),
+    "ModernBERT-base": Case("text", "ModernBertModel", "ModernBertConfig", {}),
     "wav2vec2-base": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", {}, padded=False),
     "HuBERT-base": Case("audio", "HubertModel", "HubertConfig", {}, padded=False),
 }
@@ -104,8 +116,9 @@ def make_inputs(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
         size = case.fields["image_size"]
         return {"inputs": rng.normal(size=(2, size, size, 3)).astype(np.float32)}
     if case.role == "text":
-        mask = np.arange(64)[None] < np.array([64, 23])[:, None]
-        tokens = np.where(mask, rng.integers(1000, 30000, mask.shape), 0)
+        longest = 64 if case.config.startswith("CLIP") else 192  # longer than ModernBERT's window
+        mask = np.arange(longest)[None] < np.array([longest, 23])[:, None]
+        tokens = np.where(mask, rng.integers(1000, 30000, mask.shape), case.fields.get("pad_token_id", 0))
         tokens[np.arange(2), mask.sum(1) - 1] = case.fields.get("eos_token_id", 102)
         return {"inputs": tokens, "mask": mask}
     if case.padded:
