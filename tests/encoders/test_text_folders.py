@@ -3,14 +3,18 @@
 import json
 
 import chex
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer, models
 
 from emi_jax.encoders.pretrained import load_encoder
 from emi_jax.encoders.registry import build_encoder
+from emi_jax.encoders.sources import INITIAL, open_encoders
 from emi_jax.errors import UserError
 from emi_jax.models.rotary import Rotary, read_rotary
+from tests.configs import tiny_stage1
 from tests.golden.compare import assert_agrees
 from tests.golden.make import CASES, GOLDEN, make_inputs, make_model, run_torch
 
@@ -124,3 +128,45 @@ def test_a_packed_tensor_of_another_size_is_named(folder):
     path = folder("modernbert", lambda tensors: {**tensors, "layers.0.mlp.Wi.weight": np.zeros((47, 16), np.float32)})
     with pytest.raises(UserError, match=r"layers\.0\.mlp\.Wi\.weight has the shape \(47, 16\), expected \(48, 16\)"):
         load_encoder(path)
+
+
+def _open(config, folder):
+    return open_encoders(
+        config.model,
+        ("text",),
+        workdir=folder,
+        init_from="",
+        image_size=0,
+        devices=jax.devices(),
+        transcripts=lambda: ["so funny", "so sad"],
+    )
+
+
+@pytest.mark.parametrize(("name", "limit"), [("roberta", 10), ("distilbert", 12), ("gte", 12), ("modernbert", 12)])
+def test_a_run_opens_and_saves_the_encoder_with_its_tokenizer(name, limit, folder, tmp_path):
+    pretrained = folder(name)
+    words = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "funny": 39}
+    Tokenizer(models.WordLevel(words, unk_token="<unk>")).save(str(pretrained / "tokenizer.json"))
+    config = tiny_stage1()
+    config.model.text.config = dict.fromkeys(config.model.text.config)
+    config.model.text.pretrained = str(pretrained)
+    encoders = _open(config, tmp_path / "run")
+    assert encoders.max_tokens == limit
+    assert encoders.tokenizer("funny")["input_ids"] == [39]
+    encoders.save(tmp_path / "run" / INITIAL, encoders.params)
+    again = _open(config, tmp_path / "run")
+    assert again.towers.text.encoder == encoders.towers.text.encoder
+    assert again.tokenizer.pad_token_id == encoders.tokenizer.pad_token_id == 1
+    chex.assert_trees_all_equal(again.params, encoders.params)
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "modernbert"])
+def test_an_encoder_from_scratch_takes_the_special_ids_of_its_tokenizer(model_type, tmp_path):
+    config = tiny_stage1()
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config.model.text.config = {**dict.fromkeys(config.model.text.config), **small, "model_type": model_type}
+    encoders = _open(config, tmp_path)
+    found = encoders.towers.text.encoder.config
+    assert found.pad_token_id == encoders.tokenizer.pad_token_id == 0
+    assert found.vocab_size == len(encoders.tokenizer)
+    assert encoders.max_tokens == (63 if model_type == "roberta" else 64)
