@@ -92,7 +92,8 @@ class Subwords:
         places = np.full(len(mask), -1)
         if self._tokenizer.is_fast:
             ends = encoded["offset_mapping"][0][:, 1]
-            places[words] = _word_of_each_character(text)[ends[words] - 1]
+            # A space that a byte-level tokenizer puts before the text ends at 0: it belongs to the first word.
+            places[words] = _word_of_each_character(text)[np.maximum(ends[words] - 1, 0)]
         else:  # such a tokenizer does not say where its tokens come from: they are spread evenly over the words
             places[words] = np.arange(words.sum()) * len(text.split()) // max(int(words.sum()), 1)
         return Tokens(encoded["input_ids"][0].astype(np.int32), mask, words, places)
@@ -148,8 +149,9 @@ def token_times(
 
 
 def _word_of_each_character(text: str) -> np.ndarray:
-    """For each character the number of its whitespace-separated word, or of the one before it."""
-    places = np.zeros(len(text) + 1, int)
+    """For each character the number of its whitespace-separated word; spaces belong to the word after them, if any."""
+    places, start = np.zeros(len(text) + 1, int), 0
     for number, word in enumerate(re.finditer(r"\S+", text)):
-        places[word.start() :] = number
+        places[start:] = number
+        start = word.end()
     return places

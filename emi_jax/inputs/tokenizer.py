@@ -54,7 +54,7 @@ def load_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     try:
         tokenizer = load.from_pretrained(str(folder), **options)
     except Exception as error:  # the tokenizers library raises Exception itself
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"no tokenizer in {folder}: its files cannot be read ({reason}); copy them again") from error
     if tokenizer.init_kwargs.get("auto_map"):
         raise UserError(f"no tokenizer in {folder}: tokenizer_config.json names custom code, which is never executed")

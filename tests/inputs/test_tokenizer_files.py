@@ -94,6 +94,17 @@ def test_tokenizer_json_is_used_as_it_is(make, model_type, config, tmp_path):
     assert saved.pad_token_id == loaded.pad_token_id
 
 
+def test_a_token_that_is_a_space_belongs_to_the_word_after_it(tmp_path):
+    tokenizer = byte_pairs()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=True)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("Zoo hello").tokens[1] == "Ġ"
+    assert tokenizer.encode("Zoo hello").offsets[1] == (0, 0)
+    read = Subwords(load_tokenizer(tmp_path), 12)("Zoo hello")
+    assert read.places.tolist() == [-1, 0, 0, 0, 0, 1, 1, *[-1] * 5]
+
+
 def test_an_older_vocabulary_is_read_without_tokenizer_json(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     (tmp_path / "vocab.txt").write_text("\n".join([*BERT, "hello", "world"]))
