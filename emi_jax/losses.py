@@ -11,6 +11,8 @@ and its gradients are `pmean`-ed.
 Letters: b clips on this device, B in the global batch, P projection width, K labels.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -93,16 +95,20 @@ def sigmoid_contrast(
     return jnp.where(valid[:, None] & columns[None, :], loss, 0).sum(), valid.sum().astype(jnp.float32)
 
 
-def squared_error(pred: Array, labels: Array, mask: Array) -> tuple[Array, Array]:
+def squared_error(pred: Array, labels: Array, mask: Array, weights: Sequence[float] = ()) -> tuple[Array, Array]:
     """Sum of squared errors over the known entries, and their number.
 
     Args:
         pred: [b, K].
         labels: [b, K]; anything, NaN included, where the mask is False.
         mask: bool [b, K], True where the label is known.
+        weights: of each label's squared errors, K; alike if empty.
     """
     error = jnp.where(mask, pred.astype(jnp.float32) - jnp.where(mask, labels, 0), 0)
-    return jnp.square(error).sum(), mask.sum().astype(jnp.float32)
+    squares = jnp.square(error)
+    if weights:
+        squares = squares * jnp.array(weights, jnp.float32)[None, :]
+    return squares.sum(), mask.sum().astype(jnp.float32)
 
 
 def reliability_loss(logits: Array, clean: Array, supervised: Array) -> tuple[Array, Array]:

@@ -73,10 +73,10 @@ def make_training(stage: Alignment, mapping: Mapping) -> Training:
     params = jax.eval_shape(lambda rng: stage.init(rng, {}), jax.random.PRNGKey(0))
     trained, _ = parameters.split(params, FROZEN, "FROZEN")
     optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=RATE_FACTORS)
-    step = mapping.map(make_step(stage, optimizer, 0.0), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
 
     def begin(full: Any) -> TrainState:
-        return create_state(*parameters.split(full, FROZEN, "FROZEN"), optimizer, 0.0)
+        return create_state(*parameters.split(full, FROZEN, "FROZEN"), optimizer)
 
     return Training(stage, params, step, begin)
 

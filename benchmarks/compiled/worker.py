@@ -82,10 +82,10 @@ def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
     params = ours.tree(ours.draw(stage))
     rate = schedule(RATE, 0.0, WARMUP, STEPS)
     optimizer = adamw(params, rate, weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),))
-    step = make_step(stage, optimizer, 0.0)
+    step = make_step(stage, optimizer)
     only_state = cast(Callable, lambda state, batch, rng: step(state, batch, rng)[0])
     mapping = Mapping("pmap" if task["mapping"] == "pmap" else "shard_map")
-    state = mapping.replicate(create_state(params, {}, optimizer, 0.0))
+    state = mapping.replicate(create_state(params, {}, optimizer))
     batch, rng = mapping.put(batch), mapping.replicate(jax.random.PRNGKey(0))
     if task["mapping"] == "jit":
         # The step needs a named axis: here one of length 1 around the whole batch.

@@ -13,6 +13,7 @@ from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
+from emi_jax.models.pooling import masked_mean
 from emi_jax.models.quality import (
     EqualWeights,
     QualityAware,
@@ -51,6 +52,8 @@ class Fusion(nn.Module):
         statistics: add a readout of each modality's statistics over time, weighted as the modality is; with `sequences`
             the prediction is the mean of both.
         input_dropout: dropout rate of these statistics.
+        auxiliary: also predict from the mean over time of each modality's sequence alone, for a loss of its own, which
+            trains the projections and enhancers of a modality however little the decoder uses it.
         num_layers: depth of the decoder.
         num_heads: its attention heads; must divide `width`.
         mlp_ratio: hidden width of its MLPs over `width`.
@@ -74,11 +77,31 @@ class Fusion(nn.Module):
     sequences: bool = True
     statistics: bool = False
     input_dropout: float = 0.3
+    auxiliary: bool = False
     num_layers: int = 2
     num_heads: int = 8
     mlp_ratio: int = 4
     dropout: float = 0.1
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ValueError: fields contradict each other, or a value is unknown.
+        """
+        if self.attention_bias and not (self.quality and self.decoder):
+            raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
+        if not (self.sequences or self.statistics):
+            raise ValueError("sequences = False needs statistics = True: otherwise nothing is read")
+        if self.auxiliary and (self.statistics or not self.sequences):
+            raise ValueError(
+                "auxiliary = True needs sequences = True and statistics = False: its readouts have that loss"
+            )
+        if self.positions not in POSITIONS:
+            raise ValueError(f"positions = {self.positions!r}: choose one of {POSITIONS}")
+        in_order(self.modalities)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -105,10 +128,10 @@ class Fusion(nn.Module):
             "weights" and "share" [B, 3], the modalities' weights w and effective shares w_m * mean r_m, normalised;
             "reliability" and "reliability_logits" {m: [B, t_m]} for the modalities in use, the second empty without
             the QAM;
-            "unimodal" {m: [B, K]}, the predictions from each modality's statistics, where they are read;
+            "unimodal" {m: [B, K]}, the predictions from each modality alone, with `statistics` or `auxiliary`;
             "informed", bool [B], False for a clip with no modality at all, whose prediction is a learned prior.
         """
-        names = self._names()
+        names = in_order(self.modalities)
         valid = valid_steps(names, masks, present)
         here = {name: mask.any(1) for name, mask in valid.items()}
         if self.sequences or self.quality:
@@ -130,6 +153,12 @@ class Fusion(nn.Module):
         predictions, extras["unimodal"] = [], {}
         if self.sequences:
             predictions.append(jax.nn.sigmoid(self._decode(weighted, valid, times, deterministic)))
+        if self.auxiliary:
+            alone = StatisticsReadout(
+                self.num_labels, self.width, self.dropout, self.dropout, self.dtype, name="auxiliary_readout"
+            )
+            means = {name: masked_mean(enhanced[name], valid[name]) for name in names}
+            _, extras["unimodal"] = alone(means, weights, deterministic)
         if self.statistics:
             readout = StatisticsReadout(
                 self.num_labels, self.width, self.input_dropout, self.dropout, self.dtype, name="statistics_readout"
@@ -138,15 +167,6 @@ class Fusion(nn.Module):
             mean, extras["unimodal"] = readout(read, weights, deterministic)
             predictions.append(jnp.clip(mean, 0, 1))
         return jnp.stack(predictions).mean(0), extras
-
-    def _names(self) -> list[str]:
-        if self.attention_bias and not (self.quality and self.decoder):
-            raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
-        if not (self.sequences or self.statistics):
-            raise ValueError("sequences = False needs statistics = True: otherwise nothing is read")
-        if self.positions not in POSITIONS:
-            raise ValueError(f"positions = {self.positions!r}: choose one of {POSITIONS}")
-        return in_order(self.modalities)
 
     def _enhance(self, name: str, x: Array, mask: Array, deterministic: bool) -> Array:
         """Projects a modality to the fusion's width and runs its temporal enhancer: [B, t, D] -> [B, t, d]."""

@@ -18,8 +18,8 @@ WITHOUT = {
 }
 """What to do about a modality that no clip has."""
 
-BEST, LAST, EMA = SELECTIONS = ("best", "last", "ema")
-"""The parameters to evaluate: the best on the validation split, those after the last step, or their moving average."""
+BEST, LAST, AVERAGE = SELECTIONS = ("best", "last", "average")
+"""The parameters to evaluate: the best on the validation split, those after the last step, or their average."""
 
 AUTO, ON, OFF = BASELINES = ("auto", "on", "off")
 """When the linear baseline is fitted: if it is quick, always, or never."""
@@ -49,6 +49,8 @@ def check_fields(config: ConfigDict) -> None:
         _check_members(config)
         _check_choice(config.baseline, "config.baseline", BASELINES)
         _check_quality(config)
+        if not 0 <= config.loss.balance <= 1:
+            raise UserError(f"config.loss.balance={config.loss.balance:g} should be in [0, 1]")
 
 
 def _check_augmentation(config: ConfigDict) -> None:
@@ -105,10 +107,11 @@ def _check_members(config: ConfigDict) -> None:
 
 def _check_quality(config: ConfigDict) -> None:
     name, weight = config.model.head.name, config.loss.quality
-    if (name == "fusion" and config.model.head.fusion.statistics) != bool(config.loss.unimodal):
+    fusion = config.model.head.fusion
+    if (name == "fusion" and (fusion.statistics or fusion.auxiliary)) != bool(config.loss.unimodal):
         raise UserError(
-            f"config.loss.unimodal={config.loss.unimodal:g} trains the readouts of statistics, and nothing else does: "
-            "set it together with --config.model.head.fusion.statistics"
+            f"config.loss.unimodal={config.loss.unimodal:g} trains the predictions of single modalities, and nothing "
+            "else does: set it with --config.model.head.fusion.statistics or --config.model.head.fusion.auxiliary"
         )
     if weight and not (name == "fusion" and config.model.head.fusion.quality):
         raise UserError(
@@ -121,13 +124,20 @@ def check_selection(train: ConfigDict) -> None:
     """Checks that `train.select` names parameters that the run saves.
 
     Raises:
-        UserError: it names others.
+        UserError: it names others, or the average is not defined.
     """
     if train.select not in SELECTIONS:
         raise UserError(f"config.train.select={train.select!r}: choose one of {', '.join(SELECTIONS)}")
-    if train.select == EMA and not train.ema:
+    if not 0 <= train.ema < 1 or not 0 <= train.swa <= 1:
+        raise UserError(f"config.train: ema={train.ema:g} should be in [0, 1), swa={train.swa:g} in [0, 1]; 0 for none")
+    if train.ema and train.swa:
         raise UserError(
-            "config.train.select=ema: the run has no moving average; give its decay, --config.train.ema=0.999"
+            f"config.train: ema={train.ema:g} and swa={train.swa:g} are two averages, and one is evaluated; set the "
+            "other to 0"
+        )
+    if train.select == AVERAGE and not (train.ema or train.swa):
+        raise UserError(
+            "config.train.select=average: the run has none; set --config.train.ema=0.999 or --config.train.swa=0.25"
         )
 
 

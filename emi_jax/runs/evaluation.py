@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from emi_jax.encoders.sources import TRAINED
-from emi_jax.runs.checks import BEST, EMA, check_shares
+from emi_jax.runs.checks import AVERAGE, BEST, check_shares
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
 from emi_jax.runs.standardisation import standardised
@@ -53,9 +53,9 @@ def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
     folder = experiment.workdir.path / CHECKPOINTS
     if experiment.config.train.select == BEST:
         return parameters.merge(restore_best(folder, trained), frozen)
-    average = trained if experiment.config.train.ema else None
-    final = restore_final(folder, {"params": trained, "ema": average})
-    return parameters.merge(final["ema" if experiment.config.train.select == EMA else "params"], frozen)
+    config = experiment.config.train
+    final = restore_final(folder, {"params": trained, "average": trained if config.ema or config.swa else None})
+    return parameters.merge(final["average" if config.select == AVERAGE else "params"], frozen)
 
 
 def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:

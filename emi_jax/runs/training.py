@@ -16,12 +16,14 @@ from emi_jax.inputs.features import CachedClips
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
+from emi_jax.runs.balance import balanced
 from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
 from emi_jax.runs.standardisation import clean_training_clips, standardised
 from emi_jax.train import parameters
+from emi_jax.train.averaging import averaging
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import Clock
 from emi_jax.train.hooks import Evaluate, Hook, Log, Save
@@ -72,7 +74,8 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     examples, transform = inputs(experiment, "train", augment=True)
     cached = examples if isinstance(examples, CachedClips) else None
     experiment = standardised(experiment, clean_training_clips(experiment, cached))
-    step = _mapped_step(experiment, optimizer, vectorised=bool(seeds))
+    experiment = balanced(experiment)
+    step = _mapped_step(experiment, optimizer, steps, vectorised=bool(seeds))
     counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
     log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
     if not is_study:
@@ -177,21 +180,24 @@ def _begin(
         clip_norm=config.clip_norm,
         rate_factors=config.rate_factors,
     )
-    rng = key(config.seed, STEP)
+    rng, averaged = key(config.seed, STEP), bool(config.ema or config.swa)
     if seeds:
         rng = jnp.stack([key(seed, STEP) for seed in seeds])
         trained = _init_seeds(experiment, seeds)
-        state = jax.vmap(lambda params: create_state(params, {}, optimizer, config.ema))(trained)
+        state = jax.vmap(lambda params: create_state(params, {}, optimizer, averaged))(trained)
         state = state.replace(frozen=frozen)
     else:
-        state = create_state(trained, frozen, optimizer, config.ema)
+        state = create_state(trained, frozen, optimizer, averaged)
     state, rng = experiment.mapping.replicate((state, rng))
     return optimizer, Progress(state, rng, batches=0)
 
 
-def _mapped_step(experiment: Experiment, optimizer: optax.GradientTransformation, vectorised: bool) -> Callable:
+def _mapped_step(
+    experiment: Experiment, optimizer: optax.GradientTransformation, steps: int, vectorised: bool
+) -> Callable:
     config = experiment.config.train
-    step = make_step(experiment.stage, optimizer, config.ema, config.accumulation)
+    average = averaging(config.ema, config.swa, steps)
+    step = make_step(experiment.stage, optimizer, average, config.accumulation)
     if vectorised:
         step = vectorised_step(step)
     return experiment.mapping.map(step, (REPLICATED, SHARDED, REPLICATED), donate=(0,))

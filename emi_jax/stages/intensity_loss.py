@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from emi_jax import losses
@@ -23,7 +24,10 @@ class Weights:
         correlation: lambda; 0 in the paper.
         ccc: weight of the concordance correlation, sometimes used instead of the squared error.
         quality: weight of the supervision of the step reliabilities; 0 in the paper.
-        unimodal: weight of the same regression loss of the readouts of single modalities, their mean.
+        unimodal: weight of the same regression loss of the predictions from single modalities, their mean.
+        balance: from 0 to 1, how much the squared errors of labels that vary little are raised.
+        labels: the factors of each label's squared errors that follow from `balance` and the training labels; none
+            before they are known, see `label_weights`.
     """
 
     mse: float = 1.0
@@ -31,6 +35,29 @@ class Weights:
     ccc: float = 0.0
     quality: float = 0.1
     unimodal: float = 0.0
+    balance: float = 0.0
+    labels: tuple[float, ...] = ()
+
+
+def label_weights(labels: np.ndarray, balance: float) -> tuple[float, ...]:
+    """Factors of each label's squared errors: its variance to the power of -`balance`, scaled to a mean of 1.
+
+    With 1 each label contributes to the loss by the share of its variance that is not explained, so that a rare one,
+    which is nearly always 0, counts as much as any other. Labels that never vary or are unknown have the factor 1.
+
+    Args:
+        labels: float [n, K], NaN where unknown.
+        balance: from 0, where labels count alike, to 1.
+    """
+    known = np.isfinite(labels)
+    count = np.maximum(known.sum(axis=0), 1)
+    values = np.where(known, labels, 0).astype(np.float64)
+    variance = np.where(known, np.square(values - values.sum(axis=0) / count), 0).sum(axis=0) / count
+    varies, factors = variance > 0, np.ones(labels.shape[1])
+    if varies.any():
+        raised = variance[varies] ** -balance
+        factors[varies] = raised / raised.mean()
+    return tuple(factors.tolist())
 
 
 def intensity_loss(weights: Weights, outputs: Outputs, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -61,7 +88,7 @@ def _regression(
     weights: Weights, predictions: jax.Array, labels: jax.Array, known: jax.Array
 ) -> tuple[jax.Array, Metrics]:
     """The loss of predictions [b, K] against labels, and its terms."""
-    error = _mean(losses.squared_error(predictions, labels, known))
+    error = _mean(losses.squared_error(predictions, labels, known, weights.labels))
     rho, lost = _mean_correlation(losses.pearson, predictions, labels, known)
     total = weights.mse * error + weights.correlation * lost
     terms = {"mse": error, "rho": rho}

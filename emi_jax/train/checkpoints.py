@@ -81,7 +81,7 @@ class Checkpoints:
 
         Args:
             step: the step after which they were evaluated.
-            params: the trained parameters, or their moving average.
+            params: the trained parameters, or their average over steps.
             goals: their score, or one score for each seed. They become `best_goals`.
         """
         if self.best_goals and all(new <= old for new, old in zip(goals, self.best_goals, strict=True)):
@@ -220,7 +220,7 @@ def _steps(folder: Path) -> list[int]:
 
 def _arrays(progress: Progress) -> dict[str, Any]:
     state = progress.state
-    parts = {"step": state.step, "params": state.params, "opt_state": state.opt_state, "ema": state.ema}
+    parts = {"step": state.step, "params": state.params, "opt_state": state.opt_state, "average": state.average}
     return jax.tree.map(_of_all_processes, parts | {"rng": progress.rng})
 
 

@@ -153,7 +153,7 @@ class Save:
     def finish(self, step: int, state: TrainState) -> None:
         """After the last step, saves the final parameters separately, for evaluation."""
         if step == self.steps:
-            self.checkpoints.save_final(step, {"params": state.params, "ema": state.ema})
+            self.checkpoints.save_final(step, {"params": state.params, "average": state.average})
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from emi_jax.train.step import TrainState
 
 INIT, STEP = 1, 2
 """Uses of a run's seed on the devices; each has a separate key."""
-STATE = TrainState(step=0, params=0, frozen=None, opt_state=0, ema=0)  # type: ignore[arg-type]
+STATE = TrainState(step=0, params=0, frozen=None, opt_state=0, average=0)  # type: ignore[arg-type]
 """The axis of the seeds in each part of a state."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from emi_jax.train.accumulation import Outputs, value_and_gradients
+from emi_jax.train.averaging import Averaging
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.parameters import merge
 
@@ -52,19 +53,19 @@ class TrainState(flax.struct.PyTreeNode):
         params: trained parameters, float32.
         frozen: parameters that no gradient reaches.
         opt_state: the optax state.
-        ema: moving average of `params`; None if disabled.
+        average: average of `params` over steps; None if disabled.
     """
 
     step: jax.Array
     params: Any
     frozen: Any
     opt_state: optax.OptState
-    ema: Any
+    average: Any
 
     @property
     def evaluated_params(self) -> Any:
-        """The trained parameters as evaluation uses them: the moving average if there is one."""
-        return self.params if self.ema is None else self.ema
+        """The trained parameters as evaluation uses them: their average if there is one."""
+        return self.params if self.average is None else self.average
 
     @property
     def evaluated(self) -> dict:
@@ -72,14 +73,16 @@ class TrainState(flax.struct.PyTreeNode):
         return merge(self.evaluated_params, self.frozen)
 
 
-def create_state(params: Any, frozen: Any, optimizer: optax.GradientTransformation, ema_decay: float) -> TrainState:
-    """The state before the first step; `ema_decay` 0 disables the moving average."""
-    ema = jax.tree.map(jnp.array, params) if ema_decay else None
-    return TrainState(jnp.zeros((), jnp.int32), params, frozen, optimizer.init(params), ema)
+def create_state(
+    params: Any, frozen: Any, optimizer: optax.GradientTransformation, averaged: bool = False
+) -> TrainState:
+    """The state before the first step, with an average of the parameters if `averaged`."""
+    average = jax.tree.map(jnp.array, params) if averaged else None
+    return TrainState(jnp.zeros((), jnp.int32), params, frozen, optimizer.init(params), average)
 
 
 def make_step(
-    stage: Stage, optimizer: optax.GradientTransformation, ema_decay: float, accumulation: int = 1
+    stage: Stage, optimizer: optax.GradientTransformation, averaging: Averaging | None = None, accumulation: int = 1
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """The per-device step, to be mapped with the axis name `AXIS`.
 
@@ -90,7 +93,7 @@ def make_step(
     Args:
         stage: the stage to train.
         optimizer: the optimizer of its trained parameters.
-        ema_decay: decay of their moving average; 0 for none.
+        averaging: how they are averaged over steps; None if the state has no average.
         accumulation: number of chunks in which a device processes its part of the batch; does not change the gradients.
     """
 
@@ -105,10 +108,10 @@ def make_step(
             gradients = jax.lax.pmean(gradients, AXIS)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
-        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        average = state.average
+        if averaging is not None:
+            average = optax.incremental_update(params, average, averaging(state.step + 1))
+        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average)
         return state, {"loss": value, **parts, "gradient_norm": optax.tree.norm(gradients)}
 
     return step

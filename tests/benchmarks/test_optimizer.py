@@ -51,8 +51,8 @@ def both(stage, twin, stage_towers, found, frozen, monkeypatch):
             rate_factors=((".*", 1.0),),
         )
         mapping = Mapping("shard_map", jax.devices()[:1])
-        step = mapping.map(our_make_step(stage, optimizer, 0.0), (REPLICATED, SHARDED, REPLICATED))
-        state, rng = create_state(trained, held, optimizer, 0.0), jax.random.PRNGKey(0)
+        step = mapping.map(our_make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED))
+        state, rng = create_state(trained, held, optimizer), jax.random.PRNGKey(0)
         for batch in found:
             state, metrics = step(state, batch, rng)
             assert metrics["loss"].dtype == np.float64

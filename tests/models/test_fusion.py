@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
 
 from emi_jax.modalities import MODALITIES
 from emi_jax.models.fusion import Fusion
@@ -255,3 +256,29 @@ def test_drop_modalities_keeps_at_least_one():
     last = np.asarray(drop_modalities(jax.random.key(1), jnp.asarray(present), 1.0))
     np.testing.assert_array_equal(last.sum(1), present.any(1))
     np.testing.assert_allclose(last[present.all(1)].mean(0), 1 / 3, atol=0.03)
+
+
+def test_auxiliary_predictions_come_from_one_modality_each_and_change_nothing_else():
+    fields = {"tcn": False, "bilstm": False, "dropout": 0.0}
+    head, plain, inputs = head_of(auxiliary=True, **fields), head_of(**fields), clips()
+    params = variables_of(head)["params"]
+    predictions, extras = head.apply({"params": params}, *inputs)
+    without = {name: tree for name, tree in params.items() if name != "auxiliary_readout"}
+    np.testing.assert_array_equal(predictions, plain.apply({"params": without}, *inputs)[0])
+
+    features, masks, _, present = inputs
+    readout = params["auxiliary_readout"]
+    for place, name in enumerate(MODALITIES):
+        steps = features[name] @ params[f"{name}_projection"]["kernel"] + params[f"{name}_projection"]["bias"]
+        mean = np.stack([x[mask].mean(0) for x, mask in zip(steps, masks[name], strict=True)])
+        x = mean @ readout[f"{name}_hidden"]["kernel"] + readout[f"{name}_hidden"]["bias"]
+        expected = readout["prior"] + (x * 0.5 * (1 + erf(x / np.sqrt(2)))) @ readout[f"{name}_output"]["kernel"]
+        here = present[:, place]
+        np.testing.assert_allclose(extras["unimodal"][name][here], expected[here], rtol=1e-4, atol=1e-5)
+
+    def loss(params):
+        return jnp.square(head.apply({"params": params}, *inputs)[1]["unimodal"]["vision"]).sum()
+
+    gradients = jax.grad(loss)(params)
+    touched = {part for part, tree in gradients.items() if any(np.any(leaf) for leaf in jax.tree.leaves(tree))}
+    assert touched == {"vision_projection", "auxiliary_readout"}

@@ -101,4 +101,4 @@ def remember_gradients() -> optax.GradientTransformation:
 
 
 def begin(stage: Stage, optimizer: optax.GradientTransformation) -> TrainState:
-    return create_state(tiny_params(stage), {"towers": {"never": np.zeros(1)}}, optimizer, 0.0)
+    return create_state(tiny_params(stage), {"towers": {"never": np.zeros(1)}}, optimizer)

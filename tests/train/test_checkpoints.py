@@ -28,7 +28,7 @@ def progress(step: int, bias: int = 3, optimizer: optax.GradientTransformation |
     params = {
         "layer": {"kernel": np.full((64, 64), step, np.float32), "bias": np.arange(bias, dtype=np.float32) + step}
     }
-    state = create_state(params, {"frozen": np.zeros(2)}, optimizer or optax.adam(0.1), 0.9)
+    state = create_state(params, {"frozen": np.zeros(2)}, optimizer or optax.adam(0.1), averaged=True)
     state = state.replace(step=np.int32(step))
     state, rng = Mapping("shard_map", jax.devices()[:2]).replicate((state, jax.random.PRNGKey(step)))
     return Progress(state, rng, step)
@@ -169,7 +169,7 @@ def test_training_moves_a_best_checkpoint_with_a_damaged_seal_aside(tmp_path, ca
     ("like", "difference"),
     [
         (progress(0, optimizer=optax.sgd(0.1)), r"it holds opt_state/0/count, which this run does not have"),
-        (progress(0, bias=4), r"ema/layer/bias is float32 \[3\], in this run float32 \[4\]"),
+        (progress(0, bias=4), r"average/layer/bias is float32 \[3\], in this run float32 \[4\]"),
         (progress(0, optimizer=optax.chain(optax.adam(0.1), optax.trace(0.9))), r"it lacks opt_state/0/0/count"),
     ],
     ids=["less state", "another shape", "more state"],

@@ -7,6 +7,7 @@ import pytest
 from jax import export
 
 from emi_jax.runs.experiment import Experiment
+from emi_jax.train.averaging import exponential
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.parameters import split
 from emi_jax.train.step import create_state, make_step
@@ -26,10 +27,10 @@ def test_the_step_is_exported_for_three_platforms(make_config, dtype, tmp_path):
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:DEVICES])
     rng, stage, optimizer = jax.random.PRNGKey(0), experiment.stage, optax.adamw(1e-3)
     trained, frozen = split(jax.eval_shape(lambda: stage.init(rng, {})), config.train.frozen, "frozen")
-    state = jax.eval_shape(lambda params, rest: create_state(params, rest, optimizer, 0.9), trained, frozen)
+    state = jax.eval_shape(lambda params, rest: create_state(params, rest, optimizer, averaged=True), trained, frozen)
     batch = {name: np.stack([array] * 8) for name, array in experiment.transform.padding.items()}
     mapping = Mapping("shard_map", experiment.mapping.devices)
-    step = mapping.map(make_step(stage, optimizer, 0.9), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    step = mapping.map(make_step(stage, optimizer, exponential(0.9)), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
 
     exported = export.export(step, platforms=PLATFORMS)(state, batch, rng)
     assert exported.platforms == PLATFORMS

@@ -35,7 +35,7 @@ def train(stage, kind="shard_map", devices=1, accumulation=1):
     optimizer = adamw(tiny_params(stage), rate, weight_decay=0.1, clip_norm=1.0, rate_factors=[(".*", 1.0)])
     optimizer = optax.chain(remember_gradients(), optimizer)
     mapping = Mapping(kind, jax.devices()[:devices])
-    step = mapping.map(make_step(stage, optimizer, 0.0, accumulation), (REPLICATED, SHARDED, REPLICATED))
+    step = mapping.map(make_step(stage, optimizer, None, accumulation), (REPLICATED, SHARDED, REPLICATED))
     state, rng = mapping.replicate((begin(stage, optimizer), jax.random.PRNGKey(0)))
     losses = []
     for number in range(TEN):
@@ -87,7 +87,7 @@ def test_chunks_are_replayed_with_the_same_dropout(stage):
     """Checks the gradient by central differences along itself, which would disagree with other masks in the replay."""
     mapping = Mapping("shard_map", jax.devices()[:1])
     memory = remember_gradients()
-    step = mapping.map(make_step(stage, memory, 0.0, accumulation=4), (REPLICATED, SHARDED, REPLICATED))
+    step = mapping.map(make_step(stage, memory, accumulation=4), (REPLICATED, SHARDED, REPLICATED))
     state, batch, rng = begin(stage, memory), make_batch(), jax.random.PRNGKey(3)
 
     def at(params):

@@ -42,7 +42,7 @@ def fetches(monkeypatch):
 
 def run(tmp_path, mapping, log_every):
     stage, optimizer = tiny_alignment(), optax.sgd(1e-3)
-    step = mapping.map(make_step(stage, optimizer, 0.0), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     state, rng = mapping.replicate((begin(stage, optimizer), jax.random.PRNGKey(0)))
     clock = Clock()
     log = Log(

@@ -50,6 +50,8 @@ def test_a_run_has_the_same_losses_on_one_device_by_pmap_and_on_eight_by_shard_m
 def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
     config, dataset = tiny_stage2(), make_dataset(train=13)
     config.augment.update(voice=0.5, face=0.5)
+    config.train.swa = 0.5
+    config.model.head.fusion.auxiliary, config.loss.unimodal, config.loss.balance = True, 0.3, 0.5
     whole = train(config, dataset, tmp_path / "whole")
 
     class Interrupting(list):
@@ -90,6 +92,7 @@ def test_a_signal_before_training_stops_it_before_the_first_step(tmp_path):
 def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(tmp_path):
     config, dataset = tiny_stage1(), make_dataset()
     config.model.pairs, config.loss.audio, config.train.epochs = ("vision",), 0.0, 2
+    config.loss.kind = "sigmoid"
     expected = fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path))))
     (best,) = (tmp_path / "checkpoints" / "best").iterdir()
     assert best.name == "4"
