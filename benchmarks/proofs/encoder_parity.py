@@ -29,6 +29,22 @@ _GTE = {
     **{"vocab_size": 30528, "type_vocab_size": 0, "pad_token_id": 0},
     "rope_parameters": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 2 ** (1 / 32)},  # "ntk" by 2
 }
+_LARGE_SPEECH = {
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "conv_bias": True,
+    "do_stable_layer_norm": True,
+}
+_WHISPER_BASE = {
+    "d_model": 512,
+    "encoder_layers": 6,
+    "encoder_attention_heads": 8,
+    "encoder_ffn_dim": 2048,
+    "decoder_layers": 0,
+    "decoder_attention_heads": 8,
+}
 
 FAMILIES = {
     "ViT-B/16": Case("vision", "ViTModel", "ViTConfig", {"image_size": 224}),
@@ -86,6 +102,14 @@ FAMILIES = {
     "ModernBERT-base": Case("text", "ModernBertModel", "ModernBertConfig", {}),
     "wav2vec2-base": Case("audio", "Wav2Vec2Model", "Wav2Vec2Config", {}, padded=False),
     "HuBERT-base": Case("audio", "HubertModel", "HubertConfig", {}, padded=False),
+    "wav2vec2-large, audeering's emotion model": Case(
+        "audio", "EmotionModel", "Wav2Vec2Config", {**_LARGE_SPEECH, "num_hidden_layers": 12, "num_labels": 3}
+    ),
+    "WavLM-base": Case("audio", "WavLMModel", "WavLMConfig", {}, padded=False),
+    "WavLM-large": Case("audio", "WavLMModel", "WavLMConfig", {**_LARGE_SPEECH, "num_hidden_layers": 24}),
+    "data2vec-audio-base": Case("audio", "Data2VecAudioModel", "Data2VecAudioConfig", {}, padded=False),
+    "Whisper-base, encoder": Case("audio", "WhisperModel", "WhisperConfig", _WHISPER_BASE),
+    "w2v-BERT 2.0": Case("audio", "Wav2Vec2BertModel", "Wav2Vec2BertConfig", {}),
 }
 
 
@@ -136,12 +160,14 @@ def compare(case: Case, folder: Path) -> Parity:
     encoder, params = load_encoder(folder, case.role)
     run = jax.jit(lambda p, inputs, mask: encoder.apply({"params": p}, inputs, mask, output_hidden_states=True))
     _, pooled, states = run(params, arrays["inputs"], mask := arrays.get("mask"))
-    valid = np.ones(theirs["states"].shape[1:3], bool)
+    valid = np.ones(states[0].shape[:2], bool)
     if mask is not None:
         valid = np.asarray(encoder.config.steps.mask(mask)) if case.role == "audio" else mask
     return Parity(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        states=max(_difference(a[valid], b[valid]) for a, b in zip(states, theirs["states"], strict=True)),
+        states=max(  # Whisper's also holds the silence after the clips
+            _difference(a[valid], b[:, : a.shape[1]][valid]) for a, b in zip(states, theirs["states"], strict=True)
+        ),
         pooled=_difference(pooled, theirs["pooled"]) if "pooled" in theirs else None,
     )
 

@@ -15,7 +15,7 @@ from emi_jax.encoders.registry import check_family
 from emi_jax.errors import UserError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-NEEDED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt")
+NEEDED = ("*.json", "model.safetensors", "model-*.safetensors", "vocab.txt", "merges.txt")
 CONVERT = "python convert_weights.py"
 
 log = logging.getLogger(__name__)

@@ -23,6 +23,10 @@ SPECTROGRAMS: dict[str, tuple[str, dict[str, Any]]] = {
 """Families that read spectrograms of waveforms as recorded: Hugging Face's feature extractor and its fields."""
 
 
+NOT_READ = ("padding_value", "return_attention_mask")
+"""Fields of those about padding, which is masked here whatever they are."""
+
+
 def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
     """Reads how a tower has to prepare the inputs of an encoder.
 
@@ -90,7 +94,7 @@ def _audio(root: Path) -> dict[str, Any]:
     for extractor, fields in SPECTROGRAMS.values():
         if found.get("feature_extractor_type") == extractor:
             for name, value in fields.items():
-                if found.get(name, value) != value:
+                if name not in NOT_READ and found.get(name, value) != value:
                     raise UserError(f"{path}: {name} is {found[name]!r}; the front end of this encoder has {value!r}")
             return {"normalize": False}
     return {"normalize": bool(found.get("do_normalize", True))}

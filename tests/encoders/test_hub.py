@@ -27,7 +27,8 @@ def hub(monkeypatch, tmp_path):
     weights = tmp_path / "repository"
     shutil.copytree(GOLDEN / "bert", weights)
     train_wordpiece(["so funny", "so sad"], 40).save_pretrained(weights)
-    (weights / "pytorch_model.bin").write_bytes(b"never downloaded")
+    for other in ("pytorch_model.bin", "model.fp32-00001-of-00002.safetensors"):
+        (weights / other).write_bytes(b"never downloaded")
     main = tmp_path / "main"
     shutil.copytree(weights, main)
     (main / "model.safetensors").unlink()
@@ -54,7 +55,7 @@ def test_the_library_loads_a_revision(hub, tmp_path, caplog):
     assert load_tokenizer(folder).get_vocab() == load_tokenizer(tmp_path / "repository").get_vocab()
     assert folder.name == PULL_REQUEST
     assert f"org/bert@refs/pr/2: from the Hugging Face hub at commit {PULL_REQUEST}" in caplog.text
-    assert not [path for path in hub if "pytorch_model.bin" in path]
+    assert not [path for path in hub if "pytorch_model.bin" in path or "fp32" in path]
     assert not (folder / "golden.npz").exists()
 
 

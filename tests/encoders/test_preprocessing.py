@@ -23,6 +23,11 @@ from emi_jax.errors import UserError
             {"image_mean": (0, 0, 0), "image_std": (1, 1, 1), "image_size": None},
         ),
         ("audio", {"preprocessor_config.json": {"do_normalize": False, "sampling_rate": 16000}}, {"normalize": False}),
+        (
+            "audio",
+            {"preprocessor_config.json": {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "padding_value": 0}},
+            {"normalize": False},
+        ),
         ("audio", {"processor_config.json": {"feature_extractor": {"do_normalize": True}}}, {"normalize": True}),
         (
             "text",
