@@ -28,7 +28,7 @@ MIB = 2**20
 
 def temporary_bytes(devices: int, batch: int, width: int, kind: str) -> int:
     """Temporary bytes per device for the loss of a pair over a global batch and all its gradients."""
-    stage = Alignment(ContrastiveModel(Towers(), (VISION,), width, kind), {}, {VISION: 1.0})
+    stage = Alignment(ContrastiveModel(Towers(), (VISION,), width, loss=kind), {}, {VISION: 1.0})
     embedding = jax.ShapeDtypeStruct((batch, width), jnp.float32)
     scale, both = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.float32, jnp.bool_))
     outputs = {VISION: Embedded(embedding, embedding, scale, scale if kind == SIGMOID else None)}

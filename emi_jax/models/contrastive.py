@@ -45,14 +45,14 @@ class ContrastivePair(nn.Module):
     Attributes:
         modality: paired with text.
         width: the common width P.
-        loss: the loss that trains the pair, one of `LOSSES`.
         dtype: dtype of the operands of the projections.
+        loss: the loss that trains the pair, one of `LOSSES`.
     """
 
     modality: str
     width: int
-    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
+    loss: str = INFO_NCE
 
     @nn.compact
     def __call__(self, left: jax.Array, text: jax.Array) -> Embedded:
@@ -84,14 +84,14 @@ class ContrastivePairs(nn.Module):
 
     modalities: tuple[str, ...]
     width: int
-    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
+    loss: str = INFO_NCE
 
     @nn.compact
     def __call__(self, clips: Mapping[str, jax.Array]) -> dict[str, Embedded]:
         """Projects clip vectors, float `[B, D]` by modality."""
         return {
-            name: ContrastivePair(name, self.width, self.loss, self.dtype, name=name)(clips[name], clips[TEXT])
+            name: ContrastivePair(name, self.width, self.dtype, self.loss, name=name)(clips[name], clips[TEXT])
             for name in self.modalities
         }
 
@@ -103,18 +103,18 @@ class ContrastiveModel(nn.Module):
         towers: the encoders.
         modalities: those paired with text; the tower of any other is neither run nor initialised.
         width: the common width P of each pair.
-        loss: the loss that trains the pairs, one of `LOSSES`.
         dtype: dtype of the operands of the projections.
+        loss: the loss that trains the pairs, one of `LOSSES`.
     """
 
     towers: Towers
     modalities: tuple[str, ...] = (VISION, AUDIO)
     width: int = 256
-    loss: str = INFO_NCE
     dtype: DTypeLike = jnp.float32
+    loss: str = INFO_NCE
 
     def setup(self) -> None:  # noqa: D102
-        self.pairs = ContrastivePairs(self.modalities, self.width, self.loss, self.dtype)
+        self.pairs = ContrastivePairs(self.modalities, self.width, self.dtype, self.loss)
 
     def __call__(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Embedded]:
         """Embeds a batch.

@@ -96,7 +96,7 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     model, dtype = config.model, jnp.dtype(config.model.dtype)
     trained_towers = _trained_towers(config, encoders, example, transform.shape.modalities)
     if config.stage == "alignment":
-        pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, config.loss.kind, dtype)
+        pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype, config.loss.kind)
         return Alignment(pairs, example, {name: config.loss[name] for name in pairs.modalities}, trained_towers)
     modalities, name = transform.shape.modalities, model.head.name
     fields = model.head.get(name, {})

@@ -49,7 +49,7 @@ class Alignment:
         encode = functools.partial(self.model.apply, method="encode")
         encoded = jax.eval_shape(encode, {"params": {"towers": towers}}, self.example)
         clips = {modality: jnp.zeros(clip.shape) for modality, (_, clip, _) in encoded.items()}
-        pairs = ContrastivePairs(self.model.modalities, self.model.width, self.model.loss)
+        pairs = ContrastivePairs(self.model.modalities, self.model.width, loss=self.model.loss)
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:

@@ -26,7 +26,7 @@ class TinyModel(nn.Module):
 
     def setup(self):
         self.towers = {name: nn.Dense(WIDTH) for name in (*self.modalities, TEXT)}
-        self.pairs = ContrastivePairs(self.modalities, WIDTH, self.loss)
+        self.pairs = ContrastivePairs(self.modalities, WIDTH, loss=self.loss)
 
     def __call__(self, batch: Mapping[str, jax.Array]):
         return self.project({name: clip for name, (_, clip, _) in self.encode(batch).items()})
