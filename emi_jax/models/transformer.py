@@ -50,6 +50,7 @@ class Layer:
         layer_scale: initial value of a factor for each channel of the attention's and the MLP's results; None = no
             factors.
         dropout: dropout rate after the attention and after the MLP.
+        attention_output_dropout: that after the attention if it is another; None = `dropout`.
         drop_path: probability that an example skips the attention, and the MLP, in training (Huang et al. 2016).
         attention_dropout: dropout rate of the attention weights.
         activation_dropout: dropout rate of the hidden layer of the MLP.
@@ -76,6 +77,7 @@ class Layer:
     norm_epsilon: float = 1e-6
     layer_scale: float | None = None
     dropout: float = 0.0
+    attention_output_dropout: float | None = None
     drop_path: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
@@ -209,13 +211,15 @@ class TransformerLayer(nn.Module):
         """Maps x `[B, T, D]` to float32 `[B, T, D]`; mask and bias as in `Attention`."""
         attention, mlp = Attention(self.layer, name="attention"), MLP(self.layer, name="mlp")
         attention_norm, mlp_norm = self.layer.norm("attention_norm"), self.layer.norm("mlp_norm")
-        dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
+        dropout = attention_dropout = nn.Dropout(self.layer.dropout, deterministic=deterministic)
+        if (rate := self.layer.attention_output_dropout) is not None:
+            attention_dropout = nn.Dropout(rate, deterministic=deterministic)
         drop_path = nn.Dropout(self.layer.drop_path, broadcast_dims=(1, 2), deterministic=deterministic)
 
         def branch(name: str, y: jax.Array) -> jax.Array:
             if self.layer.layer_scale is not None:
                 y = LayerScale(self.layer.layer_scale, name=f"{name}_scale")(y)
-            return drop_path(dropout(y))
+            return drop_path(attention_dropout(y) if name == "attention" else dropout(y))
 
         if self.layer.norm_first:
             normed = attention_norm(x) if self.layer.attention_norm else x

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emi_jax.models.rotary import Rotary, rotate
-from emi_jax.models.transformer import MLP, Attention, Layer, Transformer
+from emi_jax.models.transformer import MLP, Attention, Layer, Transformer, TransformerLayer
 from tests.modules import DROPOUT, random_params
 
 B, H, D = 3, 2, 8
@@ -132,3 +132,23 @@ def test_layers_of_a_transformer_may_differ():
     assert set(params["layers_0"]) == {"attention", "mlp_norm", "mlp"}
     assert set(params["layers_1"]) == {"attention_norm", "attention", "mlp_norm", "mlp"}
     assert not [path for path, _ in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "bias"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "dropped"),
+    [
+        ({"dropout": 0.5}, {"attention", "mlp"}),
+        ({"dropout": 0.5, "attention_output_dropout": 0.0}, {"mlp"}),
+        ({"attention_output_dropout": 0.5}, {"attention"}),
+    ],
+)
+def test_dropout_after_the_attention_may_differ_from_that_after_the_mlp(rates, dropped):
+    module = TransformerLayer(Layer(num_heads=H, mlp_width=D, **rates))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6, D)), jnp.float32)
+    params = module.init(jax.random.key(0), x, None, True)["params"]
+    for name in ("attention", "mlp"):
+        other = {"attention": "mlp", "mlp": "attention"}[name]
+        silenced = {**params, other: jax.tree.map(jnp.zeros_like, params[other])}
+        without = module.apply({"params": silenced}, x, None, True)
+        trained = module.apply({"params": silenced}, x, None, False, rngs=DROPOUT)
+        assert (np.abs(trained - without).max() > 1e-3) == (name in dropped)

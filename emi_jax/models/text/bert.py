@@ -27,6 +27,7 @@ class BertConfig:
     """
 
     model_type: ClassVar[str] = "bert"
+    attention_output_dropout: ClassVar[float | None] = None
     vocab_size: int = 30522
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -103,9 +104,8 @@ class XLMRobertaConfig(RobertaConfig):
 class DistilBertConfig:
     """The fields of a Hugging Face `distilbert` config that the encoder reads, with their defaults there.
 
-    DistilBERT (Sanh et al. 2019) is a BERT without segment types and pooler; its config has names of its own, and so
-    the properties give BERT's. In training the output of the attention is dropped as well, as BERT's is, which
-    transformers leaves out.
+    DistilBERT (Sanh et al. 2019) is a BERT without segment types, pooler and dropout after the attention. Its config
+    has names of its own; the properties give them BERT's.
     """
 
     model_type: ClassVar[str] = "distilbert"
@@ -113,6 +113,7 @@ class DistilBertConfig:
     type_vocab_size: ClassVar[int] = 0
     add_pooling_layer: ClassVar[bool] = False
     padding_id: ClassVar[None] = None
+    attention_output_dropout: ClassVar[float] = 0.0
     vocab_size: int = 30522
     max_position_embeddings: int = 512
     n_layers: int = 6
@@ -183,6 +184,7 @@ class Bert(nn.Module):
             norm_first=False,
             norm_epsilon=config.layer_norm_eps,
             dropout=config.hidden_dropout_prob,
+            attention_output_dropout=config.attention_output_dropout,
             attention_dropout=config.attention_probs_dropout_prob,
             kernel_init=nn.initializers.normal(config.initializer_range),
             dtype=self.dtype,

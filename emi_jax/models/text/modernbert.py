@@ -26,9 +26,6 @@ class ModernBertConfig:
 
     `layer_types` and the bases of the rotary positions are read from either spelling: that of today, `layer_types` and
     `rope_parameters`, or that of older files, `global_attn_every_n_layers`, `global_rope_theta` and `local_rope_theta`.
-
-    In training the attention's output is not dropped, whereas transformers drops it at the rate `attention_dropout`,
-    0 in all published configs.
     """
 
     model_type: ClassVar[str] = "modernbert"
@@ -132,6 +129,7 @@ class ModernBert(nn.Module):
             activation=config.hidden_activation,
             norm_epsilon=config.norm_eps,
             attention_dropout=config.attention_dropout,
+            attention_output_dropout=config.attention_dropout,
             activation_dropout=config.mlp_dropout,
             qkv_bias=False,
             hidden_bias=False,
