@@ -109,7 +109,9 @@ FAMILIES = {
     "WavLM-large": Case("audio", "WavLMModel", "WavLMConfig", {**_LARGE_SPEECH, "num_hidden_layers": 24}),
     "data2vec-audio-base": Case("audio", "Data2VecAudioModel", "Data2VecAudioConfig", {}, padded=False),
     "Whisper-base, encoder": Case("audio", "WhisperModel", "WhisperConfig", _WHISPER_BASE),
-    "w2v-BERT 2.0": Case("audio", "Wav2Vec2BertModel", "Wav2Vec2BertConfig", {}),
+    "w2v-BERT 2.0, 12 of its 24 layers": Case(
+        "audio", "Wav2Vec2BertModel", "Wav2Vec2BertConfig", {"num_hidden_layers": 12}
+    ),
 }
 
 

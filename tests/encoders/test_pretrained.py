@@ -119,6 +119,10 @@ def test_all_that_is_wrong_is_named_at_once(name, folder):
         ("siglip_vision", "vision_model.", ["logit_scale", "logit_bias", "text_model.head.weight"]),
         ("wav2vec2", "wav2vec2.", ["quantizer.codevectors", "project_hid.weight", "project_q.bias", "lm_head.weight"]),
         ("hubert_stable", "hubert.", ["lm_head.bias", "hubert.masked_spec_embed"]),
+        ("wavlm_stable", "wavlm.", ["tdnn.0.kernel.weight", "objective.weight", "classifier.bias"]),
+        ("data2vec_audio", "data2vec_audio.", ["lm_head.weight", "projector.weight"]),
+        ("whisper", "model.", ["proj_out.weight", "model.decoder.layers.0.fc1.weight", "layer_weights"]),
+        ("wav2vec2_bert", "wav2vec2_bert.", ["lm_head.weight", "layer_weights"]),
         ("roberta", "roberta.", ["lm_head.dense.weight", "roberta.embeddings.position_ids"]),
         ("xlm_roberta", "roberta.", ["lm_head.layer_norm.bias", "classifier.dense.weight"]),
         ("distilbert", "distilbert.", ["vocab_transform.weight", "vocab_layer_norm.bias", "vocab_projector.bias"]),
@@ -138,7 +142,10 @@ def test_heads_and_prefixes_are_set_aside(name, prefix, heads, folder):
     ("name", "older"),
     [
         ("bert", {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}),
-        ("wav2vec2", {f".parametrizations.weight.original{i}": f".weight_{old}" for i, old in enumerate("gv")}),
+        *(
+            (name, {f".parametrizations.weight.original{i}": f".weight_{old}" for i, old in enumerate("gv")})
+            for name in ("wav2vec2", "wavlm")
+        ),
     ],
 )
 def test_older_names_are_known(name, older, folder):
