@@ -5,6 +5,7 @@ python run.py --config=configs/stage2.py
 python run.py --config=configs/stage2.py --mode=evaluate --split=valid
 python run.py --config=configs/stage2.py --config.train.batch_size=64 --workdir=runs/mine
 python run.py --config=configs/stage2.py --mode=predict --input=clip.mp4 --pages
+python run.py --config=configs/crossval.py
 python run.py --config=configs/ablation.py
 python run.py --config=configs/robustness.py
 """
@@ -45,7 +46,7 @@ from emi_jax.runs.features import extract
 from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.training import train
-from emi_jax.studies import ablation, robustness
+from emi_jax.studies import ablation, crossval, robustness
 from emi_jax.train.failures import ending_together
 from emi_jax.train.processes import is_first, join
 from emi_jax.train.signals import StoppedError, StopSignal
@@ -142,7 +143,10 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
         if jax.process_count() > 1:
             raise UserError("a study runs in one process; start it without --distributed")
-        log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
+        if study == "crossval":
+            log_summary(crossval.run(config, dataset, Path(config.workdir)))
+        else:
+            log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
         return
     output = OUTPUT.value and local_path(OUTPUT.value, "--output")
     experiment = Experiment.open(config, dataset, config.workdir, output=output)
@@ -163,11 +167,8 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
     if MODE.value == "predict":
         log.info("written: %s", results.predict(experiment, split))
         return
-    summary = results.evaluate(experiment, split)
-    log.info("\n%s\n", summary.table)
-    log_files(summary.written)
     command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own)
-    log.info("\nnext: %s\n%s", command, summary.verdict)
+    log_summary(results.evaluate(experiment, split), f"\nnext: {command}\n")
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
@@ -176,6 +177,12 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
     Raises:
         UserError: --split names one that cannot be scored, or predictions of stage 1 are requested.
     """
+    if config.get("study") == "crossval":
+        if SPLIT.value:
+            raise UserError(
+                f"--split={SPLIT.value} does nothing: held-out clips are scored; see config.crossval.splits"
+            )
+        return ""
     given, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
     if MODE.value == "predict" and config.stage == "alignment":
         raise UserError("--mode=predict is for stage 2: stage 1 predicts no intensities; use --mode=evaluate")
@@ -236,6 +243,13 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     if seconds:
         speed = f"{seconds:.1f} s of clips in {took:.1f} s: {seconds / took:.1f} times real time"
         log.info("%s, plus %.1f s of compilation", speed, predictor.compile_seconds)
+
+
+def log_summary(summary: results.Summary, more: str = "") -> None:
+    """Logs the scores, the written files, and the verdict as the last line."""
+    log.info("\n%s\n", summary.table)
+    log_files(summary.written)
+    log.info("%s%s", more, summary.verdict)
 
 
 def log_files(written: Sequence[Path]) -> None:

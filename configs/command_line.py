@@ -17,7 +17,7 @@ from configs.sections import section_of
 from emi_jax.errors import UserError
 from emi_jax.modalities import MODALITIES
 
-FILES = ("stage1", "stage2", "ablation", "robustness")
+FILES = ("stage1", "stage2", "crossval", "ablation", "robustness")
 MARKS = {Effect.PLACE: "/", Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
 COLUMN, LONGEST = 46, 80
 """Width of the column of values; the longest value that is shown whole."""

@@ -22,6 +22,7 @@ RUN: Section = {
 DATA: dict[str, Field] = {
     "dir": Field("data/demo", "dataset, the folder given to data_prep as --out", NOTHING),
     "corpus": Field("synthetic", "kind of corpus that the dataset was made from, data_prep's --corpus"),
+    "train_on": Field(("train",), "splits whose clips are trained on; with valid, set train.select=last or average"),
     "image_size": Field(0, "side of a frame in pixels; 0: as the vision encoder's preprocessor makes it", MODEL),
     "num_frames": Field(8, "frames read of a clip, spread over its time", MODEL),
     "frame_rate": Field(0.0, "frames per second to choose them from; 0: all of the dataset", MODEL),
@@ -226,8 +227,21 @@ STUDY: Section = {
 }
 
 
+CROSSVAL: Section = {
+    **STAGE_2,
+    "study": Field("", "name of the study: crossval"),
+    "crossval": {
+        "folds": Field(5, "folds over the subjects; with as many as there are subjects or more, each is one fold"),
+        "seed": Field(0, "seed of the assignment of subjects with equally many clips"),
+        "splits": Field(("train", "valid"), "splits whose clips are in the folds; with test, all of them are"),
+    },
+}
+
+
 def section_of(config: Any) -> Section:
     """The definitions of a config's fields."""
-    if "study" in config:
+    if "grid" in config:
         return STUDY
+    if "crossval" in config:
+        return CROSSVAL
     return STAGE_1 if config["stage"] == "alignment" else STAGE_2

@@ -242,6 +242,7 @@ class CachedTransform:
             if self.pooled:
                 features = arrays[f"{modality}/features"]
                 arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if corrupted else clip.pooled(modality)
+        arrays["clip"] = np.asarray(clip.index, np.int32)  # in this split; the record's own is that of the cached one
         return arrays | dict(self.moments[clip.index]) if self.moments else arrays
 
     @functools.cached_property

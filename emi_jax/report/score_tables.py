@@ -10,6 +10,8 @@ Results = Mapping[str, Any]
 
 CHOSEN = "selected_on_this_split"
 """Field of the results that says whether the checkpoint was chosen by its score on the split."""
+TRAINED = "trained_on_this_split"
+"""Field of the results that says whether the model was trained on the clips of the split."""
 
 
 def intensity_tables(results: Results, split: str) -> list[Table]:
@@ -105,7 +107,7 @@ def meaning(results: Results, split: str) -> list[str]:
         split: that they are of.
     """
     sentences = []
-    if split == "train":
+    if results.get(TRAINED):
         sentences.append("The model was trained on these clips: the scores say nothing about new ones.")
     elif results.get(CHOSEN):
         sentences.append(

@@ -6,6 +6,7 @@ of them together the predictions are added. The penalty is chosen on the validat
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from emi_jax.metrics.regression import pearson
 from emi_jax.metrics.ridge import PENALTIES, ridge
 from emi_jax.runs.checks import AUTO, OFF
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.features import extract
+from emi_jax.runs.features import cached_clips
 from emi_jax.runs.standardisation import NONE, SUBJECT, choice
 
 MOST_NUMBERS = 2e9
@@ -40,23 +41,20 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     config = experiment.config
     if config.baseline == OFF or not config.features.dir:
         return None
-    splits = {name: _cached(experiment, name) for name in dict.fromkeys(("train", "valid", split))}
-    if config.baseline == AUTO and (size := _numbers(splits)) > MOST_NUMBERS:
-        log.info("linear baseline: left out for %.1g numbers; --config.baseline=on fits it all the same", size)
+    if "valid" in config.data.train_on:
+        log.info("linear baseline: left out, since its penalty is chosen on valid, which is trained on")
+        return None
+    splits = {name: cached_clips(experiment, name, [CLEAN]) for name in dict.fromkeys(("train", "valid", split))}
+    if not is_quick(experiment, splits):
         return None
     modalities, how = experiment.transform.shape.modalities, choice(experiment)[0]
-    pooled = {name: [_read(clips, modality) for modality in modalities] for name, clips in splits.items()}
-    if how == SUBJECT:
-        for name in splits:
-            texts = experiment.dataset.texts(name)
-            who = np.array([subject(texts[row]) for row in range(len(splits[name]))])
-            pooled[name] = [_within(x, who) for x in pooled[name]]
-    moments = [_moments(x) for x in pooled["train"]]
+    pooled = {name: statistics(experiment, name, clips) for name, clips in splits.items()}
+    moments = [column_moments(x) for x in pooled["train"]]
     pooled = {
         name: [(x - mean) / deviation for x, (mean, deviation) in zip(parts, moments, strict=True)]
         for name, parts in pooled.items()
     }
-    labels = {name: _labels(clips) for name, clips in splits.items()}
+    labels = {name: labels_of(clips) for name, clips in splits.items()}
     known = labels["train"][1].all(axis=1)
     rows: dict[str, Any] = {}
     everything: dict[float, list[np.ndarray]] = {}
@@ -73,23 +71,42 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     return {"standardised": how if how != NONE else "split", "rows": rows}
 
 
+def is_quick(experiment: Experiment, splits: Mapping[str, CachedClips]) -> bool:
+    """Whether a ridge is fitted on these splits: the features are not too many, or the config switches it on."""
+    size = _numbers(splits)
+    if experiment.config.baseline == AUTO and size > MOST_NUMBERS:
+        log.info("linear baseline: left out for %.1g numbers; --config.baseline=on fits it all the same", size)
+        return False
+    return True
+
+
+def statistics(experiment: Experiment, split: str, clips: CachedClips) -> list[np.ndarray]:
+    """The statistics of all clips of a split, float32 [n, S] by modality in use.
+
+    They are standardised within subjects if the run's features are, and otherwise not at all.
+    """
+    pooled = [_read(clips, modality) for modality in experiment.transform.shape.modalities]
+    if choice(experiment)[0] != SUBJECT:
+        return pooled
+    texts = experiment.dataset.texts(split)
+    who = np.array([subject(texts[row]) for row in range(len(clips))])
+    return [_within(x, who) for x in pooled]
+
+
 def _best(predicted: dict[float, list[np.ndarray]], labels: dict[str, Any], split: str) -> dict[str, float]:
     """The scores with the penalty that is best on the validation split."""
-    valid = {penalty: _score(parts[0], *labels["valid"]) for penalty, parts in predicted.items()}
+    valid = {penalty: mean_pearson(parts[0], *labels["valid"]) for penalty, parts in predicted.items()}
     penalty = max(valid, key=valid.__getitem__)
-    return {"penalty": penalty, "valid": valid[penalty], "pearson": _score(predicted[penalty][1], *labels[split])}
+    return {"penalty": penalty, "valid": valid[penalty], "pearson": mean_pearson(predicted[penalty][1], *labels[split])}
 
 
-def _score(predictions: np.ndarray, labels: np.ndarray, known: np.ndarray) -> float:
+def mean_pearson(predictions: np.ndarray, labels: np.ndarray, known: np.ndarray) -> float:
+    """Pearson's correlation, the mean over the labels [n, K] where it is defined; 0 where none is."""
     values = pearson(predictions, labels, known)
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
 
-def _cached(experiment: Experiment, split: str) -> CachedClips:
-    return extract(experiment, split).read(split, [CLEAN])
-
-
-def _numbers(splits: dict[str, CachedClips]) -> int:
+def _numbers(splits: Mapping[str, CachedClips]) -> int:
     """How many numbers the features of all clips are."""
     sizes = {
         name: sum(array.size for key, array in clips[0].rendition(0).items() if key.endswith("/features"))
@@ -108,18 +125,18 @@ def _within(x: np.ndarray, who: np.ndarray) -> np.ndarray:
     standardised = np.empty_like(x)
     for name in set(who.tolist()):
         mine = who == name
-        mean, deviation = _moments(x[mine])
+        mean, deviation = column_moments(x[mine])
         standardised[mine] = (x[mine] - mean) / deviation
     return standardised
 
 
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means and deviations of columns; 1 for a column that is constant."""
     deviation = x.std(axis=0)
     return x.mean(axis=0), np.where(deviation > 1e-6, deviation, 1)
 
 
-def _labels(clips: CachedClips) -> tuple[np.ndarray, np.ndarray]:
+def labels_of(clips: CachedClips) -> tuple[np.ndarray, np.ndarray]:
     """Labels float32 and which are known, [n, K]."""
     arrays = [clips[row].rendition(0) for row in range(len(clips))]
     return np.stack([clip["labels"] for clip in arrays]), np.stack([clip["label_mask"] for clip in arrays])

@@ -41,6 +41,11 @@ def check_fields(config: ConfigDict) -> None:
     if config.train.clip_norm < 0:
         raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
     check_selection(config.train)
+    if "valid" in config.data.train_on and config.train.select == BEST:
+        raise UserError(
+            "config.data.train_on names valid, whose scores would select the best checkpoint of clips it was trained "
+            "on: set --config.train.select=last, and --config.train.epochs to the number that a cross-validation finds"
+        )
     _check_augmentation(config)
     if config.stage == "alignment":
         _check_pairs(config)

@@ -21,6 +21,8 @@ CHECKPOINTS = "checkpoints"
 """The folder of checkpoints in a run's workdir."""
 SELECTED = "the clips of {split} chose the checkpoint: these scores are too high for clips never seen"
 """The caution about scores on the split by which the parameters were selected."""
+TRAINED_ON = "the model was trained on the clips of {split}: these scores say nothing about clips never seen"
+"""The caution about scores on a split that was trained on."""
 
 
 def member_seeds(config: ConfigDict, seed: int | None = None) -> tuple[int, ...]:
@@ -92,6 +94,11 @@ def _shapes(experiment: Experiment) -> tuple[Any, Any]:
 def selected_on(experiment: Experiment, split: str) -> bool:
     """Whether the evaluated parameters were selected on this split, so that its scores are optimistic."""
     return split == "valid" and experiment.config.train.select == BEST
+
+
+def trained_on(experiment: Experiment, split: str) -> bool:
+    """Whether the clips of this split were trained on, so that its scores say nothing."""
+    return split in experiment.config.data.train_on
 
 
 def export(experiment: Experiment, params: dict) -> Path:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from emi_jax.encoders.sources import Encoders, open_encoders
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
+from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.inputs.transforms import ClipTransform
 from emi_jax.runs.checks import check_fields
 from emi_jax.runs.from_config import build_stage, build_transform, used_modalities
@@ -29,7 +30,7 @@ class Experiment:
 
     Attributes:
         config: the config of the run.
-        dataset: the dataset.
+        dataset: the dataset, whose training split holds the clips of `config.data.train_on`.
         workdir: the folder of the run.
         mapping: maps functions over the devices.
         encoders: the encoders of the run.
@@ -67,6 +68,7 @@ class Experiment:
             UserError: the config does not fit the dataset, the devices, or the run that is in the folder.
         """
         check_fields(config)
+        dataset = join_for_training(dataset, config.data.train_on)
         mapping = Mapping(config.train.mapping, devices)
         folder = Workdir(workdir, is_first(), output)
         log.info(

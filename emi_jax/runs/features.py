@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -16,8 +16,9 @@ from jax.experimental import multihost_utils
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.augmentation import Augmentation
-from emi_jax.inputs.features import CLEAN, CachedTransform, FeatureCache, corrupted, rows
+from emi_jax.inputs.features import CLEAN, CachedClips, CachedTransform, FeatureCache, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
+from emi_jax.inputs.regrouped import Selected, base_of, places_of
 from emi_jax.inputs.transforms import Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.runs.experiment import Experiment
@@ -50,7 +51,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         return experiment.dataset.split(split), dataclasses.replace(
             experiment.transform, augment=augment, augmentation=augmentation, corrupt=corrupt
         )
-    cached = extract(experiment, split).read(split, renditions(experiment, split))
+    cached = cached_clips(experiment, split, renditions(experiment, split))
     log.info("%s: features from %s", split, config.features.dir)
     modalities = experiment.transform.shape.modalities
     pooled = isinstance(experiment.stage, Intensity) and getattr(experiment.stage.fusion, "statistics", False)
@@ -65,8 +66,27 @@ def renditions(experiment: Experiment, split: str) -> list[str]:
     return [CLEAN, *map(corrupted, range(count))]
 
 
+def cached_clips(experiment: Experiment, split: str, names: Sequence[str]) -> CachedClips:
+    """The cached features of a split, extracted if missing; of a regrouped split from those of the dataset's own.
+
+    Args:
+        experiment: the run.
+        split: name of the split.
+        names: the renditions to read, the clean one first.
+    """
+    places = places_of(experiment.dataset, split)
+    transforms = _transforms(experiment, names)
+    read = {
+        name: extract(experiment, name, transforms).read(name, names) for name in dict.fromkeys(s for s, _ in places)
+    }
+    if experiment.dataset is base_of(experiment.dataset):
+        return read[split]
+    sources = [Selected({name: clips.sources[k] for name, clips in read.items()}, places) for k in range(len(names))]
+    return CachedClips(sources)
+
+
 def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transform] | None = None) -> FeatureCache:
-    """Writes the frozen encoders' features of a split, if they are missing.
+    """Writes the frozen encoders' features of a split of the dataset as it was prepared, if they are missing.
 
     Args:
         experiment: the run.
@@ -85,13 +105,11 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
             f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
             "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
         )
+    experiment = dataclasses.replace(experiment, dataset=base_of(experiment.dataset))
     frozen = experiment.initial_params()[1].get("towers", {})
     modalities = experiment.transform.shape.modalities
     cache = FeatureCache(folder, {name: _fingerprint(experiment, name, frozen.get(name)) for name in modalities})
-    transforms = transforms or {
-        name: experiment.transform if name == CLEAN else dataclasses.replace(experiment.transform, corrupt=1.0)
-        for name in renditions(experiment, split)
-    }
+    transforms = transforms or _transforms(experiment, renditions(experiment, split))
 
     def missing() -> dict[int, str]:
         found = [decide_in_first(functools.partial(cache.has, split, name)) for name in transforms]
@@ -110,6 +128,12 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
                     collections.deque(clips, maxlen=0)
         multihost_utils.sync_global_devices(f"features of {split} are written")
     return cache
+
+
+def _transforms(experiment: Experiment, names: Sequence[str]) -> dict[str, Transform]:
+    """The transforms of renditions by name."""
+    corrupting = dataclasses.replace(experiment.transform, corrupt=1.0)
+    return {name: experiment.transform if name == CLEAN else corrupting for name in names}
 
 
 def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> str:

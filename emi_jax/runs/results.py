@@ -15,7 +15,7 @@ from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
 from emi_jax.report.tables import Table
 from emi_jax.runs.baseline import linear_baseline
-from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, selected_on
+from emi_jax.runs.evaluation import SELECTED, TRAINED_ON, chosen_params, evaluator, selected_on, trained_on
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.standardisation import choice
 from emi_jax.runs.submission import write_predictions
@@ -190,6 +190,7 @@ def _facts(experiment: Experiment, split: str) -> Results:
         "select": experiment.config.train.select,
         "standardised": {"how": how, "modalities": modalities},
         score_tables.CHOSEN: selected_on(experiment, split),
+        score_tables.TRAINED: trained_on(experiment, split),
     }
 
 
@@ -198,7 +199,8 @@ def _text(found: list[Table], results: Results, split: str) -> str:
 
 
 def _cautious(verdict: str, results: Results, split: str) -> str:
-    return f"{SELECTED.format(split=split)}\n{verdict}" if results[score_tables.CHOSEN] else verdict
+    cautions = {SELECTED: results[score_tables.CHOSEN], TRAINED_ON: results[score_tables.TRAINED]}
+    return "\n".join([*(caution.format(split=split) for caution, holds in cautions.items() if holds), verdict])
 
 
 def _ceiling(dataset: Dataset, split: str) -> dict[str, float]:

@@ -116,7 +116,7 @@ def test_a_label_named_mean_keeps_its_own_row():
     [
         ({"selected_on_this_split": True}, "valid", "The checkpoint was chosen by its score on valid"),
         ({"selected_on_this_split": False}, "test", "took no part in training or in the choice"),
-        ({"selected_on_this_split": False}, "train", "The model was trained on these clips"),
+        ({"trained_on_this_split": True}, "valid", "The model was trained on these clips"),
     ],
 )
 def test_meaning_says_whether_the_split_chose_the_checkpoint(fields, split, expected):
