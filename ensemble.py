@@ -1,0 +1,55 @@
+"""Combines the predictions of several runs, or checks a submission.
+
+python ensemble.py runs/mine/crossval/folds/* --data=data/mine --output=runs/mine/ensemble
+python ensemble.py runs/one runs/two other.csv --data=data/mine --output=runs/ensemble --how=rank
+python ensemble.py --check runs/ensemble/predictions_test.csv --data=data/mine
+
+A run's folder must hold predictions_SPLIT.csv, which `run.py` writes with --mode=evaluate or --mode=predict; for
+--how=nnls also predictions_valid.csv of runs that were not trained on valid.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import clip_id, open_dataset
+from emi_jax.report.exits import fail, is_explained
+from emi_jax.runs.ensemble import HOW, combine
+from emi_jax.runs.submission import check_submission
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="*", type=Path, help="folders of runs, or CSVs of predictions")
+    parser.add_argument("--data", required=True, type=Path, help="dataset, the folder given to data_prep as --out")
+    parser.add_argument("--split", default="test", help="split that is predicted (default: test)")
+    parser.add_argument("--output", type=Path, help="folder for the combined predictions and their scores")
+    parser.add_argument("--how", choices=HOW, default=HOW[0], help="mean, mean of ranks, or weights fitted on valid")
+    parser.add_argument("--check", type=Path, help="check this CSV against the clips of the split; combine nothing")
+    options = parser.parse_args(arguments)
+    if bool(options.check) == bool(options.sources) or bool(options.output) != bool(options.sources):
+        parser.error("name the runs or CSVs to combine and their --output, or a CSV to --check")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        dataset = open_dataset(options.data, "python -m data_prep")
+        if options.check:
+            texts = dataset.texts(options.split)
+            ids = [clip_id(texts[row]) for row in range(len(texts))]
+            check_submission(options.check, ids, dataset.label_names, dataset.label_range)
+            print(f"{options.check}: the predictions of all {len(ids)} clips of {options.split}, in order and in range")
+            return 0
+        summary = combine(options.sources, dataset, options.split, options.output, options.how)
+    except (UserError, OSError) as error:
+        if not is_explained(error):
+            raise
+        return fail(error)
+    print(summary.table, *(f"written: {path}" for path in summary.written), summary.verdict, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
