@@ -14,7 +14,7 @@ import pytest
 from absl.testing import flagsaver
 
 import run
-from configs import stage1, stage2
+from configs import crossval, stage1, stage2
 from configs.command_line import next_command, preparation_command, refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
@@ -258,6 +258,13 @@ def test_home_folders_are_expanded_and_urls_refused(monkeypatch):
     with pytest.raises(UserError, match="no such home folder"):
         local_path("~nobody-of-this-name/x", "--output")
     assert local_path("./a:b/~x", "--input") == "./a:b/~x"
+
+
+def test_a_cross_validation_chooses_its_own_splits(parsed):
+    config = crossval.get_config()
+    assert run.chosen_split(config, make_dataset()) == ""
+    with flagsaver.flagsaver(split="test"), pytest.raises(UserError, match=r"--split=test does nothing: held-out"):
+        run.chosen_split(config, make_dataset())
 
 
 def test_fields_without_effect_are_refused():

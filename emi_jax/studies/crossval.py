@@ -57,6 +57,8 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
     places = _places(config, dataset)
     subjects = [subject(dataset.texts(split)[row]) for split, row in places]
     fold_of = _assign(config, dataset, places, subjects)
+    if config.init_from:
+        log.info("note: the encoders of %s may have seen held-out clips, without their labels", config.init_from)
     count = int(fold_of.max()) + 1
     parts, curves = [], []
     for fold in range(count):

@@ -17,7 +17,7 @@ def make_config(select="last"):
     config = tiny_stage2()
     config.model.modalities = ("text",)
     config.model.head.fusion.update(width=8, num_heads=2, tcn=False, bilstm=False, decoder=False)
-    config.train.update(epochs=1, select=select)
+    config.train.update(epochs=1, warmup_epochs=0.0, select=select)
     config.data.train_on = ("train", "valid")
     return config
 
