@@ -55,7 +55,7 @@ def _encoder(modality: str, scratch: dict[str, Any]) -> Section:
         "pretrained": Field("", f"{modality} encoder's weights: a Hugging Face folder or ID[@REVISION]", MODEL),
         "config": Field(
             overrides(modality),
-            "override of a field of the encoder's config.json; for a loaded encoder only dropout and masking",
+            "override of a field of the encoder's config.json; for a loaded encoder one that fits its weights",
             MODEL,
         ),
         "scratch": Field(scratch, "config.json of an encoder that starts from scratch", MODEL),

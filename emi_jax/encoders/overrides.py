@@ -1,4 +1,4 @@
-"""Overrides of an encoder's config: any field from scratch, only dropout and masking for a loaded encoder."""
+"""Overrides of an encoder's config: any field from scratch; of a loaded encoder those that fit its weights."""
 
 import dataclasses
 import logging
@@ -47,7 +47,7 @@ class OverrideError(UserError):
 
 
 def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
-    """Replaces the dropout and masking fields of a loaded encoder; each change is logged.
+    """Replaces fields of a loaded encoder: dropout, masking and what is read out; each change is logged.
 
     Args:
         encoder: one of `build_encoder`'s.
@@ -67,8 +67,9 @@ def override(encoder: Any, fields: Mapping[str, Any], origin: object) -> Any:
             continue
         if name not in BEHAVIOUR and not (name in READOUT and READOUT[name](value)):
             raise OverrideError(
-                f"{origin}: {name} is {loaded!r} in the loaded encoder and cannot become {value!r}: only dropout and "
-                f"masking can be overridden ({', '.join(sorted(BEHAVIOUR & _names(config)))})"
+                f"{origin}: {name} is {loaded!r} in the loaded encoder and cannot become {value!r}: only dropout, "
+                "masking and what is read out can be overridden "
+                f"({', '.join(sorted((BEHAVIOUR | READOUT.keys()) & _names(config)))})"
             )
         changes[name] = value
         log.info("%s: %s %r, overridden with %r", origin, name, loaded, value)

@@ -58,7 +58,7 @@ def load_encoder(
         role: the modality it is for; chooses the part of a checkpoint of several encoders (CLIP, SigLIP) and is checked
             with any other.
         image_size: side of the input images if it is not the checkpoint's; position embeddings are interpolated.
-        overrides: fields of the config to replace: dropout and masking alone, see `overrides.BEHAVIOUR`.
+        overrides: fields of the config to replace: dropout, masking and what is read out, see `overrides.override`.
         dtype: as in `build_encoder`.
         remat: as in `build_encoder`.
         attention_implementation: as in `build_encoder`.
