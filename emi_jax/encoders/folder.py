@@ -16,7 +16,7 @@ from emi_jax.errors import UserError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 NEEDED = ("*.json", "model.safetensors", "model-*.safetensors", "vocab.txt", "merges.txt")
-CONVERT = "python convert_weights.py"
+CONVERT = "python -m data_prep.convert_weights"
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ def test_only_safetensors_are_opened(folder):
     path = folder("bert")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
     with pytest.raises(
-        UserError, match=r"found pytorch_model\.bin, expected model\.safetensors.*python convert_weights\.py"
+        UserError, match=r"found pytorch_model\.bin, expected model\.safetensors.*python -m data_prep\.convert_weights"
     ):
         load_encoder(path)
 

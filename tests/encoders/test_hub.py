@@ -90,7 +90,7 @@ def test_a_downloaded_revision_needs_no_network(hub, monkeypatch):
 def test_a_revision_without_safetensors_names_both_ways_to_get_them(name, hub):
     with pytest.raises(UserError, match=rf"{name}: no safetensors at commit {MAIN}.* \(org/bert@refs/pr/N\)") as error:
         load_encoder(name)
-    assert "python convert_weights.py FOLDER TARGET" in str(error.value)
+    assert "python -m data_prep.convert_weights FOLDER TARGET" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 

@@ -1,6 +1,6 @@
 """Converts the PyTorch weights of a Hugging Face folder to safetensors.
 
-python convert_weights.py SOURCE TARGET
+python -m data_prep.convert_weights SOURCE TARGET
 
 For repositories that hold only pytorch_model.bin, in one file or in shards. It needs torch and safetensors and nothing
 of this project, so that this file can be copied to a machine that has both. A file is opened with

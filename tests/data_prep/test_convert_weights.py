@@ -10,7 +10,7 @@ import chex
 import pytest
 from safetensors import safe_open
 
-import convert_weights
+from data_prep import convert_weights
 from emi_jax.encoders.pretrained import load_encoder
 from tests.golden.make import GOLDEN
 

@@ -1,8 +1,8 @@
 """Combines the predictions of several runs, or checks a submission.
 
-python ensemble.py runs/mine/crossval/folds/* --data=data/mine --output=runs/mine/ensemble
-python ensemble.py runs/one runs/two other.csv --data=data/mine --output=runs/ensemble --how=rank
-python ensemble.py --check runs/ensemble/predictions_test.csv --data=data/mine
+python -m emi_jax.studies.ensemble runs/mine/crossval/folds/* --data=data/mine --output=runs/mine/ensemble
+python -m emi_jax.studies.ensemble runs/one runs/two other.csv --data=data/mine --output=runs/ensemble --how=rank
+python -m emi_jax.studies.ensemble --check runs/ensemble/predictions_test.csv --data=data/mine
 
 A run's folder must hold predictions_SPLIT.csv, which `run.py` writes with --mode=evaluate or --mode=predict; for
 --how=nnls also predictions_valid.csv of runs that were not trained on valid.
@@ -23,7 +23,11 @@ from emi_jax.runs.submission import check_submission
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m emi_jax.studies.ensemble",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("sources", nargs="*", type=Path, help="folders of runs, or CSVs of predictions")
     parser.add_argument("--data", required=True, type=Path, help="dataset, the folder given to data_prep as --out")
     parser.add_argument("--split", default="test", help="split that is predicted (default: test)")
