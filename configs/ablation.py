@@ -5,13 +5,11 @@ python run.py --config=configs/ablation.py:vidmimic2 --config.data.dir=DIR
 python run.py --config=configs/ablation.py:descriptors --config.data.dir=DIR --config.data.corpus=folder
 """
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from configs import presets, sections, stage2
+from configs.stage2 import WINNERS, Changes
 
-Changes = tuple[tuple[str, Any], ...]
 Cell = tuple[str, str, Changes]
 
 ONLY = "model.modalities"
@@ -43,8 +41,18 @@ CELLS: tuple[Cell, ...] = (
     ("audio-text", "voice and words", ((ONLY, ("audio", "text")),)),
     ("mse", "loss: MSE alone", (("loss.correlation", 0.0),)),
     ("ccc", "loss: CCC in place of MSE", (("loss.mse", 0.0), ("loss.correlation", 0.0), ("loss.ccc", 1.0))),
-    ("concatenation", "head: concatenation + MLP (2025 winner)", (("model.head.name", "concatenation"), UNSUPERVISED)),
-    ("text-anchored", "head: text-anchored (2026 winner)", (("model.head.name", "text_anchored"), UNSUPERVISED)),
+    ("concatenation", "head and training of the 2025 winner", WINNERS["concatenation"]),
+    (
+        "concatenation-ours",
+        "head of the 2025 winner, our training",
+        (("model.head.name", "concatenation"), UNSUPERVISED),
+    ),
+    ("text-anchored", "head and training of the 2026 winner", WINNERS["text_anchored"]),
+    (
+        "text-anchored-ours",
+        "head of the 2026 winner, our training",
+        (("model.head.name", "text_anchored"), UNSUPERVISED),
+    ),
 )
 """Name, title and changes of each cell; `{config.FIELD}` stands for the grid's own field."""
 
@@ -104,7 +112,8 @@ def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
 
 def shrink(config: ConfigDict) -> None:
     """The demo's fusion, small enough for a hundred trainings in 15 to 20 minutes on two cores."""
-    stage2.resize_heads(config, width=64, num_layers=1)
+    stage2.resize_heads(config, width=64, vision_hidden=64)
+    config.model.head.fusion.num_layers = 1
     config.train.epochs = 3
     config.train.evaluate_every = 1.0
 

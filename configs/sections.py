@@ -127,15 +127,15 @@ STAGE_1: Section = {
     },
 }
 
-_WIDTH = Field(256, "width of everything after the projections", MODEL)
-_HEADS = Field(8, "attention heads; must divide width", MODEL)
-_RATIO = Field(4, "hidden width of the Transformer's MLPs, as a multiple of width", MODEL)
 _DROPOUT = Field(0.1, "dropout rate", MODEL)
+_TOKEN = Field(
+    "first", "token that stands for the text: first, BERT's class token; last, CLIP's end token; or mean", MODEL
+)
 
 HEADS: Section = {
     "name": Field("fusion", "head that is used: fusion, concatenation or text_anchored; each has its section", MODEL),
     "fusion": {
-        "width": _WIDTH,
+        "width": Field(256, "width of everything after the projections", MODEL),
         "tcn": Field(True, "TCN on the frames", MODEL),
         "tcn_dilations": Field((1, 2, 4, 8), "dilation of each residual block of the TCN", MODEL),
         "tcn_causal": Field(False, "a causal TCN: no step sees a later one", MODEL),
@@ -153,16 +153,21 @@ HEADS: Section = {
         "input_dropout": Field(0.3, "dropout rate of these statistics", MODEL),
         "auxiliary": Field(False, "predictions from the sequence of each modality alone, for loss.unimodal", MODEL),
         "num_layers": Field(2, "decoder layers", MODEL),
-        "num_heads": _HEADS,
-        "mlp_ratio": _RATIO,
+        "num_heads": Field(8, "attention heads; must divide width", MODEL),
+        "mlp_ratio": Field(4, "hidden width of the Transformer's MLPs, as a multiple of width", MODEL),
         "dropout": _DROPOUT,
     },
-    "concatenation": {"width": Field(256, "hidden width of the MLP", MODEL), "dropout": _DROPOUT},
+    "concatenation": {
+        "width": Field(1027, "width of the hidden layer", MODEL),
+        "audio_hidden": Field(0, "units of the voice's LSTM; 0: as many as the voice has features", MODEL),
+        "vision_hidden": Field(768, "units of the frames' LSTM", MODEL),
+        "num_layers": Field(2, "layers of both LSTMs", MODEL),
+        "token": _TOKEN,
+    },
     "text_anchored": {
-        "width": _WIDTH,
-        "num_layers": Field(2, "cross-attention blocks of each of the two streams", MODEL),
-        "num_heads": _HEADS,
-        "mlp_ratio": _RATIO,
+        "width": Field(512, "width of the attention and of the hidden layer", MODEL),
+        "num_heads": Field(4, "attention heads; must divide width", MODEL),
+        "token": _TOKEN,
         "dropout": _DROPOUT,
     },
 }

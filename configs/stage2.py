@@ -11,6 +11,24 @@ from ml_collections import ConfigDict
 
 from configs import fields, presets, sections
 
+Changes = tuple[tuple[str, Any], ...]
+
+# Of both winners: the squared error alone, the weight decay that AdamW has in PyTorch by default, a cosine to 0.
+_PUBLISHED: Changes = (
+    ("loss.mse", 1.0),
+    ("loss.correlation", 0.0),
+    ("loss.quality", 0.0),
+    ("train.corrupt", 0.0),
+    ("train.final_rate", 0.0),
+    ("train.weight_decay", 0.01),
+    ("train.clip_norm", 100.0),
+)
+WINNERS: dict[str, Changes] = {
+    "concatenation": (("model.head.name", "concatenation"), ("model.modality_dropout", 0.0), *_PUBLISHED),
+    "text_anchored": (("model.head.name", "text_anchored"), ("model.modality_dropout", 0.1), *_PUBLISHED),
+}
+"""The heads of the challenge's winners of 2025 and 2026 with their published training, but for rate and epochs."""
+
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of stage 2 with these presets applied: `demo` or `vidmimic2`, then any of the others."""
@@ -37,7 +55,8 @@ def demo(config: ConfigDict) -> None:
     """A small fusion on frozen demo encoders; takes minutes on two cores."""
     config.features.renditions = 1
     config.data.smallest_crop = 1.0  # as in stage 1
-    resize_heads(config, width=96, num_heads=4, dropout=0.3)
+    resize_heads(config, width=96, vision_hidden=96, num_heads=4)
+    config.model.head.fusion.dropout = 0.3
     config.loss.correlation = 1.0  # some labels are nearly constant in a batch: squared errors are uninformative
     config.train.batch_size = 32
     config.train.epochs = 12
@@ -60,15 +79,20 @@ def finetune(config: ConfigDict) -> None:
 
 
 def concatenation(config: ConfigDict) -> None:
-    """Uses the head of the 2025 winner instead of the fusion."""
-    config.model.head.name = "concatenation"
-    config.loss.quality = 0.0
+    """The head of the 2025 winner with the recipe that it was published with, on frozen encoders.
+
+    Learning rate, schedule and batch are those of `vidmimic2`; the demo keeps its own learning rate and epochs.
+    """
+    config.update_from_flattened_dict(dict(WINNERS["concatenation"]))
 
 
 def text_anchored(config: ConfigDict) -> None:
-    """Uses the head of the 2026 winner instead of the fusion."""
-    config.model.head.name = "text_anchored"
-    config.loss.quality = 0.0
+    """The head of the 2026 winner, as `concatenation`, but with 50 epochs in place of 30, or as many more in the demo.
+
+    The winner stopped once five epochs were no better; here the best epoch is chosen after all of them.
+    """
+    config.update_from_flattened_dict(dict(WINNERS["text_anchored"]))
+    config.train.epochs = config.train.epochs * 5 // 3
 
 
 def descriptors(config: ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""The recurrence of a bidirectional LSTM, with its gates i, f, g, o: a plain scan, and a faster form for the CPU."""
+"""The recurrence of an LSTM, with its gates i, f, g, o: a plain scan, and a faster form for the CPU."""
 
 from functools import partial
 from typing import Any
@@ -8,89 +8,87 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+Sequences = tuple[Array, ...]
 
-def reference(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
-    """The plain form of `bidirectional_recurrence`."""
+
+def reference(projected: Sequences, kernel: Array, mask: Array, dtype: DTypeLike) -> Sequences:
+    """The plain form of `recurrence`."""
     kernel = kernel.astype(dtype)
 
     def step(carry: tuple[Array, Array], inputs: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
         h, c = carry
-        *projected, valid = inputs
-        i, f, g, o = jnp.split(jnp.stack(projected) + _product(h, kernel), 4, axis=-1)
+        *gates, valid = inputs
+        i, f, g, o = jnp.split(jnp.stack(gates) + _product(h, kernel), 4, axis=-1)
         new_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         new_h = jax.nn.sigmoid(o) * jnp.tanh(new_c)
         h, c = (jnp.where(valid[..., None], new, old) for new, old in ((new_h, h), (new_c, c)))
         return (h, c), h
 
-    _, h = lax.scan(step, (_start(forward, kernel),) * 2, (forward, backward, mask))
-    return h[:, 0], h[:, 1]
+    _, h = lax.scan(step, (_start(projected[0], kernel),) * 2, (*projected, mask))
+    return tuple(h[:, n] for n in range(len(projected)))
 
 
-def bidirectional_recurrence(
-    forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike
-) -> tuple[Array, Array]:
-    """Runs an LSTM (Hochreiter and Schmidhuber 1997, with forget gates) in two directions at once.
+def recurrence(projected: Sequences, kernel: Array, mask: Array, dtype: DTypeLike) -> Sequences:
+    """Runs an LSTM (Hochreiter and Schmidhuber 1997, with forget gates) in N directions at once, one or both.
 
     With z_t = projected input + h_{t-1} U, split into the gates i, f, g, o (PyTorch's order):
     c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_g) and h_t = sigmoid(z_o) tanh(c_t). A masked step leaves the state
     as it is.
 
     Args:
-        forward: projected inputs x W + b, float32 `[T, B, 4H]`.
-        backward: the same for the backward direction, last step first.
-        kernel: U of both directions, `[2, H, 4H]`.
-        mask: bool `[T, 2, B]`, True = valid, in each direction's order.
+        projected: projected inputs x W + b of each direction, float32 `[T, B, 4H]`, in that direction's order: the
+            backward direction has the last step first.
+        kernel: U of each direction, `[N, H, 4H]`.
+        mask: bool `[T, N, B]`, True = valid, in each direction's order.
         dtype: dtype of the operands of products; states and sums are float32.
 
     Returns:
-        The states h of both directions, float32 `[T, B, H]`, each in its own order.
+        The states h of each direction, float32 `[T, B, H]`, in its own order.
     """
     forms = {"cpu": partial(tuned, dtype=dtype), "default": partial(reference, dtype=dtype)}
-    return lax.platform_dependent(forward, backward, kernel, mask, **forms)
+    return lax.platform_dependent(projected, kernel, mask, **forms)
 
 
-def tuned(forward: Array, backward: Array, kernel: Array, mask: Array, dtype: DTypeLike) -> tuple[Array, Array]:
+def tuned(projected: Sequences, kernel: Array, mask: Array, dtype: DTypeLike) -> Sequences:
     """The form for the CPU: one tanh for all gates, and its own gradient."""
     # sigmoid(x) = 1/2 + tanh(x/2) / 2: with the inputs of the gates i, f and o halved, one tanh evaluates all four.
     # Made from an argument, so that under shard_map the product varies over devices as `_recurrence` requires.
-    halves = jnp.zeros_like(forward, shape=(4, kernel.shape[1])) + jnp.array([0.5, 0.5, 1.0, 0.5])[:, None]
-    forward, backward, kernel = (x * halves.reshape((1, 1, -1)) for x in (forward, backward, kernel))
-    return _recurrence(dtype, forward, backward, kernel, mask)
+    halves = jnp.zeros_like(projected[0], shape=(4, kernel.shape[1])) + jnp.array([0.5, 0.5, 1.0, 0.5])[:, None]
+    factors = halves.reshape((1, 1, -1))
+    return _recurrence(dtype, tuple(x * factors for x in projected), kernel * factors, mask)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _recurrence(dtype: DTypeLike, forward: Array, backward: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
-    """As `bidirectional_recurrence`, of halved inputs.
+def _recurrence(dtype: DTypeLike, projected: Sequences, kernel: Array, mask: Array) -> Sequences:
+    """As `recurrence`, of halved inputs.
 
     The backward pass moves everything that does not depend on the next step out of the scan, above all the gradient of
     the kernel, which is one product over all steps.
     """
-    return _recurrence_forward(dtype, forward, backward, kernel, mask)[0]
+    return _recurrence_forward(dtype, projected, kernel, mask)[0]
 
 
 def _recurrence_forward(
-    dtype: DTypeLike, forward: Array, backward: Array, kernel: Array, mask: Array
-) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    dtype: DTypeLike, projected: Sequences, kernel: Array, mask: Array
+) -> tuple[Sequences, tuple[Array, ...]]:
     weights = kernel.astype(dtype)
 
     def step(carry: tuple[Array, Array], inputs: Any) -> tuple[Any, Any]:
         h, c = carry
-        *projected, valid = inputs
-        activations = jnp.tanh(jnp.stack(projected) + _product(h, weights))
+        *gates, valid = inputs
+        activations = jnp.tanh(jnp.stack(gates) + _product(h, weights))
         i, f, g, o = _gates(activations)
         new_c = f * c + i * g
         h = jnp.where(valid[..., None], o * jnp.tanh(new_c), h)
         c = jnp.where(valid[..., None], new_c, c)
         return (h, c), (h, c, activations)
 
-    _, states = lax.scan(step, (_start(forward, kernel),) * 2, (forward, backward, mask))
+    _, states = lax.scan(step, (_start(projected[0], kernel),) * 2, (*projected, mask))
     h, c, activations = states
-    return (h[:, 0], h[:, 1]), (h, c, activations, kernel, mask)
+    return tuple(h[:, n] for n in range(len(projected))), (h, c, activations, kernel, mask)
 
 
-def _recurrence_backward(
-    dtype: DTypeLike, saved: tuple[Array, ...], cotangents: tuple[Array, Array]
-) -> tuple[Any, ...]:
+def _recurrence_backward(dtype: DTypeLike, saved: tuple[Array, ...], cotangents: Sequences) -> tuple[Any, ...]:
     h, c, activations, kernel, mask = saved
     start = _start(activations, kernel)
     previous_h, previous_c = (jnp.concatenate([start[None], x[:-1]]) for x in (h, c))
@@ -117,7 +115,7 @@ def _recurrence_backward(
     _, d_gates = lax.scan(step, (start,) * 2, (*cotangents, slopes, c_from_h, kept, valid), reverse=True)
     operands = previous_h.astype(dtype), d_gates.astype(dtype)
     d_kernel = jnp.einsum("tnbh,tnbg->nhg", *operands, preferred_element_type=jnp.float32)
-    return d_gates[:, 0], d_gates[:, 1], d_kernel, None
+    return tuple(d_gates[:, n] for n in range(len(cotangents))), d_kernel, None
 
 
 _recurrence.defvjp(_recurrence_forward, _recurrence_backward)
@@ -129,10 +127,10 @@ def _gates(activations: Array) -> tuple[Array, ...]:
 
 
 def _start(like: Array, kernel: Array) -> Array:
-    """Zero state of both directions, float32 `[2, B, H]`."""
-    return jnp.zeros_like(like, jnp.float32, shape=(2, like.shape[-2], kernel.shape[1]))
+    """Zero state of every direction, float32 `[N, B, H]`."""
+    return jnp.zeros_like(like, jnp.float32, shape=(len(kernel), like.shape[-2], kernel.shape[1]))
 
 
 def _product(x: Array, weights: Array) -> Array:
-    """Multiplies x `[2, B, D]` with the weights `[2, D, E]` of its direction, in their dtype."""
+    """Multiplies x `[N, B, D]` with the weights `[N, D, E]` of its direction, in their dtype."""
     return jnp.einsum("nbd,nde->nbe", x.astype(weights.dtype), weights, preferred_element_type=jnp.float32)

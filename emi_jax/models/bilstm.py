@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from emi_jax.kernels.lstm import bidirectional_recurrence
+from emi_jax.kernels.lstm import recurrence
 from emi_jax.models.dense import Dense, product
 
 
@@ -77,7 +77,7 @@ def bidirectional_lstm(
         product(inputs, input_kernel[n], dtype) + bias[n][None, None, :] for n, inputs in enumerate((x, x[::-1]))
     )
     masks = jnp.stack([mask, mask[::-1]], axis=1)
-    forward, backward = bidirectional_recurrence(forward, backward, recurrent_kernel, masks, dtype)
+    forward, backward = recurrence((forward, backward), recurrent_kernel, masks, dtype)
     h = jnp.concatenate([forward, backward[::-1]], axis=-1)
     return jnp.swapaxes(jnp.where(mask[..., None], h, 0), 0, 1)
 

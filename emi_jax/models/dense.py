@@ -5,6 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""How kernels of `torch.nn.Linear` start: uniform within 1 / sqrt(D_in)."""
+
 
 class Dense(nn.Module):
     """`x @ kernel + bias`.

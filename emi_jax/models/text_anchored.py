@@ -1,4 +1,4 @@
-"""The head of the 2026 winner, TAEMI (arXiv 2603.14976): the tokens attend to the face and to the voice."""
+"""The head of the 2026 winner, TAEMI (arXiv 2603.14976): the class token of the text attends to voice and face."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,43 +9,55 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.attention import dot_product_attention
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
-from emi_jax.models.decoder import DecoderLayer, sinusoids
-from emi_jax.models.dense import Dense
-from emi_jax.models.fusion import STEPS_PER_SECOND
+from emi_jax.models.dense import Dense, torch_uniform
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.pooling import masked_mean
+from emi_jax.models.pooling import TOKENS, text_vector
 from emi_jax.models.quality import unweighted, valid_steps
-from emi_jax.models.transformer import Layer, gelu
+from emi_jax.models.transformer import gelu, key_mask
 
 _SMALL = nn.initializers.normal(0.02)
+_EPSILON = 1e-5  # of PyTorch's layer norm
 
 
 class TextAnchored(nn.Module):
-    """Two cross-attentions, from the tokens to the frames and to the voice, then an MLP on all three pooled.
+    """Cross-attention from the text's vector to each of voice and frames, then an MLP on the text and both results.
 
-    One learned token stands for a modality that is absent from a clip or not used in the run. Written from the paper's
-    description; details it leaves open (norms, positions, widths) follow our decoder.
+    As in the winner's public code. A learned vector replaces each step of a modality that a clip lacks, and the vector
+    of a missing text. The output is linear: predictions are clipped to [0, 1] outside of training.
 
     Attributes:
         num_labels: K.
-        width: d, of everything after the projections.
-        modalities: in use.
-        num_layers: cross-attention blocks of each of the two streams.
+        width: of the attention and of the MLP's hidden layer.
+        modalities: in use. The stream of voice or frames is left out if it is not; without text, the query is learned.
         num_heads: attention heads; must divide `width`.
-        mlp_ratio: hidden width of the MLPs over `width`.
-        dropout: dropout rate of each residual branch.
+        token: the token that stands for the text, one of `TOKENS`.
+        dropout: dropout rate of the attention weights and of the MLP's hidden layer.
         dtype: dtype of the operands of matrix products.
     """
 
     num_labels: int
-    width: int = 256
+    width: int = 512
     modalities: tuple[str, ...] = MODALITIES
-    num_layers: int = 1
-    num_heads: int = 8
-    mlp_ratio: int = 4
+    num_heads: int = 4
+    token: str = "first"
     dropout: float = 0.1
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ValueError: an unknown token, or heads that do not divide the width.
+        """
+        if self.token not in TOKENS:
+            raise ValueError(f"token = {self.token!r}: choose one of {TOKENS}")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"num_heads = {self.num_heads} does not divide the width {self.width}: choose one of its divisors"
+            )
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -56,36 +68,82 @@ class TextAnchored(nn.Module):
         present: Array,
         deterministic: bool = True,
     ) -> tuple[Array, dict[str, Any]]:
-        """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits."""
-        names = in_order(self.modalities)
-        valid = valid_steps(names, masks, present)
-        x, mask = {}, {}
-        for name in MODALITIES:
-            token = self.param(f"{name}_missing", _SMALL, (1, 1, self.width))
-            if name in names:
-                x[name], mask[name] = self._embed(name, features[name], valid[name], times[name], token)
-            else:
-                x[name] = jnp.broadcast_to(token, (present.shape[0], 1, self.width))
-                mask[name] = jnp.ones((present.shape[0], 1), bool)
-        pooled = [masked_mean(x[TEXT], mask[TEXT])]
-        for name in (VISION, AUDIO):
-            tokens = x[TEXT]
-            for index in range(self.num_layers):
-                block = DecoderLayer(self._layer(), self_attention=False, name=f"{name}_layers_{index}")
-                tokens = block(tokens, x[name], mask[name], None, deterministic)
-            pooled.append(masked_mean(LayerNorm(name=f"{name}_norm")(tokens), mask[TEXT]))
-        hidden = Dense(self.width, dtype=self.dtype, name="hidden")(jnp.concatenate(pooled, axis=-1))
-        hidden = nn.Dropout(self.dropout, deterministic=deterministic)(gelu(hidden))
-        logits = Dense(self.num_labels, dtype=self.dtype, name="output")(hidden)
-        return jax.nn.sigmoid(logits), unweighted(valid)
+        """Predicts the intensities; arguments and results as in `Fusion`, with equal weights and no quality logits.
 
-    def _embed(self, name: str, x: Array, mask: Array, times: Array, missing: Array) -> tuple[Array, Array]:
-        """Projected steps [B, t, d] with positions, and their mask; for an absent modality the learned token, once."""
-        present = mask.any(1)
-        x = Dense(self.width, dtype=self.dtype, name=f"{name}_projection")(jnp.where(mask[..., None], x, 0))
-        x = LayerNorm(name=f"{name}_input_norm")(x) + 0.1 * sinusoids(STEPS_PER_SECOND * times, self.width)
-        first = jnp.arange(x.shape[1]) == 0
-        return jnp.where(present[:, None, None], x, missing), jnp.where(present[:, None], mask, first[None, :])
+        With `deterministic=False`, predictions are not clipped, so that each has a gradient.
+        """
+        del times  # attention without positions
+        valid = valid_steps(in_order(self.modalities), masks, present)
+        text = self._text(features, valid, len(present))
+        parts = [text]
+        for name in (AUDIO, VISION):
+            if name in valid:
+                missing = self.param(f"{name}_missing", _SMALL, (1, 1, features[name].shape[-1]))
+                here = valid[name].any(1)[:, None]
+                steps = jnp.where(here[..., None], jnp.where(valid[name][..., None], features[name], 0), missing)
+                attention = CrossAttention(
+                    self.width, self.num_heads, self.dropout, self.dtype, name=f"{name}_attention"
+                )
+                parts.append(attention(text, steps, valid[name] | ~here, deterministic))
+        hidden_layer = Dense(self.width, dtype=self.dtype, kernel_init=torch_uniform, name="hidden")
+        output = Dense(self.num_labels, dtype=self.dtype, kernel_init=torch_uniform, name="output")
+        hidden = gelu(hidden_layer(jnp.concatenate(parts, axis=-1)))
+        predictions = output(nn.Dropout(self.dropout, deterministic=deterministic)(hidden))
+        return jnp.clip(predictions, 0, 1) if deterministic else predictions, unweighted(valid)
 
-    def _layer(self) -> Layer:
-        return Layer(self.num_heads, self.mlp_ratio * self.width, dropout=self.dropout, dtype=self.dtype)
+    def _text(self, features: Mapping[str, Array], valid: Mapping[str, Array], batch: int) -> Array:
+        """The text's vector [B, D], learned for a clip without text, and of the head's width for a run without it."""
+        size = features[TEXT].shape[-1] if TEXT in valid else self.width
+        missing = self.param("text_missing", _SMALL, (1, size))
+        if TEXT not in valid:
+            return jnp.broadcast_to(missing, (batch, size))
+        text = text_vector(features[TEXT], valid[TEXT], self.token)
+        return jnp.where(valid[TEXT].any(1, keepdims=True), text, missing)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one query to a sequence, with a layer norm of projected query and keys.
+
+    q = LN(W_q x), k = LN(W_k m), v = W_v m; softmax(q k / sqrt(width / num_heads)) v of each head, and a projection.
+
+    Attributes:
+        width: of all projections.
+        num_heads: must divide `width`.
+        dropout: dropout rate of the attention weights.
+        dtype: dtype of the operands of matrix products.
+    """
+
+    width: int
+    num_heads: int
+    dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, memory: Array, mask: Array, deterministic: bool = True) -> Array:
+        """Reads the memory.
+
+        Args:
+            x: [B, D].
+            memory: [B, S, E].
+            mask: bool [B, S], at least one True in each row.
+            deterministic: False needs the rng stream "dropout", if `dropout` is positive.
+
+        Returns:
+            float32 [B, width].
+        """
+        query = LayerNorm(_EPSILON, name="query_norm")(self._dense("query")(x[:, None]))
+        key = LayerNorm(_EPSILON, name="key_norm")(self._dense("key")(memory))
+        value = self._dense("value")(memory)
+        query, key, value = (
+            y.astype(self.dtype).reshape(*y.shape[:2], self.num_heads, self.width // self.num_heads)
+            for y in (query, key, value)
+        )
+        keep = None
+        if self.dropout > 0 and not deterministic:
+            shape = (len(x), self.num_heads, 1, memory.shape[1])
+            keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropout, shape)
+        mixed = dot_product_attention(query, key, value, key_mask(mask), keep=keep, dropout_rate=self.dropout)
+        return self._dense("output")(mixed.reshape(len(x), self.width))
+
+    def _dense(self, name: str) -> Dense:
+        return Dense(self.width, dtype=self.dtype, kernel_init=torch_uniform, name=name)

@@ -18,6 +18,7 @@ from emi_jax.inputs.transforms import ClipTransform, InputShape
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.heads import build_head
+from emi_jax.models.text.clip import CLIPText
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.initialisation import init_towers
 from emi_jax.stages.intensity import Intensity
@@ -90,7 +91,7 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     """The stage that a config describes.
 
     Raises:
-        UserError: the head has no such field, or rejects its value.
+        UserError: the head has no such field, or rejects its value or the text encoder.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)
@@ -104,6 +105,8 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         head = build_head(name, num_labels=len(label_names), modalities=modalities, dtype=dtype, **fields)
     except ValueError as error:
         raise UserError(f"config.model.head: {error}") from error
+    if TEXT in modalities and fields.get("token") == "first":
+        _check_first_token(name, encoders)
     if trained_towers and config.train.members > 1:
         raise UserError(
             f"config.train.members={config.train.members}: the members of an ensemble share their encoders, and that "
@@ -118,6 +121,19 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         trained_towers=trained_towers,
         modality_dropout=model.modality_dropout,
     )
+
+
+def _check_first_token(head: str, encoders: Encoders) -> None:
+    """Raises UserError where the first token of a text does not stand for the whole."""
+    if TEXT in encoders.describers:
+        raise UserError(
+            f"config.model.head.{head}.token=first reads a class token, and descriptors of words have none; use mean"
+        )
+    if encoders.towers.text and isinstance(encoders.towers.text.encoder, CLIPText):
+        raise UserError(
+            f"config.model.head.{head}.token=first reads a class token, and the first token of CLIP has seen no word; "
+            "use last"
+        )
 
 
 def _tokens(wanted: int, limit: int) -> int:

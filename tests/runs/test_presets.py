@@ -5,6 +5,7 @@ import logging
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import ablation, robustness, stage1, stage2
 from emi_jax.encoders.registry import build_encoder
@@ -56,6 +57,44 @@ def test_presets_compose_and_scales_come_first():
     ):
         with pytest.raises(UserError, match=message):
             stage2.get_config(names)
+
+
+@pytest.mark.parametrize(("name", "epochs", "dropped"), [("concatenation", 30, 0.0), ("text_anchored", 50, 0.1)])
+def test_winners_heads_have_their_published_sizes_and_training(name, epochs, dropped):
+    config = stage2.get_config(f"vidmimic2,{name}")
+    assert config.model.head.name == name
+    assert config.model.head.concatenation.to_dict() == {
+        "width": 1027,
+        "audio_hidden": 0,
+        "vision_hidden": 768,
+        "num_layers": 2,
+        "token": "first",
+    }
+    assert config.model.head.text_anchored.to_dict() == {"width": 512, "num_heads": 4, "token": "first", "dropout": 0.1}
+    assert config.model.modality_dropout == dropped
+    assert {name: weight for name, weight in config.loss.items() if weight} == {"mse": 1.0}
+    train = config.train
+    assert (train.learning_rate, train.final_rate, train.warmup_epochs) == (1e-4, 0.0, 1.0)
+    assert (train.batch_size, train.epochs, train.weight_decay, train.clip_norm) == (32, epochs, 0.01, 100.0)
+    assert train.corrupt == 0.0
+
+
+@pytest.mark.parametrize(
+    ("scratch", "message"),
+    [
+        (
+            {"model_type": "clip_text_model", "vocab_size": 80},
+            "token=first reads a class token, and the first token of CLIP has seen no",
+        ),
+        ({"model_type": "word_descriptors"}, "token=first reads a class token, and descriptors of words have none"),
+    ],
+)
+def test_winners_heads_refuse_encoders_whose_first_token_is_not_a_class_token(scratch, message, tmp_path):
+    config = shrink_sizes(stage2.get_config("text_anchored"))
+    config.model.modalities = ("text",)
+    config.model.text.scratch = ConfigDict(scratch)
+    with pytest.raises(UserError, match=message):
+        Experiment.open(config, make_dataset(), tmp_path / "run")
 
 
 @pytest.mark.parametrize("preset", ["demo", "vidmimic2", "vidmimic2,finetune"])
