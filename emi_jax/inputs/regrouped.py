@@ -76,12 +76,16 @@ def regroup(dataset: Dataset, places: Mapping[str, Sequence[Place]]) -> Dataset:
 def join_for_training(dataset: Dataset, splits: Sequence[str]) -> Dataset:
     """The same dataset, whose training split holds the clips of several splits.
 
+    A regrouped dataset stays as it is: its training split was chosen before.
+
     Raises:
         UserError: a split is named twice, is missing or empty, or `train` is not among them.
     """
     if "train" not in splits or len(set(splits)) < len(splits):
         raise UserError(f"config.data.train_on={tuple(splits)}: expected train and further splits, each once")
-    if tuple(splits) == ("train",) or not dataset.splits:  # without splits it only describes a trained model
+    if tuple(splits) == ("train",) or isinstance(dataset.builder, _Regrouped):
+        return dataset
+    if not dataset.splits:  # it only describes a trained model
         return dataset
     for name in splits:
         dataset.split(name)

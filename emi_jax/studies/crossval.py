@@ -160,11 +160,12 @@ def _run_fold(
 
 
 def _fold_config(config: ConfigDict, path: Path) -> ConfigDict:
-    """The config of a fold: a plain run of stage 2."""
+    """The config of a fold: a plain run of stage 2, which knows from which splits its training clips come."""
     own = config.copy_and_resolve_references()
     with own.unlocked():
         del own["crossval"], own["study"]
     own.workdir = str(path)
+    own.data.train_on = ("train", *(split for split in config.crossval.splits if split != "train"))
     return own
 
 

@@ -9,7 +9,9 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
+import ensemble
 from emi_jax.errors import UserError
+from emi_jax.report.exits import FAILED
 from emi_jax.runs.ensemble import combine
 from emi_jax.runs.submission import check_submission, read_predictions, write_predictions
 from tests.fakes import NAMES, make_dataset
@@ -75,6 +77,20 @@ def test_weights_are_fitted_on_the_validation_split_alone(members, tmp_path):
     assert "fitted on the clips of valid" in valid.verdict
     with pytest.raises(UserError, match="name the run's folder instead"):
         combine([folders[0] / "predictions_test.csv"], dataset, "test", tmp_path / "out", "nnls")
+
+
+def test_the_command_combines_checks_and_reports_faults(members, tmp_path, monkeypatch, capsys):
+    dataset, folders, _ = members
+    monkeypatch.setattr(ensemble, "open_dataset", lambda *_: dataset)
+    out = tmp_path / "out"
+    assert ensemble.main([*map(str, folders), "--data=x", f"--output={out}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("mean pearson 0.")
+    assert ensemble.main([f"--check={out / 'predictions_test.csv'}", "--data=x"]) == 0
+    assert "all 24 clips of test, in order and in range" in capsys.readouterr().out
+    assert ensemble.main([f"--check={out / 'predictions_test.csv'}", "--data=x", "--split=valid"]) == FAILED
+    assert "lacks 6 of 30 clips" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ensemble.main([str(folders[0]), "--data=x"])
 
 
 def test_a_split_without_labels_is_predicted_and_not_scored(members, tmp_path):

@@ -13,7 +13,8 @@ from configs import crossval as shipped
 from emi_jax.errors import UserError
 from emi_jax.inputs.features import CLEAN
 from emi_jax.inputs.standardisation import load
-from emi_jax.runs.evaluation import chosen_params, evaluator
+from emi_jax.runs import results
+from emi_jax.runs.evaluation import TRAINED_ON, chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_clips
 from emi_jax.runs.standardisation import FILE
@@ -84,8 +85,8 @@ def test_a_fold_sees_no_clip_of_its_held_out_subjects(validated):
     assert all(by_subject[row["Subject"]] == row["fold"] for row in folds)
     examples = [*dataset.builder.examples["train"], *dataset.builder.examples["valid"]]
     everyone = Experiment.open(crossval._fold_config(config, folder / "x"), dataset, folder / "x", jax.devices()[:1])
-    cached = [cached_clips(everyone, split, [CLEAN]) for split in ("train", "valid")]
-    clips = [split[row].rendition(0) for split in cached for row in range(len(split))]
+    cached = cached_clips(everyone, "train", [CLEAN])
+    clips = [cached[row].rendition(0) for row in range(len(cached))]
     assert len(clips) == len(examples)
     for fold in range(2):
         seen = [clip for clip, row in zip(clips, folds, strict=True) if int(row["fold"]) != fold]
@@ -102,10 +103,18 @@ def test_a_fold_predicts_its_held_out_clips_like_a_run_without_a_cache(validated
     outputs = evaluator(experiment, "train").gather(chosen_params(experiment))["predictions"]
     with (folder / "run" / "predictions_out_of_fold.csv").open() as file:
         rows = list(csv.DictReader(file))
-    chosen = [k for k, row in enumerate(folds[: len(outputs)]) if row["fold"] == "1"]
+    chosen = [k for k, row in enumerate(folds) if row["fold"] == "1"]
     written = np.array([[float(rows[k][name]) for name in NAMES] for k in chosen])
     assert len(chosen) > 2
     np.testing.assert_allclose(outputs[chosen], written, atol=1e-2)  # the cache holds float16
+
+
+def test_a_fold_evaluated_on_the_whole_validation_split_carries_a_caution(validated):
+    folder, dataset, config, _, _ = validated
+    own = crossval._fold_config(config, folder / "run" / "folds" / "000")
+    experiment = Experiment.open(own, dataset, own.workdir, jax.devices()[:1], output=folder / "evaluated")
+    assert results.evaluate(experiment, "valid").verdict.startswith(TRAINED_ON.format(split="valid"))
+    assert (folder / "run" / "folds" / "000" / "predictions_test.csv").exists()
 
 
 def test_finished_folds_are_kept_and_a_stopped_one_is_resumed(validated, monkeypatch):
