@@ -9,11 +9,11 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-import ensemble
 from emi_jax.errors import UserError
 from emi_jax.report.exits import FAILED
 from emi_jax.runs.ensemble import combine
 from emi_jax.runs.submission import check_submission, read_predictions, write_predictions
+from emi_jax.studies import ensemble
 from tests.fakes import NAMES, make_dataset
 
 RANGE = (0.0, 10.0)
