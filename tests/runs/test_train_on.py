@@ -1,6 +1,7 @@
 """Training on further splits: their clips are trained on, and their scores carry a caution."""
 
 import jax
+import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
@@ -8,6 +9,7 @@ from emi_jax.runs import results
 from emi_jax.runs.baseline import linear_baseline
 from emi_jax.runs.evaluation import TRAINED_ON
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.features import inputs
 from emi_jax.runs.training import train
 from tests.configs import tiny_stage2
 from tests.fakes import make_dataset
@@ -32,6 +34,24 @@ def test_clips_of_the_validation_split_are_trained_on_and_their_scores_carry_a_c
     assert summary.verdict.startswith(TRAINED_ON.format(split="valid"))
     assert "trained on these clips" in summary.table
     assert TRAINED_ON.format(split="test") not in results.evaluate(experiment, "test").verdict
+
+
+def test_cached_features_of_joined_splits_are_those_of_each_split(tmp_path):
+    config, dataset = make_config(), make_dataset()
+    config.features.update(dir=str(tmp_path / "features"), renditions=1)
+    experiment = Experiment.open(config, dataset, tmp_path, jax.devices()[:1])
+    clips, transform = inputs(experiment, "train", augment=True)
+    assert len(clips) == 12 + 7
+    arrays = transform(clips[12], np.random.default_rng(0), 12)
+    np.testing.assert_array_equal(arrays["labels"], dataset.builder.examples["valid"][0]["labels"])
+    assert arrays["clip"] == 12
+    assert clips[12].rendition(0)["text/clean"][clips[12].rendition(0)["text/mask"]].all()
+    corrupted = [clips[row].rendition(1) for row in range(12, 19)]
+    assert not all(clip["text/clean"][clip["text/mask"]].all() for clip in corrupted)
+    names = {path.name for path in (tmp_path / "features").glob("*.array_record")}
+    assert names == {
+        f"{split}-{kind}.array_record" for split in ("train", "valid") for kind in ("clean", "corrupted-0")
+    }
 
 
 def test_a_checkpoint_is_not_selected_on_clips_that_are_trained_on(tmp_path):
