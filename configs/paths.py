@@ -23,8 +23,7 @@ def expand_paths(config: ConfigDict, workdir: str | None) -> None:
         config.workdir = workdir
     for section, field in ((config, "workdir"), (config, "init_from"), (config.data, "dir")):
         section[field] = local_path(section[field], f"config.{field}")
-    if "features" in config:
-        config.features.dir = local_path(config.features.dir, "config.features.dir")
+    config.features.dir = local_path(config.features.dir, "config.features.dir")
 
 
 def local_path(path: str, name: str) -> str:

@@ -107,6 +107,10 @@ AUGMENT: dict[str, Field] = {
     "scale": Field(0.1, "largest relative change of the size"),
 }
 
+FEATURES_DIR = Field(
+    "", "folder of the cached features of frozen encoders; empty: clips are encoded in every step", PLACE
+)
+
 STAGE_1: Section = {
     **RUN,
     "stage": Field("alignment", "stage 1", MODEL),
@@ -120,6 +124,7 @@ STAGE_1: Section = {
         "width": Field(96, "width of the common embedding", MODEL),
     },
     "train": TRAIN,
+    "features": {"dir": FEATURES_DIR},
     "loss": {
         "kind": Field("infonce", "contrastive loss: infonce, as CLIP's, or sigmoid, as SigLIP's", MODEL),
         "vision": Field(1.0, "weight of the vision-text pair"),
@@ -195,9 +200,7 @@ STAGE_2: Section = {
         "corrupt": dataclasses.replace(TRAIN["corrupt"], value=0.3),
     },
     "features": {
-        "dir": Field(
-            "", "folder of the cached features of frozen encoders; empty: clips are encoded in every step", PLACE
-        ),
+        "dir": FEATURES_DIR,
         "standardise": Field(
             "auto",
             "standardise features over the training split or within each subject: split, subject or none; auto: split "

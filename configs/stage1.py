@@ -2,6 +2,7 @@
 
 python run.py --config=configs/stage1.py
 python run.py --config=configs/stage1.py:vidmimic2 --config.data.dir=DIR
+python run.py --config=configs/stage1.py:vidmimic2,locked --config.data.dir=DIR
 """
 
 from ml_collections import ConfigDict
@@ -41,4 +42,10 @@ def vidmimic2(config: ConfigDict) -> None:
     config.train.rate_factors = (("^towers/", 0.1), (".*", 1.0))
 
 
-PRESETS = {"demo": demo, "vidmimic2": vidmimic2}
+def locked(config: ConfigDict) -> None:
+    """Trains the text tower alone: face and voice are read from a feature cache (Zhai et al. 2022, LiT)."""
+    config.features.dir = presets.under_root(config, "locked_features")
+    config.train.frozen = ("^towers/vision/", "^towers/audio/")
+
+
+PRESETS = {"demo": demo, "vidmimic2": vidmimic2, "locked": locked}

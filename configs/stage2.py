@@ -71,9 +71,8 @@ def vidmimic2(config: ConfigDict) -> None:
 def finetune(config: ConfigDict) -> None:
     """Also trains the text tower, at a tenth of the learning rate: the largest gain reported in the literature.
 
-    Features that change cannot be cached, so clips are encoded in every step.
+    The features of the other towers are read from the cache.
     """
-    config.features.update(dir="", renditions=0)
     config.train.frozen = ("^towers/vision/", "^towers/audio/")
     config.train.rate_factors = (("^towers/text/", 0.1), (".*", 1.0))
 

@@ -11,7 +11,9 @@ from jax.typing import DTypeLike
 
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.dense import Dense
-from emi_jax.models.towers import Encoded, Towers
+from emi_jax.models.towers import Towers
+
+Vectors = tuple[jax.Array, jax.Array]
 
 INFO_NCE, SIGMOID = LOSSES = ("infonce", "sigmoid")
 """The losses that pairs can be trained by: CLIP's (Radford et al. 2021) or SigLIP's (Zhai et al. 2023)."""
@@ -126,18 +128,22 @@ class ContrastiveModel(nn.Module):
         Returns:
             The embeddings of each pair, by its modality.
         """
-        return self.project({name: clip for name, (_, clip, _) in self.encode(batch, trained).items()})
+        return self.project({name: clip for name, (clip, _) in self.encode(batch, trained).items()})
 
-    def encode(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Encoded]:
-        """What the towers of the pairs return: (sequence, clip, mask) by modality.
+    def encode(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Vectors]:
+        """The clip vectors and the valid steps of each modality: as the batch holds them, or from the towers.
 
         Args:
-            batch: as `Towers` takes it.
+            batch: as `Towers` takes it; `{modality}/vector` and `{modality}/mask` take the place of a tower.
             trained: modalities whose towers run with dropout; they need the rng stream "dropout".
         """
-        encoded: dict[str, Encoded] = {}
+        encoded: dict[str, Vectors] = {}
         for name in (*self.modalities, TEXT):
-            encoded |= self.towers(batch, name not in trained, (name,))
+            if f"{name}/vector" in batch:
+                encoded[name] = batch[f"{name}/vector"], batch[f"{name}/mask"]
+            else:
+                _, clip, mask = self.towers(batch, name not in trained, (name,))[name]
+                encoded[name] = clip, mask
         return encoded
 
     def project(self, clips: Mapping[str, jax.Array]) -> dict[str, Embedded]:

@@ -67,6 +67,11 @@ def _check_augmentation(config: ConfigDict) -> None:
 
 def _check_pairs(config: ConfigDict) -> None:
     _check_choice(config.loss.kind, "config.loss.kind", LOSSES)
+    if config.train.corrupt and config.features.dir:
+        raise UserError(
+            f"config.train.corrupt={config.train.corrupt:g} has no effect on the cached features of stage 1; use 0, or "
+            "switch the cache off with --config.features.dir="
+        )
     for pair in (VISION, AUDIO):
         weight = config.loss[pair]
         if pair in config.model.pairs and not weight > 0:
@@ -87,11 +92,6 @@ def _check_features(config: ConfigDict) -> None:
         raise UserError(
             f"config.features.renditions={features.renditions} has no effect without a feature cache; set "
             "--config.features.renditions=0, or name a folder with --config.features.dir"
-        )
-    if features.dir and (augmented := [name for name in ("voice", "face") if config.augment[name]]):
-        raise UserError(
-            f"config.augment.{augmented[0]}={config.augment[augmented[0]]:g} has no effect on features from the cache; "
-            f"set --config.augment.{augmented[0]}=0, or encode clips in every step with --config.features.dir="
         )
     if corrupt and features.dir and not features.renditions:
         raise UserError(

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from jax.experimental import multihost_utils
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.augmentation import Augmentation
-from emi_jax.inputs.features import CLEAN, CachedClips, CachedTransform, FeatureCache, corrupted, rows
+from emi_jax.inputs.cached import CachedClips, CachedTransform, PartlyCachedClips, PartlyCachedTransform
+from emi_jax.inputs.features import CLEAN, FeatureCache, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.regrouped import Selected, base_of, places_of
 from emi_jax.inputs.transforms import Transform
@@ -33,30 +34,43 @@ log = logging.getLogger(__name__)
 
 
 def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAccess, Transform]:
-    """Opens a split: its clips, or cached features if the config names a folder for them.
+    """Opens a split: its clips or, if the config names a folder for them, the cached features of frozen encoders.
 
     Args:
         experiment: the run.
         split: name of the split.
-        augment: for training: augmentation, and corruption if the config has it.
+        augment: for training: augmentation of what is not cached, and corruption if the config has it.
     """
-    config = experiment.config
+    config, modalities = experiment.config, experiment.transform.shape.modalities
     corrupt = config.train.corrupt if augment else 0.0
     within_subjects = choice(experiment)[0] == SUBJECT
     if within_subjects and not config.features.dir:
         raise UserError("config.features.standardise=subject needs a feature cache: name it with --config.features.dir")
-    if not config.get("features", {}).get("dir"):
+    augmentation = Augmentation(**config.augment) if augment else Augmentation()
+    reading = dataclasses.replace(experiment.transform, augment=augment, augmentation=augmentation, corrupt=corrupt)
+    if not config.features.dir:
         log.info("%s: clips, encoded in every step", split)
-        augmentation = Augmentation(**config.augment) if augment else Augmentation()
-        return experiment.dataset.split(split), dataclasses.replace(
-            experiment.transform, augment=augment, augmentation=augmentation, corrupt=corrupt
-        )
+        return experiment.dataset.split(split), reading
     cached = cached_clips(experiment, split, renditions(experiment, split))
-    log.info("%s: features from %s", split, config.features.dir)
-    modalities = experiment.transform.shape.modalities
     pooled = isinstance(experiment.stage, Intensity) and getattr(experiment.stage.fusion, "statistics", False)
     moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
-    return cached, CachedTransform(modalities, cached[0].rendition(0), corrupt, moments, pooled)
+    transform = CachedTransform(cached[0].rendition(0), corrupt, moments, pooled)
+    raw = tuple(name for name in modalities if name not in cached.sources)
+    if not raw:
+        log.info("%s: features from %s", split, config.features.dir)
+        return cached, transform
+    names = ", ".join(cached.sources)
+    log.info("%s: features of %s from %s; %s encoded in every step", split, names, config.features.dir, ", ".join(raw))
+    shape = dataclasses.replace(reading.shape, modalities=raw)
+    reading = dataclasses.replace(reading, shape=shape, describers={}, own={})
+    return PartlyCachedClips(experiment.dataset.split(split), cached), PartlyCachedTransform(reading, transform)
+
+
+def cached_part(examples: RandomAccess) -> CachedClips | None:
+    """The cached part of what `inputs` returns; None if nothing is cached."""
+    if isinstance(examples, PartlyCachedClips):
+        return examples.cached
+    return examples if isinstance(examples, CachedClips) else None
 
 
 def renditions(experiment: Experiment, split: str) -> list[str]:
@@ -81,8 +95,12 @@ def cached_clips(experiment: Experiment, split: str, names: Sequence[str]) -> Ca
     }
     if experiment.dataset is base_of(experiment.dataset):
         return read[split]
-    sources = [Selected({name: clips.sources[k] for name, clips in read.items()}, places) for k in range(len(names))]
-    return CachedClips(sources)
+
+    def selected(modality: str, rendition: int) -> Selected:
+        return Selected({name: clips.sources[modality][rendition] for name, clips in read.items()}, places)
+
+    modalities = next(iter(read.values())).sources
+    return CachedClips({name: [selected(name, k) for k in range(len(names))] for name in modalities})
 
 
 def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transform] | None = None) -> FeatureCache:
@@ -94,36 +112,43 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
         transforms: transforms of the renditions, by name; those of `renditions` by default.
 
     Raises:
-        UserError: the stage uses no feature cache, or trains the encoders that would fill it.
+        UserError: the config names no folder, or all encoders are trained.
     """
-    stage, config = experiment.stage, experiment.config
-    folder = config.get("features", {}).get("dir")
-    if not isinstance(stage, Intensity) or not folder:
-        raise UserError("features are cached only in stage 2, in a folder named with --config.features.dir=FOLDER")
-    if stage.trained_towers:
+    folder = experiment.config.features.dir
+    if not folder:
+        raise UserError("features are cached in a folder: name it with --config.features.dir=FOLDER")
+    trained = experiment.stage.trained_towers
+    frozen = [name for name in experiment.transform.shape.modalities if name not in trained]
+    if not frozen:
         raise UserError(
-            f"the {' and '.join(stage.trained_towers)} encoder is trained, so that its features cannot be kept: "
-            "freeze it with --config.train.frozen, or switch the cache off with --config.features.dir="
+            f"every encoder is trained ({', '.join(trained)}), so that no features can be cached: freeze one with "
+            "--config.train.frozen, or switch the cache off with --config.features.dir="
         )
     experiment = dataclasses.replace(experiment, dataset=base_of(experiment.dataset))
-    frozen = experiment.initial_params()[1].get("towers", {})
-    modalities = experiment.transform.shape.modalities
-    cache = FeatureCache(folder, {name: _fingerprint(experiment, name, frozen.get(name)) for name in modalities})
+    params = experiment.initial_params()[1].get("towers", {})
+    cache = FeatureCache(folder, {name: _fingerprint(experiment, name, params.get(name)) for name in frozen})
     transforms = transforms or _transforms(experiment, renditions(experiment, split))
 
-    def missing() -> dict[int, str]:
-        found = [decide_in_first(functools.partial(cache.has, split, name)) for name in transforms]
-        return {seed: name for seed, name in enumerate(transforms) if not found[seed]}
+    def missing() -> dict[str, tuple[str, ...]]:
+        def lacks(modality: str, rendition: str) -> bool:
+            return not decide_in_first(functools.partial(cache.has, modality, split, rendition))
+
+        found = {rendition: tuple(name for name in frozen if lacks(name, rendition)) for rendition in transforms}
+        return {rendition: names for rendition, names in found.items() if names}
 
     if missing():
-        towers, encoder = experiment.mapping.replicate(frozen), _encoder(experiment, split)
+        on_devices = experiment.mapping.replicate({name: params[name] for name in frozen if name in params})
+        encoder = functools.cache(functools.partial(_encoder, experiment, split))
         with cache.sole_writer() if is_first() else contextlib.nullcontext():
-            for seed, name in missing().items():  # excludes what another run has written in the meantime
-                log.info("features of %s, %s: written to %s", split, name, cache.folder)
-                encoded = encoder.over(experiment.dataset.split(split), transforms[name])
-                clips = rows(encoded.outputs(towers, is_first(), seed))
+            for rendition, names in missing().items():  # excludes what another run has written in the meantime
+                size = _bytes_per_clip(experiment, params, names) * len(experiment.dataset.split(split))
+                what = f"{', '.join(names)} of {split}, {rendition}"
+                log.info("features of %s: %.2g GB are written to %s", what, size / 1e9, cache.folder)
+                encoded = encoder(names).over(experiment.dataset.split(split), transforms[rendition])
+                seed = list(transforms).index(rendition)
+                clips = rows(encoded.outputs(on_devices, is_first(), seed))
                 if is_first():
-                    cache.write(split, name, clips)
+                    cache.write(split, rendition, clips, names)
                 else:  # this process only takes part in the encoding
                     collections.deque(clips, maxlen=0)
         multihost_utils.sync_global_devices(f"features of {split} are written")
@@ -143,6 +168,7 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> s
     sizes |= {AUDIO: shape.num_samples, TEXT: shape.num_tokens}
     sizes |= dict.fromkeys(experiment.transform.own, shape.num_steps)
     facts = (
+        experiment.config.stage,
         parameters.fingerprint(tower) if tower else "",
         experiment.encoders.preprocessing[modality],
         experiment.dataset.fingerprint,
@@ -152,17 +178,27 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> s
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()
 
 
-def _encoder(experiment: Experiment, split: str) -> Evaluator:
-    """An evaluator that returns features instead of predictions.
+def _bytes_per_clip(experiment: Experiment, params: dict, modalities: Sequence[str]) -> int:
+    shapes = jax.eval_shape(_kept(experiment, modalities), params, experiment.stage.example)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def _kept(experiment: Experiment, modalities: Sequence[str]) -> Any:
+    """The function (parameters of towers, batch) -> the arrays that the cache keeps of some modalities.
 
     Users' own features stay float32: their columns may be of any size.
     """
-    modalities = experiment.transform.shape.modalities
     halved = {f"{name}/features" for name in modalities if name not in experiment.encoders.own}
 
-    def features(towers: dict, batch: Batch) -> dict[str, jax.Array]:
-        steps = cast(Intensity, experiment.stage).encode(towers, batch)
-        return {name: array.astype(jnp.float16) if name in halved else array for name, array in steps.items()}
+    def kept(towers: dict, batch: Batch) -> dict[str, jax.Array]:
+        arrays = experiment.stage.features(towers, batch, modalities)
+        return {name: array.astype(jnp.float16) if name in halved else array for name, array in arrays.items()}
 
+    return kept
+
+
+def _encoder(experiment: Experiment, split: str, modalities: Sequence[str]) -> Evaluator:
+    """An evaluator that returns what the cache keeps of some modalities instead of predictions."""
     examples, batch_size = experiment.dataset.split(split), experiment.config.train.batch_size
-    return Evaluator(experiment.stage, experiment.mapping, examples, experiment.transform, batch_size, split, features)
+    function = _kept(experiment, modalities)
+    return Evaluator(experiment.stage, experiment.mapping, examples, experiment.transform, batch_size, split, function)

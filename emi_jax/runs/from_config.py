@@ -91,11 +91,18 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
     """The stage that a config describes.
 
     Raises:
-        UserError: the head has no such field, or rejects its value or the text encoder.
+        UserError: the head has no such field, or rejects its value or the text encoder; cached features would be
+            augmented.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)
     trained_towers = _trained_towers(config, encoders, example, transform.shape.modalities)
+    for modality, field in ((VISION, "face"), (AUDIO, "voice")):
+        if config.augment[field] and config.features.dir and modality not in trained_towers:
+            raise UserError(
+                f"config.augment.{field}={config.augment[field]:g} has no effect on features from the cache; set "
+                f"--config.augment.{field}=0, or encode clips in every step with --config.features.dir="
+            )
     if config.stage == "alignment":
         pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype, config.loss.kind)
         return Alignment(pairs, example, {name: config.loss[name] for name in pairs.modalities}, trained_towers)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from emi_jax.errors import UserError
+from emi_jax.inputs.cached import CachedClips
 from emi_jax.inputs.dataset import Examples, subject
-from emi_jax.inputs.features import CachedClips
 from emi_jax.inputs.standardisation import Moments, Standardisation, load, measure, save
 from emi_jax.inputs.transforms import Arrays
 from emi_jax.runs.experiment import Experiment
@@ -30,6 +30,11 @@ def choice(experiment: Experiment) -> tuple[str, list[str]]:
     how, modalities = experiment.config.features.standardise, list(experiment.transform.shape.modalities)
     if how not in CHOICES:
         raise UserError(f"config.features.standardise={how!r}: choose one of {', '.join(CHOICES)}")
+    if how in (SPLIT, SUBJECT) and (trained := experiment.stage.trained_towers):
+        raise UserError(
+            f"config.features.standardise={how}: the features of the {next(iter(trained))} encoder change, since it is "
+            "trained, and have no fixed moments; use auto or none, or freeze it with --config.train.frozen"
+        )
     if how == AUTO:
         encoders = experiment.encoders
         modalities = [name for name in modalities if name in encoders.describers or name in encoders.own]

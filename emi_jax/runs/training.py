@@ -12,7 +12,6 @@ import optax
 
 from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders
 from emi_jax.errors import UserError
-from emi_jax.inputs.features import CachedClips
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
@@ -20,7 +19,7 @@ from emi_jax.runs.balance import balanced
 from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.features import inputs
+from emi_jax.runs.features import cached_part, inputs
 from emi_jax.runs.standardisation import clean_training_clips, standardised
 from emi_jax.train import parameters
 from emi_jax.train.averaging import averaging
@@ -72,8 +71,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
     workdir.write_dataset(experiment.dataset)
     examples, transform = inputs(experiment, "train", augment=True)
-    cached = examples if isinstance(examples, CachedClips) else None
-    experiment = standardised(experiment, clean_training_clips(experiment, cached))
+    experiment = standardised(experiment, clean_training_clips(experiment, cached_part(examples)))
     experiment = balanced(experiment)
     step = _mapped_step(experiment, optimizer, steps, vectorised=bool(seeds))
     counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,7 +48,7 @@ class Alignment:
         towers = init_towers(self.model.towers, towers_rng, self.example, loaded, (*self.model.modalities, TEXT))
         encode = functools.partial(self.model.apply, method="encode")
         encoded = jax.eval_shape(encode, {"params": {"towers": towers}}, self.example)
-        clips = {modality: jnp.zeros(clip.shape) for modality, (_, clip, _) in encoded.items()}
+        clips = {modality: jnp.zeros(clip.shape) for modality, (clip, _) in encoded.items()}
         pairs = ContrastivePairs(self.model.modalities, self.model.width, loss=self.model.loss)
         return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
 
@@ -91,14 +91,20 @@ class Alignment:
 
         def embed(model: ContrastiveModel, batch: Batch) -> Embeddings:
             encoded = model.encode(batch, trained)
-            pairs = model.project({name: clip for name, (_, clip, _) in encoded.items()})
+            pairs = model.project({name: clip for name, (clip, _) in encoded.items()})
             has = {
                 name: mask.any(axis=1) & batch["present"][:, MODALITIES.index(name)]
-                for name, (_, _, mask) in encoded.items()
+                for name, (_, mask) in encoded.items()
             }
             return {name: (pair, has[name] & has[TEXT]) for name, pair in pairs.items()}
 
         return self.model.apply({"params": params}, batch, method=embed, **options)  # type: ignore[return-value]
+
+    def features(self, towers: dict, batch: Batch, modalities: Sequence[str]) -> dict[str, jax.Array]:
+        """For each modality its clip vectors, `{modality}/vector` float32 [b, D], and `{modality}/mask` bool [b, t]."""
+        encoded: Any = self.model.towers.apply({"params": towers}, batch, True, modalities)
+        parts = {name: {"vector": clip, "mask": mask} for name, (_, clip, mask) in encoded.items()}
+        return {f"{name}/{part}": array for name, arrays in parts.items() for part, array in arrays.items()}
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
         """Retrieval in all four directions with chance next to it, and the means over the directions."""

@@ -135,13 +135,20 @@ class Intensity:
             scores[f"mean/{name}"] = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
-    def encode(self, params: dict, batch: Batch, rng: jax.Array | None = None) -> dict[str, jax.Array]:
+    def features(self, towers: dict, batch: Batch, modalities: Sequence[str]) -> dict[str, jax.Array]:
+        """The steps of some modalities, as from `encode`."""
+        return self.encode(towers, batch, modalities=modalities)
+
+    def encode(
+        self, params: dict, batch: Batch, rng: jax.Array | None = None, modalities: Sequence[str] | None = None
+    ) -> dict[str, jax.Array]:
         """The steps of each modality: as the batch holds them, from a describer or the cache, else from the towers.
 
         Args:
             params: the parameters of the towers.
             batch: clips, or cached features.
             rng: given in training; trained towers then run with dropout.
+            modalities: those to encode; None = all in use.
 
         Returns:
             For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
@@ -149,7 +156,7 @@ class Intensity:
             and float32 [b, t] `{modality}/times`, seconds since the clip's start.
         """
         steps: dict[str, jax.Array] = {}
-        for name in self._modalities():
+        for name in self._modalities() if modalities is None else modalities:
             if f"{name}/features" in batch:
                 steps |= {f"{name}/{part}": batch[f"{name}/{part}"] for part in STEPWISE}
                 continue

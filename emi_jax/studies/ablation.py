@@ -129,6 +129,11 @@ def run_cell(
     log.info("\n%s", cell.title)
     started = time.monotonic()
     experiment = Experiment.open(cell.config, dataset, folder / "cells" / f"{cell.name}-{recipe[:12]}", devices)
+    if trained_towers := experiment.stage.trained_towers:
+        raise UserError(
+            f"a study trains all seeds on the same features, and the {next(iter(trained_towers))} encoder is trained: "
+            "freeze it with --config.train.frozen"
+        )
     models = [model for seed in seeds for model in member_seeds(cell.config, seed) or (seed,)]
     train(experiment, models)
     params = chosen_params(experiment, len(models))

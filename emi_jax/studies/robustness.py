@@ -17,8 +17,9 @@ import numpy as np
 import scipy.stats
 from ml_collections import ConfigDict
 
+from emi_jax.inputs.cached import CachedTransform
 from emi_jax.inputs.dataset import Dataset, Example
-from emi_jax.inputs.features import CachedTransform, FeatureCache
+from emi_jax.inputs.features import FeatureCache
 from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.report import studies, svg, tables

@@ -1,6 +1,6 @@
 """The training step: one pure function of (state, batch, rng), the same on every device."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import flax.struct
@@ -29,6 +29,10 @@ class Stage(Protocol):
     def trained_towers(self) -> Collection[str]:
         """Modalities whose towers are trained, at least in part."""
 
+    @property
+    def example(self) -> Batch:
+        """A batch of any size, for its shapes."""
+
     def init(self, rng: jax.Array, loaded: dict) -> dict:
         """All parameters, a tree of dicts; `loaded` holds those of towers that do not start from scratch."""
 
@@ -40,6 +44,9 @@ class Stage(Protocol):
 
     def forward(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """What evaluation needs for each clip, [b, ...]."""
+
+    def features(self, towers: dict, batch: Batch, modalities: Sequence[str]) -> dict[str, jax.Array]:
+        """What the feature cache keeps of frozen towers, `{modality}/...` [b, ...]; takes the place of raw inputs."""
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
         """Metrics over a whole split from the outputs of `forward` and the batch, [n, ...], without padding."""

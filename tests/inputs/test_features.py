@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.inputs.features import CLEAN, STEPWISE, CachedTransform, FeatureCache, corrupted, rows
+from emi_jax.inputs.cached import CachedTransform
+from emi_jax.inputs.features import CLEAN, FeatureCache, corrupted, rows
+from emi_jax.modalities import STEPWISE
 
 MODALITIES = ("audio", "text")
 
@@ -31,9 +33,9 @@ def written(tmp_path):
     clips = [[make_clip(rng, index, rendition) for index in range(5)] for rendition in range(3)]
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     for name, rendition in zip((CLEAN, corrupted(0), corrupted(1)), clips, strict=True):
-        assert not cache.has("train", name)
-        cache.write("train", name, rendition)
-        assert cache.has("train", name)
+        assert not cache.has("text", "train", name)
+        cache.write("train", name, rendition, MODALITIES)
+        assert cache.has("text", "train", name)
     return cache.read("train", (CLEAN, corrupted(0), corrupted(1))), clips
 
 
@@ -50,7 +52,7 @@ def test_what_is_written_is_read(written):
 
 def test_a_corrupted_segment_brings_its_features_and_flags_and_leaves_the_rest(written):
     cached, clips = written
-    transform = CachedTransform(MODALITIES, cached[0].rendition(0), corrupt=1.0)
+    transform = CachedTransform(cached[0].rendition(0), corrupt=1.0)
     for seed in range(10):
         arrays = transform(cached[2], np.random.default_rng(seed), 2)
         for modality in MODALITIES:
@@ -65,7 +67,7 @@ def test_a_corrupted_segment_brings_its_features_and_flags_and_leaves_the_rest(w
 
 def test_without_corruption_the_clip_is_clean(written):
     cached, clips = written
-    arrays = CachedTransform(MODALITIES, cached[0].rendition(0))(cached[1], np.random.default_rng(0), 1)
+    arrays = CachedTransform(cached[0].rendition(0))(cached[1], np.random.default_rng(0), 1)
     for modality in MODALITIES:
         for name in STEPWISE:
             np.testing.assert_array_equal(arrays[f"{modality}/{name}"], clips[0][1][f"{modality}/{name}"])
@@ -73,7 +75,7 @@ def test_without_corruption_the_clip_is_clean(written):
 
 def test_padding_is_neither_valid_nor_a_clip(written):
     cached, _ = written
-    padding = CachedTransform(MODALITIES, cached[0].rendition(0)).padding
+    padding = CachedTransform(cached[0].rendition(0)).padding
     assert (bool(padding["valid"]), int(padding["clip"])) == (False, -1)
     assert not padding["audio/mask"].any()
 
@@ -86,7 +88,7 @@ def test_features_of_other_weights_are_an_error(written, tmp_path):
 def test_a_run_of_fewer_modalities_reads_its_own(written, tmp_path):
     _, clips = written
     cached = FeatureCache(tmp_path, {"audio": "abc"}).read("train", (CLEAN, corrupted(0)))
-    transform = CachedTransform(("audio",), cached[0].rendition(0), corrupt=1.0)
+    transform = CachedTransform(cached[0].rendition(0), corrupt=1.0)
     arrays = transform(cached[2], np.random.default_rng(0), 2)
     assert {name.partition("/")[0] for name in arrays} & set(MODALITIES) == {"audio"}
     assert transform.padding.keys() == arrays.keys()
@@ -94,15 +96,26 @@ def test_a_run_of_fewer_modalities_reads_its_own(written, tmp_path):
     np.testing.assert_array_equal(arrays["audio/features"][clean], clips[0][2]["audio/features"][clean])
 
 
-def test_a_run_of_fewer_modalities_writes_no_split_that_lacks_the_others(written, tmp_path):
-    with pytest.raises(UserError, match="also hold text, which this run does not use: write those of valid"):
-        FeatureCache(tmp_path, {"audio": "abc"}).write("valid", CLEAN, [])
+def test_a_run_of_more_modalities_writes_only_what_is_missing(written, tmp_path):
+    _, clips = written
+    cache = FeatureCache(tmp_path, {"audio": "abc", "vision": "xyz"})
+    assert [cache.has(name, "train", CLEAN) for name in ("audio", "vision", "text")] == [True, False, True]
+    audio = (tmp_path / "audio" / "train-clean.array_record").read_bytes()
+    faces = [{"clip": clip["clip"], "vision/features": clip["text/features"][:3]} for clip in clips[0]]
+    cache.write("train", CLEAN, faces, ["vision"])
+    assert (tmp_path / "audio" / "train-clean.array_record").read_bytes() == audio
+    arrays = cache.read("train", [CLEAN])[3].rendition(0)
+    np.testing.assert_array_equal(arrays["audio/features"], clips[0][3]["audio/features"])
+    np.testing.assert_array_equal(arrays["vision/features"], clips[0][3]["text/features"][:3])
 
 
-def test_a_cache_that_lacks_a_modality_is_refused(tmp_path):
-    FeatureCache(tmp_path, {"audio": "abc"}).write("train", CLEAN, [])
-    with pytest.raises(UserError, match="are of audio and lack text"):
-        FeatureCache(tmp_path, {"audio": "abc", "text": "abc"})
+def test_a_clip_has_the_modalities_that_the_run_reads(tmp_path):
+    cache = FeatureCache(tmp_path, {"audio": "abc", "text": "abc"})
+    clip = make_clip(np.random.default_rng(0), 0, 0) | {"present": np.array([True, False, True])}
+    cache.write("train", CLEAN, [clip], MODALITIES)
+    for modalities, present in ((("text",), [False, False, True]), (MODALITIES, [False, False, True])):
+        cached = FeatureCache(tmp_path, dict.fromkeys(modalities, "abc")).read("train", [CLEAN])
+        assert cached[0].rendition(0)["present"].tolist() == present
 
 
 def test_an_unfinished_rendition_is_not_complete(tmp_path):
@@ -112,8 +125,8 @@ def test_an_unfinished_rendition_is_not_complete(tmp_path):
 
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     with pytest.raises(KeyboardInterrupt):
-        cache.write("test", CLEAN, broken())
-    assert not cache.has("test", CLEAN)
+        cache.write("test", CLEAN, broken(), MODALITIES)
+    assert not cache.has("audio", "test", CLEAN)
 
 
 def test_rows_leave_padding_out():
@@ -128,7 +141,7 @@ def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
     def wait_and_look():
         entered.set()
         with second.sole_writer():
-            seen.append(second.has("train", CLEAN))
+            seen.append(second.has("audio", "train", CLEAN))
 
     with first.sole_writer():
         waiting = threading.Thread(target=wait_and_look)
@@ -136,7 +149,7 @@ def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
         assert entered.wait(60)
         time.sleep(0.1)
         assert not seen
-        first.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
+        first.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)], ["audio"])
     waiting.join(60)
     assert seen == [True]
     assert len(second.read("train", [CLEAN])) == 1
@@ -149,29 +162,32 @@ def test_two_writers_of_one_rendition_leave_a_complete_file(tmp_path):
 
     def clips_during_which_another_writes():
         yield clips[0]
-        cache.write("train", CLEAN, clips)
+        cache.write("train", CLEAN, clips, ["audio"])
         yield from clips[1:]
 
-    cache.write("train", CLEAN, clips_during_which_another_writes())
+    cache.write("train", CLEAN, clips_during_which_another_writes(), ["audio"])
     cached = cache.read("train", [CLEAN])
     for index, clip in enumerate(clips):
         np.testing.assert_array_equal(cached[index].rendition(0)["audio/features"], clip["audio/features"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["features.json", "train-clean.array_record"]
+    assert sorted(path.name for path in (tmp_path / "audio").iterdir()) == ["features.json", "train-clean.array_record"]
 
 
 def test_an_empty_file_is_rewritten(tmp_path):
     cache = FeatureCache(tmp_path, {"audio": "abc"})
-    (tmp_path / "train-clean.array_record").touch()
-    assert not cache.has("train", CLEAN)
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "train-clean.array_record").touch()
+    assert not cache.has("audio", "train", CLEAN)
 
 
 def test_metadata_that_are_cut_off_are_rewritten_only_if_no_features_depend_on_them(tmp_path, caplog):
-    (tmp_path / "features.json").write_text('{"finger')
+    facts = tmp_path / "audio" / "features.json"
+    facts.parent.mkdir()
+    facts.write_text('{"finger')
     cache = FeatureCache(tmp_path, {"audio": "abc"})
     assert "features.json is cut off and will be rewritten" in caplog.text
-    cache.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)])
+    cache.write("train", CLEAN, [make_clip(np.random.default_rng(0), 0, 0)], ["audio"])
     FeatureCache(tmp_path, {"audio": "abc"})
-    (tmp_path / "features.json").write_text("")
+    facts.write_text("")
     with pytest.raises(UserError, match=r"features.json is cut off, so that it is unknown what .* were made from"):
         FeatureCache(tmp_path, {"audio": "abc"})
 
@@ -185,15 +201,14 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with pytest.raises(UserError, match=f"^features could not be written to {tmp_path}: .*File too large.*rerun"):
-            cache.write("train", CLEAN, clips)
+            cache.write("train", CLEAN, clips, ["text"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert [path.name for path in tmp_path.iterdir()] == ["features.json"]
-    cache.write("train", CLEAN, clips)
-    np.testing.assert_array_equal(
-        cache.read("train", [CLEAN])[19].rendition(0)["text/features"], clips[19]["text/features"]
-    )
+    assert [path.name for path in (tmp_path / "text").iterdir()] == ["features.json"]
+    cache.write("train", CLEAN, clips, ["text"])
+    text = FeatureCache(tmp_path, {"text": "abc"}).read("train", [CLEAN])
+    np.testing.assert_array_equal(text[19].rendition(0)["text/features"], clips[19]["text/features"])
 
 
 def cut(content):
@@ -207,7 +222,7 @@ def flip(content):
 
 @pytest.mark.parametrize("damage", [cut, flip])
 def test_a_damaged_file_of_features_is_named(written, tmp_path, damage):
-    file = tmp_path / "train-corrupted-0.array_record"
+    file = tmp_path / "text" / "train-corrupted-0.array_record"
     file.write_bytes(damage(file.read_bytes()))
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     with pytest.raises(
@@ -215,6 +230,6 @@ def test_a_damaged_file_of_features_is_named(written, tmp_path, damage):
     ):
         [clip.rendition(1) for clip in cache.read("train", (CLEAN, corrupted(0)))]
     file.unlink()
-    cache.write("train", corrupted(0), written[1][1])
+    cache.write("train", corrupted(0), written[1][1], ["text"])
     clip = cache.read("train", (CLEAN, corrupted(0)))[4].rendition(1)
     np.testing.assert_array_equal(clip["text/features"], written[1][1][4]["text/features"])

@@ -51,7 +51,7 @@ from tests.fakes import make_dataset
             {"augment.face": 0.5, "model.modalities": ("text",)},
             r"augment.face=0.5 has no effect: the run reads no faces; set --config.augment.face=0",
         ),
-        (tiny_stage2, {"features.dir": "x", "augment.voice": 0.5}, r"augment.voice=0.5 has no effect on features from"),
+        (tiny_stage2, {"features": {"dir": "x", "renditions": 1}, "augment.voice": 0.5}, r"augment.voice=0.5 has no effect on features from"),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
     ],
 )

@@ -107,7 +107,7 @@ def test_root_moves_the_folders_of_all_runs(preset):
         config.root = "elsewhere"
         found[module] = config
         assert config.init_from == "elsewhere/stage1"
-        assert config.features.dir == ("" if "finetune" in preset else "elsewhere/features")
+        assert config.features.dir == "elsewhere/features"
     assert found[stage2].workdir == ("elsewhere/finetune" if "finetune" in preset else "elsewhere/stage2")
     assert [found[study].workdir for study in (ablation, robustness)] == ["elsewhere/ablation", "elsewhere/robustness"]
     assert found[robustness].grid.folder == "elsewhere/ablation"

@@ -29,12 +29,12 @@ class TinyModel(nn.Module):
         self.pairs = ContrastivePairs(self.modalities, WIDTH, loss=self.loss)
 
     def __call__(self, batch: Mapping[str, jax.Array]):
-        return self.project({name: clip for name, (_, clip, _) in self.encode(batch).items()})
+        return self.project({name: clip for name, (clip, _) in self.encode(batch).items()})
 
     def encode(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()):
         sequences = {name: batch[f"{name}/features"] for name in self.towers}
         return {
-            name: (sequence, nn.tanh(self.towers[name](sequence.mean(1))), batch[f"{name}/mask"])
+            name: (nn.tanh(self.towers[name](sequence.mean(1))), batch[f"{name}/mask"])
             for name, sequence in sequences.items()
         }
 

@@ -288,11 +288,3 @@ def test_features_made_with_other_settings_are_refused(change, tmp_path, monkeyp
     change(config)
     with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
         extract(Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]), "test")
-
-
-def test_features_of_trained_encoders_are_not_cached(tmp_path):
-    config = tiny_stage2()
-    config.features.update(dir=str(tmp_path / "features"), renditions=1)
-    config.train.frozen = ("^towers/vision", "^towers/audio")
-    with pytest.raises(UserError, match="the text encoder is trained, so that its features cannot be kept"):
-        training.train(Experiment.open(config, make_dataset(), tmp_path / "run"))

@@ -1,0 +1,152 @@
+"""Clips of the feature cache, and how they become the arrays of one place in a batch, alone or next to raw inputs."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load
+
+from emi_jax.descriptors.statistics import pooled_statistics
+from emi_jax.inputs.corruption import segment
+from emi_jax.inputs.loader import RandomAccess
+from emi_jax.inputs.transforms import Arrays, ClipTransform
+from emi_jax.modalities import STEPWISE
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedClips:
+    """Random access to the cached clips of a split.
+
+    Attributes:
+        sources: for each modality its renditions, sequences of records; the first is the clean one.
+    """
+
+    sources: Mapping[str, Sequence[Any]]
+    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.sources.values()))[0])
+
+    def __getitem__(self, index: int) -> "CachedClip":
+        return CachedClip(self.sources, index, self._pooled)
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedClip:
+    """One clip, whose renditions are read on demand."""
+
+    sources: Mapping[str, Sequence[Any]]
+    index: int
+    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def rendition(self, number: int) -> Arrays:
+        """The arrays of all modalities in a rendition, 0 for the clean one."""
+        parts = [self.part(modality, number) for modality in self.sources]
+        arrays = {name: array for part in parts for name, array in part.items()}
+        if "present" in arrays:
+            arrays["present"] = np.any([part["present"] for part in parts], axis=0)
+        return arrays
+
+    def part(self, modality: str, number: int) -> Arrays:
+        """The arrays of one modality in a rendition, and the clip's other arrays."""
+        return load(self.sources[modality][number][self.index])
+
+    def pooled(self, modality: str) -> np.ndarray:
+        """The statistics over time of a modality in the clean rendition, [6 D], computed once for each clip."""
+        if (self.index, modality) not in self._pooled:
+            arrays = self.part(modality, 0)
+            statistics = pooled_statistics(arrays[f"{modality}/features"], arrays[f"{modality}/mask"])
+            self._pooled[self.index, modality] = statistics
+        return self._pooled[self.index, modality]
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedTransform:
+    """Turns a cached clip into the arrays of one place in a batch.
+
+    Attributes:
+        template: any clip's arrays, for the shapes of padding.
+        corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
+        moments: further arrays for each clip, by its row: the moments of its subject.
+        pooled: whether to add the statistics over time of each modality, `{modality}/pooled` float32 [6 D].
+    """
+
+    template: Mapping[str, np.ndarray]
+    corrupt: float = 0.0
+    moments: Sequence[Mapping[str, np.ndarray]] = ()
+    pooled: bool = False
+
+    def __call__(self, clip: CachedClip, rng: np.random.Generator, index: int) -> Arrays:
+        """The arrays of one clip, without the batch axis."""
+        arrays = clip.rendition(0)
+        for modality, renditions in clip.sources.items():
+            mask = arrays[f"{modality}/mask"]
+            corrupted = mask.any() and rng.random() < self.corrupt
+            if corrupted:
+                steps = segment(rng, mask)
+                other = clip.part(modality, int(rng.integers(1, len(renditions))))
+                for name in STEPWISE:
+                    key = f"{modality}/{name}"
+                    arrays[key] = arrays[key].copy()
+                    arrays[key][steps] = other[key][steps]
+            if self.pooled:
+                features = arrays[f"{modality}/features"]
+                arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if corrupted else clip.pooled(modality)
+        arrays["clip"] = np.asarray(clip.index, np.int32)  # in this split; the record's own is that of the cached one
+        return arrays | dict(self.moments[clip.index]) if self.moments else arrays
+
+    @functools.cached_property
+    def padding(self) -> Arrays:
+        """The arrays of an unused place in a batch: nothing is present, known or valid."""
+        moments = self.moments[0] if self.moments else {}
+        empty = {name: np.zeros_like(array) for name, array in self.template.items()}
+        empty |= {name: np.ones_like(array) for name, array in moments.items()}
+        if self.pooled:
+            features = [name for name in empty if name.endswith("/features")]
+            widths = {name.removesuffix("/features"): empty[name].shape[-1] for name in features}
+            empty |= {f"{name}/pooled": np.zeros(6 * width, np.float32) for name, width in widths.items()}
+        return empty | {"clip": np.asarray(-1, np.int32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class PartlyCachedClips:
+    """Random access to the clips of a split of which some modalities are cached: pairs of an example and those."""
+
+    examples: RandomAccess
+    cached: CachedClips
+
+    def __len__(self) -> int:
+        return len(self.cached)
+
+    def __getitem__(self, index: int) -> tuple[Any, CachedClip]:
+        return self.examples[index], self.cached[index]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartlyCachedTransform:
+    """Turns a clip of `PartlyCachedClips` into the arrays of one place in a batch.
+
+    Attributes:
+        raw: reads the modalities whose encoders are trained.
+        cached: reads the features of the others.
+    """
+
+    raw: ClipTransform
+    cached: CachedTransform
+
+    def __call__(self, clip: tuple[Any, CachedClip], rng: np.random.Generator, index: int) -> Arrays:
+        """The arrays of one clip, without the batch axis."""
+        example, features = clip
+        return _joined(self.raw(example, rng, index), self.cached(features, rng, index))
+
+    @functools.cached_property
+    def padding(self) -> Arrays:
+        """The arrays of an unused place in a batch: nothing is present, known or valid."""
+        return _joined(self.raw.padding, self.cached.padding)
+
+
+def _joined(raw: Arrays, cached: Arrays) -> Arrays:
+    """The arrays of different modalities of one clip."""
+    return raw | cached | {"present": raw["present"] | cached["present"]}

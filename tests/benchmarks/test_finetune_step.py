@@ -1,0 +1,22 @@
+"""The benchmark of the fine-tuning step computes the same with and without the cache; here with tiny encoders."""
+
+import numpy as np
+
+from benchmarks.comparison.shapes import Sizes
+from benchmarks.compiled import finetune_step
+from tests.benchmarks.test_paper_scale import ENCODERS
+
+TINY = Sizes(batch=2, num_frames=2, seconds=0.2, num_tokens=8, width=8, num_heads=2)
+
+
+def test_sizes_are_those_of_the_preset():
+    assert finetune_step.sizes_of(2) == Sizes(2, 16, 12.0, 128, 256, 8)
+    assert finetune_step.CONFIG.train.frozen == ("^towers/vision/", "^towers/audio/")
+
+
+def test_each_row_is_measured():
+    found = {
+        name: finetune_step.measure(TINY, ENCODERS, cached, steps=2) for name, cached in finetune_step.CACHES.items()
+    }
+    assert all(np.isfinite(row["losses"]).all() and row["seconds"] > 0 for row in found.values())
+    assert found["frozen towers"]["planned"] < found["none"]["planned"]

@@ -1,0 +1,164 @@
+"""Features of frozen encoders are read from the cache while other encoders are trained, in both stages."""
+
+import logging
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from emi_jax.errors import UserError
+from emi_jax.inputs.loader import batches
+from emi_jax.inputs.sampling import Epochs
+from emi_jax.runs.evaluation import chosen_params, evaluator
+from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.features import extract, inputs
+from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.training import train
+from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.parameters import fingerprint, merge
+from tests.configs import tiny_stage1, tiny_stage2
+from tests.fakes import make_dataset
+
+LOCKED = ("^towers/vision/", "^towers/audio/")
+
+
+def tuning_text(tiny, folder):
+    """A config that trains the text tower alone; the other features are cached if a folder is given."""
+    config = tiny()
+    config.train.frozen, config.train.epochs = LOCKED, 2
+    config.features.dir = str(folder or "")
+    if config.stage == "intensity":
+        config.features.renditions, config.train.corrupt = (1 if folder else 0), 0.3
+    return config
+
+
+def opened(config, workdir):
+    return Experiment.open(config, make_dataset(), workdir, jax.devices()[:1])
+
+
+def first_batch(experiment, augment=False, split="train"):
+    examples, transform = inputs(experiment, split, augment)
+    return next(batches(examples, transform, Epochs(len(examples), 8, seed=None)))
+
+
+def loss_and_gradients(experiment, batch):
+    """Of the trained parameters in training mode, by the step's own function of them."""
+    stage = experiment.stage
+    trained, frozen = experiment.initial_params()
+
+    def value(trained, batch, rng):
+        return stage.loss(stage.outputs(merge(trained, frozen), batch, rng), batch)[0]
+
+    mapped = Mapping("shard_map", jax.devices()[:1]).map(
+        jax.value_and_grad(value), (REPLICATED, SHARDED, REPLICATED), output=REPLICATED
+    )
+    return jax.device_get(mapped(trained, batch, jax.random.PRNGKey(3)))
+
+
+@pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
+def test_loss_and_gradients_equal_those_without_a_cache(tiny, tmp_path):
+    """To the rounding of cached features, float16 in stage 2; stage 1 caches float32 vectors."""
+    found = {}
+    for name, folder in (("cached", tmp_path / "features"), ("raw", None)):
+        experiment = opened(tuning_text(tiny, folder), tmp_path / name)
+        batch = first_batch(experiment)
+        assert ("frames" in batch, "audio" in batch, "tokens" in batch) == (name == "raw", name == "raw", True)
+        found[name] = *loss_and_gradients(experiment, batch), batch["present"]
+    tolerance = 1e-5 if tiny is tiny_stage1 else 2e-3
+    np.testing.assert_allclose(found["cached"][0], found["raw"][0], rtol=tolerance)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(found["raw"][1]))
+    for one, other in zip(*(jax.tree.leaves(found[name][1]) for name in ("cached", "raw")), strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * largest)
+    np.testing.assert_array_equal(found["cached"][2], found["raw"][2])
+
+
+@pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
+def test_resume_is_exact_and_leaves_cached_encoders_as_they_were(tiny, tmp_path):
+    config = tuning_text(tiny, tmp_path / "features")
+    config.train.update(save_every=0.5, keep=10)
+    whole = opened(config, tmp_path / "whole")
+    train(whole)
+    expected = jax.device_get(chosen_params(whole))
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    checkpoints = tmp_path / "parts" / "checkpoints"
+    for kept in (checkpoints / "best", checkpoints / "final", *(checkpoints / "last" / step for step in "234")):
+        shutil.rmtree(kept)  # as if the run had been killed after its first step
+    parts = opened(config, tmp_path / "parts")
+    train(parts)
+    assert fingerprint(jax.device_get(chosen_params(parts))) == fingerprint(expected)
+    before = merge(*whole.initial_params())["towers"]
+    same = {name: fingerprint(before[name]) == fingerprint(expected["towers"][name]) for name in before}
+    assert same == {"vision": True, "audio": True, "text": False}
+
+
+def test_corrupted_steps_are_flagged_in_cached_and_in_raw_modalities(tmp_path):
+    config = tuning_text(tiny_stage2, tmp_path / "features")
+    config.train.corrupt = 1.0
+    experiment = opened(config, tmp_path / "run")
+    corrupted, clean = first_batch(experiment, augment=True), first_batch(experiment)
+    for name in ("vision", "audio"):
+        changed = (corrupted[f"{name}/features"] != clean[f"{name}/features"]).any(axis=2)
+        assert changed.any()
+        assert not (changed & corrupted[f"{name}/clean"]).any()
+        assert clean[f"{name}/clean"][clean["valid"]].all()
+    changed = corrupted["tokens"] != clean["tokens"]
+    assert changed.any()
+    assert not (changed & corrupted["token_clean"]).any()
+
+
+def test_the_trained_run_scores_and_predicts_as_without_a_cache(tmp_path):
+    config = tuning_text(tiny_stage2, tmp_path / "features")
+    experiment = opened(config, tmp_path / "run")
+    train(experiment)
+    config.features.update(dir="", renditions=0)
+    raw, params = opened(config, tmp_path / "run"), chosen_params(experiment)
+    cached, direct = (evaluator(each, "test").gather(params)["predictions"] for each in (experiment, raw))
+    np.testing.assert_allclose(cached, direct, atol=1e-3)
+    examples = make_dataset().split("test")
+    clips = [next(iter(Predictor.load(tmp_path / "run").predict([example]))) for example in examples[:2]]
+    np.testing.assert_allclose([list(clip.intensities.values()) for clip in clips], direct[:2], atol=1e-3)
+
+
+def test_runs_that_freeze_different_encoders_share_a_folder(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    extract(opened(tuning_text(tiny_stage2, tmp_path / "features"), tmp_path / "partly"), "test")
+    assert "features of vision, audio of test, clean: " in caplog.text
+    config = tuning_text(tiny_stage2, tmp_path / "features")
+    config.train.frozen = ("^towers/",)
+    caplog.clear()
+    extract(opened(config, tmp_path / "frozen"), "test")
+    assert "features of text of test, clean: " in caplog.text
+    assert sorted(path.name for path in (tmp_path / "features").iterdir() if path.is_dir()) == [
+        "audio",
+        "text",
+        "vision",
+    ]
+
+
+def test_features_of_another_stage_are_refused(tmp_path):
+    extract(opened(tuning_text(tiny_stage2, tmp_path / "features"), tmp_path / "two"), "test")
+    with pytest.raises(UserError, match=r"features in .*vision were made from other weights, preprocessing or data"):
+        extract(opened(tuning_text(tiny_stage1, tmp_path / "features"), tmp_path / "one"), "test")
+
+
+def test_changing_features_are_not_standardised(tmp_path):
+    config = tuning_text(tiny_stage2, tmp_path / "features")
+    config.features.standardise = "split"
+    with pytest.raises(UserError, match="features of the text encoder change, since it is trained"):
+        train(opened(config, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
+def test_a_cache_without_a_frozen_encoder_is_refused(tiny, tmp_path):
+    config = tuning_text(tiny, tmp_path / "features")
+    config.train.frozen = ()
+    with pytest.raises(UserError, match=r"every encoder is trained \(vision, audio, text\), so that no features"):
+        train(opened(config, tmp_path / "run"))
+
+
+def test_corruption_of_features_cached_in_stage_1_is_refused(tmp_path):
+    config = tuning_text(tiny_stage1, tmp_path / "features")
+    config.train.corrupt = 0.5
+    with pytest.raises(UserError, match=r"train.corrupt=0.5 has no effect on the cached features of stage 1"):
+        opened(config, tmp_path / "run")
