@@ -59,10 +59,27 @@ def _encoder(modality: str, scratch: dict[str, Any]) -> Section:
             MODEL,
         ),
         "scratch": Field(scratch, "config.json of an encoder that starts from scratch", MODEL),
+        "layers": Field(
+            "last",
+            "hidden states that are read: last; mix for a learned mix of all; or that of some: 4,8,-1",
+            MODEL,
+        ),
     }
 
 
-ENCODER_SECTIONS: Section = {name: _encoder(name, DEMO_ENCODERS[name]) for name in MODALITIES}
+def _encoders(**pooling: Field) -> dict[str, Section]:
+    """The sections of the encoders, with the pooling of some."""
+    sections = {name: _encoder(name, DEMO_ENCODERS[name]) for name in MODALITIES}
+    return {name: {**section, **_only(pooling=pooling.get(name))} for name, section in sections.items()}
+
+
+def _only(**fields: Field | None) -> Section:
+    return {name: field for name, field in fields.items() if field}
+
+
+_FRAMES = Field("class", "how the patches of a frame become a vector: class token, mean or learned attention", MODEL)
+_STEPS = Field("mean", "how the steps of a clip become a vector: mean or learned attention", MODEL)
+_TOKENS = Field("class", "how the tokens of a clip become a vector: class or end token, mean or attention", MODEL)
 
 COMPUTE: Section = {
     "dtype": Field("float32", "dtype of the operands of matrix products: float32 or bfloat16"),
@@ -118,7 +135,7 @@ STAGE_1: Section = {
     "data": DATA,
     "augment": AUGMENT,
     "model": {
-        **ENCODER_SECTIONS,
+        **_encoders(vision=_FRAMES, audio=_STEPS, text=_TOKENS),
         **COMPUTE,
         "pairs": Field((VISION, AUDIO), "modalities that are each aligned with text", MODEL),
         "width": Field(96, "width of the common embedding", MODEL),
@@ -185,7 +202,7 @@ STAGE_2: Section = {
     "data": DATA,
     "augment": AUGMENT,
     "model": {
-        **ENCODER_SECTIONS,
+        **_encoders(vision=_FRAMES),  # the head reads all steps of the others
         **COMPUTE,
         "modalities": Field(MODALITIES, "modalities in use", MODEL),
         "modality_dropout": Field(0.1, "probability that a present modality is hidden in training, never the last one"),

@@ -2,8 +2,8 @@
 
 python -m benchmarks.compiled.finetune_step
 
-The preset `vidmimic2,finetune` at base shapes with random weights: ViT-B/16 on 16 frames of 224 pixels, wav2vec2-base on
-12 s, BERT-base on 128 tokens; loss, gradients and AdamW on one device. Each row is measured in a process of its own.
+The preset `vidmimic2,finetune` at base shapes with random weights: ViT-B/16 on 16 frames of 224 pixels, wav2vec2-base
+on 12 s, BERT-base on 128 tokens; loss, gradients and AdamW on one device. Each row is measured in a separate process.
 """
 
 import argparse

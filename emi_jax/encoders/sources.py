@@ -28,6 +28,8 @@ from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import check_tokenizer, load_tokenizer, special_ids, train_wordpiece
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.models.pooling import ATTENTION, CLASS, MEAN, POOLINGS
+from emi_jax.models.readout import LAST, parse_layers
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
 from emi_jax.models.vision.patches import height_width
 
@@ -84,7 +86,7 @@ class Encoders:
     def _facts(self, modality: str, tower: Any) -> list[Any]:
         encoder = tower.encoder
         shape = {name: value for name, value in dataclasses.asdict(encoder.config).items() if name not in BEHAVIOUR}
-        facts = [encoder.config.model_type, shape, str(jnp.dtype(encoder.dtype))]
+        facts = [encoder.config.model_type, shape, str(jnp.dtype(encoder.dtype)), tower.layers, tower.pooling]
         if modality != TEXT:
             return [*facts, json.dumps(preprocessor_config(tower))]
         assert self.tokenizer is not None
@@ -133,8 +135,8 @@ def open_encoders(
     A modality for which the dataset holds the user's own features has no encoder.
 
     Args:
-        model: the config's section: for each modality `pretrained`, `config` and `scratch`; `dtype`, `remat` and
-            `attention`.
+        model: the config's section: for each modality `pretrained`, `config`, `scratch`, `layers` and possibly
+            `pooling`; `dtype`, `remat` and `attention`.
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
@@ -191,7 +193,8 @@ def open_encoders(
         biased = encoder.config.model_type in BIASED_ATTENTION
         attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config), biased)
         log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
-        towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts)
+        reading = _reading(modality, section)
+        towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts, reading)
     return Encoders(Towers(**towers), params, tokenizer, max_tokens, describers, own)
 
 
@@ -263,9 +266,33 @@ def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from:
     return "", f"{section['config']['model_type'] or section['scratch']['model_type']} from scratch"
 
 
-def _tower(modality: str, encoder: Any, facts: Mapping[str, Any]) -> VisionTower | AudioTower | TextTower:
+def _reading(modality: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a tower that say what is read out of its encoder."""
+    try:
+        layers = parse_layers(section["layers"])
+    except ValueError as error:
+        raise UserError(f"config.model.{modality}.{error}") from error
+    if "pooling" not in section:  # of audio and text only where their clips become vectors
+        return {"layers": layers}
+    pooling = section["pooling"]
+    known = (MEAN, ATTENTION) if modality == AUDIO else POOLINGS
+    if pooling not in known:
+        raise UserError(f"config.model.{modality}.pooling={pooling!r}: choose one of {', '.join(known)}")
+    if modality == TEXT and pooling == CLASS and layers != LAST:
+        raise UserError(
+            f"config.model.text.pooling={CLASS} is of the encoder's last layer, and config.model.text.layers="
+            f"{section['layers']}: use {MEAN} or {ATTENTION}"
+        )
+    return {"layers": layers, "pooling": pooling}
+
+
+def _tower(
+    modality: str, encoder: Any, facts: Mapping[str, Any], reading: Mapping[str, Any]
+) -> VisionTower | AudioTower | TextTower:
     if modality == VISION:
-        return VisionTower(encoder, tuple(facts.get("image_mean", HALF)), tuple(facts.get("image_std", HALF)))
+        mean, std = (tuple(facts.get(name, HALF)) for name in ("image_mean", "image_std"))
+        return VisionTower(encoder, mean, std, **reading)
     if modality == AUDIO:
-        return AudioTower(encoder, facts.get("normalize", encoder.config.model_type not in SPECTROGRAMS))
-    return TextTower(encoder)
+        normalize = facts.get("normalize", encoder.config.model_type not in SPECTROGRAMS)
+        return AudioTower(encoder, normalize, **reading)
+    return TextTower(encoder, **reading)

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.dense import Dense
+from emi_jax.models.readout import readouts_of
 from emi_jax.models.towers import Towers
 
 Vectors = tuple[jax.Array, jax.Array]
@@ -99,7 +100,7 @@ class ContrastivePairs(nn.Module):
 
 
 class ContrastiveModel(nn.Module):
-    """Towers and pairs: parameters under `towers` (as stage 2 takes them) and `pairs`.
+    """Towers, their readouts and pairs: parameters under `towers` (as stage 2 takes them), `readouts` and `pairs`.
 
     Attributes:
         towers: the encoders.
@@ -116,6 +117,7 @@ class ContrastiveModel(nn.Module):
     loss: str = INFO_NCE
 
     def setup(self) -> None:  # noqa: D102
+        self.readouts = readouts_of(self.towers)
         self.pairs = ContrastivePairs(self.modalities, self.width, self.dtype, self.loss)
 
     def __call__(self, batch: Mapping[str, jax.Array], trained: Collection[str] = ()) -> dict[str, Embedded]:
@@ -134,16 +136,19 @@ class ContrastiveModel(nn.Module):
         """The clip vectors and the valid steps of each modality: as the batch holds them, or from the towers.
 
         Args:
-            batch: as `Towers` takes it; `{modality}/vector` and `{modality}/mask` take the place of a tower.
+            batch: as `Towers` takes it; `{modality}/mask` and `/vector`, or `/features` for a modality with a readout,
+                take the place of a tower.
             trained: modalities whose towers run with dropout; they need the rng stream "dropout".
         """
         encoded: dict[str, Vectors] = {}
         for name in (*self.modalities, TEXT):
-            if f"{name}/vector" in batch:
-                encoded[name] = batch[f"{name}/vector"], batch[f"{name}/mask"]
+            reads = name in self.readouts.names
+            if f"{name}/mask" in batch:
+                given, mask = batch[f"{name}/features" if reads else f"{name}/vector"], batch[f"{name}/mask"]
             else:
-                _, clip, mask = self.towers(batch, name not in trained, (name,))[name]
-                encoded[name] = clip, mask
+                states, clip, mask = self.towers(batch, name not in trained, (name,))[name]
+                given = states if reads else clip
+            encoded[name] = self.readouts.vectors({name: (given, mask)})[name] if reads else given, mask
         return encoded
 
     def project(self, clips: Mapping[str, jax.Array]) -> dict[str, Embedded]:

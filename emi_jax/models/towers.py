@@ -1,4 +1,7 @@
-"""Towers: from the raw arrays of a batch to a sequence and a vector for each clip."""
+"""Towers: from the raw arrays of a batch to states of each step and a vector of each clip.
+
+What is learned about reading a tower out lies outside of it, in `emi_jax/models/readout.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
-from emi_jax.models.pooling import masked_mean
+from emi_jax.models.pooling import ATTENTION, CLASS, MEAN, masked_mean
+from emi_jax.models.readout import LAST, choose
 
 Encoded = tuple[jax.Array, jax.Array, jax.Array]
+Layers = str | tuple[int, ...]
+"""`LAST`, `MIX`, or the numbers of the hidden states that are mixed."""
 
 # The arrays of a batch that each tower reads.
 INPUTS = {VISION: ("frames", "frame_mask"), AUDIO: ("audio", "audio_mask"), TEXT: ("tokens", "token_mask")}
@@ -22,11 +28,16 @@ class VisionTower(nn.Module):
         encoder: an image encoder.
         image_mean: mean of each channel of pixels in [0, 1] that the encoder was trained with.
         image_std: their standard deviation.
+        layers: the hidden states that are read.
+        pooling: how the patches of a frame become one vector: `CLASS`, the class token, through the pooler where there
+            is one and the last layer is read; `MEAN`; or `ATTENTION`, for which all patches are returned.
     """
 
     encoder: nn.Module
     image_mean: tuple[float, float, float]
     image_std: tuple[float, float, float]
+    layers: Layers = LAST
+    pooling: str = CLASS
 
     def __call__(self, frames: jax.Array, mask: jax.Array, deterministic: bool = True) -> Encoded:
         """Encodes clips.
@@ -37,14 +48,22 @@ class VisionTower(nn.Module):
             deterministic: False needs the rng stream "dropout".
 
         Returns:
-            One pooled vector for each frame, float32 `[B, N, D]`; their masked mean `[B, D]`; the mask `[B, N]`.
+            The states of each frame, float32 `[B, N, (P,) (n,) D]`, with all P patches for `ATTENTION` and n layers
+            unless the last is read; their masked mean over frames; the mask `[B, N]`.
         """
         B, N, *image = frames.shape
         mean, std = (jnp.asarray(x, jnp.float32).reshape(1, 1, 1, 3) for x in (self.image_mean, self.image_std))
         pixels = (frames.reshape(B * N, *image).astype(jnp.float32) / 255.0 - mean) / std
-        _, pooled = self.encoder(pixels, None, deterministic)
-        sequence = pooled.reshape(B, N, -1)
-        return sequence, masked_mean(sequence, mask), mask
+        patches, token, *hidden = self.encoder(pixels, None, deterministic, self.layers != LAST)
+        if hidden:
+            states = choose(hidden[0], self.layers)
+            tokens = states.shape[1] - patches.shape[1]
+            if self.pooling == CLASS and not tokens:
+                raise ValueError("the vision encoder has no class token: use pooling = 'mean' or 'attention'")
+            patches, token = states[:, tokens:], states[:, 0]
+        images = patches if self.pooling == ATTENTION else token if self.pooling == CLASS else patches.mean(axis=1)
+        states = images.reshape(B, N, *images.shape[1:])
+        return states, _over_steps(states, mask), mask
 
 
 class AudioTower(nn.Module):
@@ -53,10 +72,14 @@ class AudioTower(nn.Module):
     Attributes:
         encoder: an audio encoder, whose config says which samples its `steps` hear.
         normalize: whether the encoder was trained on clips of zero mean and unit variance.
+        layers: the hidden states that are read.
+        pooling: how steps become the clip's vector: `MEAN`, or `ATTENTION` in its readout.
     """
 
     encoder: nn.Module
     normalize: bool
+    layers: Layers = LAST
+    pooling: str = MEAN
 
     def __call__(self, audio: jax.Array, mask: jax.Array, deterministic: bool = True) -> Encoded:
         """Encodes clips.
@@ -67,13 +90,18 @@ class AudioTower(nn.Module):
             deterministic: False needs the rng stream "dropout".
 
         Returns:
-            The steps, float32 `[B, T, D]`; their masked mean `[B, D]`; the valid steps, bool `[B, T]`.
+            The states of each step, float32 `[B, T, (n,) D]`, with n layers unless the last is read; their masked mean;
+            the valid steps, bool `[B, T]`.
         """
         waveform = audio.astype(jnp.float32) / 32768.0
         if self.normalize:
             waveform = normalize_waveform(waveform, mask)
-        sequence, pooled = self.encoder(waveform, mask, deterministic)
-        return sequence, pooled, self.encoder.config.steps.mask(mask)
+        states, pooled, *hidden = self.encoder(waveform, mask, deterministic, self.layers != LAST)
+        steps = self.encoder.config.steps.mask(mask)
+        if hidden:
+            states = choose(hidden[0], self.layers)
+            pooled = _over_steps(states, steps)
+        return states, pooled, steps
 
 
 class TextTower(nn.Module):
@@ -81,9 +109,14 @@ class TextTower(nn.Module):
 
     Attributes:
         encoder: a text encoder.
+        layers: the hidden states that are read.
+        pooling: how tokens become the clip's vector: `CLASS`, the encoder's own, of its last layer alone; `MEAN`; or
+            `ATTENTION` in its readout.
     """
 
     encoder: nn.Module
+    layers: Layers = LAST
+    pooling: str = CLASS
 
     def __call__(self, tokens: jax.Array, mask: jax.Array, deterministic: bool = True) -> Encoded:
         """Encodes clips.
@@ -94,10 +127,13 @@ class TextTower(nn.Module):
             deterministic: False needs the rng stream "dropout".
 
         Returns:
-            The tokens, float32 `[B, L, D]`; the pooled text `[B, D]`; the mask `[B, L]`.
+            The states of each token, float32 `[B, L, (n,) D]`, with n layers unless the last is read; the pooled text;
+            the mask `[B, L]`.
         """
-        sequence, pooled = self.encoder(tokens, mask, deterministic)
-        return sequence, pooled, mask
+        states, pooled, *hidden = self.encoder(tokens, mask, deterministic, self.layers != LAST)
+        if hidden:
+            states = choose(hidden[0], self.layers)
+        return states, pooled if self.pooling == CLASS else _over_steps(states, mask), mask
 
 
 class Towers(nn.Module):
@@ -119,7 +155,7 @@ class Towers(nn.Module):
             modalities: those to encode; None = all that have a tower.
 
         Returns:
-            For each modality the outputs of its tower: (sequence, clip, mask).
+            For each modality the outputs of its tower: (states, clip, mask).
         """
         towers = {VISION: self.vision, AUDIO: self.audio, TEXT: self.text}
         if modalities is None:
@@ -132,6 +168,12 @@ class Towers(nn.Module):
             inputs, mask = INPUTS[name]
             encoded[name] = tower(batch[inputs], batch[mask], deterministic)
         return encoded
+
+
+def _over_steps(states: jax.Array, mask: jax.Array) -> jax.Array:
+    """The masked mean over the steps of states `[B, T, ...]`."""
+    B, T, *shape = states.shape
+    return masked_mean(states.reshape(B, T, -1), mask).reshape(B, *shape)
 
 
 def normalize_waveform(waveform: jax.Array, mask: jax.Array) -> jax.Array:

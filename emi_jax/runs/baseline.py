@@ -16,6 +16,7 @@ from emi_jax.inputs.dataset import subject
 from emi_jax.inputs.features import CLEAN
 from emi_jax.metrics.regression import pearson
 from emi_jax.metrics.ridge import PENALTIES, ridge
+from emi_jax.models.readout import readouts_of
 from emi_jax.runs.checks import AUTO, OFF
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_clips
@@ -37,13 +38,15 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     Returns:
         For JSON: {"standardised": "split" or "subject", "rows": {modality or "all": {"penalty": its penalty, "pearson":
         the mean Pearson correlation over the labels on `split`, "valid": that on the validation split}}}. None where
-        there is no feature cache, an encoder is trained, it takes too long, or the config switches it off.
+        there is no feature cache, training changes the features, it takes too long, or the config switches it off.
     """
     config = experiment.config
     if config.baseline == OFF or not config.features.dir:
         return None
-    if trained := experiment.stage.trained_towers:
-        log.info("linear baseline: left out, as the features of trained encoders (%s) change", ", ".join(trained))
+    if changing := [*experiment.stage.trained_towers, *readouts_of(experiment.encoders.towers).names]:
+        log.info(
+            "linear baseline: left out, as training changes the features of %s", ", ".join(dict.fromkeys(changing))
+        )
         return None
     if "valid" in config.data.train_on:
         log.info("linear baseline: left out, since its penalty is chosen on valid, which is trained on")

@@ -22,6 +22,7 @@ from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.regrouped import Selected, base_of, places_of
 from emi_jax.inputs.transforms import Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
+from emi_jax.models.readout import readouts_of
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.standardisation import SUBJECT, choice, of_subjects
 from emi_jax.stages.intensity import Intensity
@@ -52,7 +53,11 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         log.info("%s: clips, encoded in every step", split)
         return experiment.dataset.split(split), reading
     cached = cached_clips(experiment, split, renditions(experiment, split))
-    pooled = isinstance(experiment.stage, Intensity) and getattr(experiment.stage.fusion, "statistics", False)
+    pooled = (
+        isinstance(experiment.stage, Intensity)
+        and getattr(experiment.stage.fusion, "statistics", False)
+        and not readouts_of(experiment.encoders.towers).names  # statistics of what is read out change in training
+    )
     moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
     transform = CachedTransform(cached[0].rendition(0), corrupt, moments, pooled)
     raw = tuple(name for name in modalities if name not in cached.sources)

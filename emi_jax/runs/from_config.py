@@ -153,9 +153,13 @@ def _tokens(wanted: int, limit: int) -> int:
 def _trained_towers(config: ConfigDict, encoders: Encoders, example: dict, modalities: Sequence[str]) -> list[str]:
     """The modalities whose towers have a parameter that no pattern of `config.train.frozen` matches."""
     with_tower = [name for name in modalities if getattr(encoders.towers, name)]
-    towers = jax.eval_shape(
-        lambda: init_towers(encoders.towers, jax.random.PRNGKey(0), example, encoders.params, with_tower)
-    )
+    try:
+        towers = jax.eval_shape(
+            lambda: init_towers(encoders.towers, jax.random.PRNGKey(0), example, encoders.params, with_tower)
+        )
+        jax.eval_shape(lambda params: encoders.towers.apply({"params": params}, example, True, with_tower), towers)
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from error
     paths = traverse_util.flatten_dict({"towers": towers}, sep="/")
     trained = [path for path in paths if not any(re.search(pattern, path) for pattern in config.train.frozen)]
     return [name for name in modalities if any(path.startswith(f"towers/{name}/") for path in trained)]

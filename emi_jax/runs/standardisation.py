@@ -12,6 +12,7 @@ from emi_jax.inputs.cached import CachedClips
 from emi_jax.inputs.dataset import Examples, subject
 from emi_jax.inputs.standardisation import Moments, Standardisation, load, measure, save
 from emi_jax.inputs.transforms import Arrays
+from emi_jax.models.readout import readouts_of
 from emi_jax.runs.experiment import Experiment
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train.processes import is_first
@@ -34,6 +35,11 @@ def choice(experiment: Experiment) -> tuple[str, list[str]]:
         raise UserError(
             f"config.features.standardise={how}: the features of the {next(iter(trained))} encoder change, since it is "
             "trained, and have no fixed moments; use auto or none, or freeze it with --config.train.frozen"
+        )
+    if how in (SPLIT, SUBJECT) and (learned := readouts_of(experiment.encoders.towers).names):
+        raise UserError(
+            f"config.features.standardise={how}: the features of the {learned[0]} encoder change, since its layers or "
+            "patches are mixed by learned weights; each layer of a mix is normalised as it is: use auto or none"
         )
     if how == AUTO:
         encoders = experiment.encoders

@@ -14,7 +14,8 @@ from emi_jax.losses import info_nce, sigmoid_contrast
 from emi_jax.metrics.retrieval import retrieval
 from emi_jax.modalities import MODALITIES, TEXT
 from emi_jax.models.contrastive import SIGMOID, ContrastiveModel, ContrastivePairs, Embedded
-from emi_jax.stages.initialisation import init_towers
+from emi_jax.models.readout import readouts_of
+from emi_jax.stages.initialisation import init_readouts, init_towers
 from emi_jax.train.accumulation import Outputs
 from emi_jax.train.mapping import AXIS
 from emi_jax.train.step import Batch, Metrics
@@ -43,14 +44,15 @@ class Alignment:
     goal: str = "mean/recall@5"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
-        """All parameters: `towers` and `pairs`, float32."""
+        """All parameters: `towers`, `readouts` if a tower needs one, and `pairs`, float32."""
         towers_rng, pairs_rng = jax.random.split(rng)
-        towers = init_towers(self.model.towers, towers_rng, self.example, loaded, (*self.model.modalities, TEXT))
-        encode = functools.partial(self.model.apply, method="encode")
-        encoded = jax.eval_shape(encode, {"params": {"towers": towers}}, self.example)
+        modalities = (*self.model.modalities, TEXT)
+        towers = init_towers(self.model.towers, towers_rng, self.example, loaded, modalities)
+        params = {"towers": towers} | init_readouts(self.model.towers, towers, self.example, modalities, "vectors")
+        encoded = jax.eval_shape(functools.partial(self.model.apply, method="encode"), {"params": params}, self.example)
         clips = {modality: jnp.zeros(clip.shape) for modality, (clip, _) in encoded.items()}
         pairs = ContrastivePairs(self.model.modalities, self.model.width, loss=self.model.loss)
-        return {"towers": towers, "pairs": pairs.init(pairs_rng, clips)["params"]}
+        return params | {"pairs": pairs.init(pairs_rng, clips)["params"]}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
         """For each pair: its embeddings, scale and bias repeated [b], and which clips have both, bool [b]."""
@@ -101,10 +103,16 @@ class Alignment:
         return self.model.apply({"params": params}, batch, method=embed, **options)  # type: ignore[return-value]
 
     def features(self, towers: dict, batch: Batch, modalities: Sequence[str]) -> dict[str, jax.Array]:
-        """For each modality its clip vectors, `{modality}/vector` float32 [b, D], and `{modality}/mask` bool [b, t]."""
+        """The clip vectors of each modality, or the states from which its readout makes them.
+
+        Returns:
+            `{modality}/mask` bool [b, t], and `/vector` float32 [b, D] or, with a readout, `/features` [b, t, ..., D].
+        """
         encoded: Any = self.model.towers.apply({"params": towers}, batch, True, modalities)
-        parts = {name: {"vector": clip, "mask": mask} for name, (_, clip, mask) in encoded.items()}
-        return {f"{name}/{part}": array for name, arrays in parts.items() for part, array in arrays.items()}
+        names = readouts_of(self.model.towers).names
+        kept = {f"{name}/mask": mask for name, (_, _, mask) in encoded.items()}
+        kept |= {f"{name}/features": states for name, (states, _, _) in encoded.items() if name in names}
+        return kept | {f"{name}/vector": clip for name, (_, clip, _) in encoded.items() if name not in names}
 
     def score(self, outputs: dict[str, np.ndarray], split: str) -> dict[str, float]:
         """Retrieval in all four directions with chance next to it, and the means over the directions."""

@@ -1,10 +1,13 @@
-"""Parameters of the towers before the first step."""
+"""Parameters of the towers and of their readouts before the first step."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from emi_jax.modalities import MODALITIES
+from emi_jax.models.readout import readouts_of
 from emi_jax.models.towers import Towers
 from emi_jax.train.step import Batch
 
@@ -28,3 +31,25 @@ def init_towers(
         return init(key, example)
 
     return {modality: loaded[modality] if modality in loaded else draw(modality) for modality in modalities}
+
+
+def init_readouts(towers: Towers, params: dict, example: Batch, modalities: Sequence[str], method: str) -> dict:
+    """The parameters of the towers' readouts, under `readouts`; an empty dict if no tower needs one.
+
+    They do not depend on a seed: at the start all layers and all steps count alike.
+
+    Args:
+        towers: the encoders.
+        params: their parameters.
+        example: a batch of any size, for its shapes.
+        modalities: the modalities in use.
+        method: of `Readouts`, for which the parameters are needed.
+    """
+    readouts = readouts_of(towers)
+    if not (names := [name for name in modalities if name in readouts.names]):
+        return {}
+    shapes: Any = jax.eval_shape(lambda: towers.apply({"params": params}, example, True, names))
+    zeros = {name: jnp.zeros(states.shape) for name, (states, _, _) in shapes.items()}
+    masks = {name: jnp.ones(mask.shape, bool) for name, (_, _, mask) in shapes.items()}
+    inputs = zeros if method == "steps" else {name: (zeros[name], masks[name]) for name in names}
+    return {"readouts": readouts.init(jax.random.key(0), inputs, method=method)["params"]}

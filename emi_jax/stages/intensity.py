@@ -13,9 +13,10 @@ from emi_jax.metrics import regression as metrics
 from emi_jax.modalities import AUDIO, MODALITIES, STEPWISE, TEXT, VISION
 from emi_jax.models.heads import Head, drop_modalities
 from emi_jax.models.pooling import masked_mean
+from emi_jax.models.readout import readouts_of
 from emi_jax.models.statistics import pooled_statistics
 from emi_jax.models.towers import Towers
-from emi_jax.stages.initialisation import init_towers
+from emi_jax.stages.initialisation import init_readouts, init_towers
 from emi_jax.stages.intensity_loss import Weights, intensity_loss
 from emi_jax.train.accumulation import Outputs
 from emi_jax.train.step import Batch, Metrics
@@ -53,11 +54,12 @@ class Intensity:
     goal: str = "mean/pearson"
 
     def init(self, rng: jax.Array, loaded: dict) -> dict:
-        """All parameters: `towers` and `fusion`, float32."""
+        """All parameters: `towers`, `readouts` if a tower needs one, and `fusion`, float32."""
         towers_rng, fusion_rng = jax.random.split(rng)
         with_tower = [name for name in self._modalities() if getattr(self.towers, name)]
         towers = init_towers(self.towers, towers_rng, self.example, loaded, with_tower)
-        return {"towers": towers, "fusion": jax.jit(lambda rng: self._init_fusion(rng, towers))(fusion_rng)}
+        params = {"towers": towers} | init_readouts(self.towers, towers, self.example, with_tower, "steps")
+        return params | {"fusion": jax.jit(lambda rng: self._init_fusion(rng, params))(fusion_rng)}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
         """What the loss needs for each clip.
@@ -151,7 +153,8 @@ class Intensity:
             modalities: those to encode; None = all in use.
 
         Returns:
-            For each modality `{modality}/features` float [b, t, D], and bool [b, t]: `{modality}/mask`, valid steps;
+            For each modality `{modality}/features` float [b, t, D] (with a readout its states [b, t, ..., D]), and bool
+            [b, t]: `{modality}/mask`, valid steps;
             `{modality}/clean`, not deliberately corrupted; `{modality}/supervised`, part of the quality supervision;
             and float32 [b, t] `{modality}/times`, seconds since the clip's start.
         """
@@ -179,8 +182,8 @@ class Intensity:
         """Which modalities of each clip are present and read by the head, bool [b, 3]."""
         return batch["present"] & jnp.array([name in self.fusion.modalities for name in MODALITIES])[None, :]
 
-    def _init_fusion(self, rng: jax.Array, towers: dict) -> dict:
-        shapes = jax.eval_shape(self.encode, towers, self.example)
+    def _init_fusion(self, rng: jax.Array, params: dict) -> dict:
+        shapes = jax.eval_shape(lambda: self._read_out(params, self.encode(params["towers"], self.example)))
         steps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         statistics = self._statistics(steps, {})
         present = jnp.asarray(self.example["present"])
@@ -190,8 +193,16 @@ class Intensity:
         self, params: dict, batch: Batch, rng: jax.Array | None = None
     ) -> tuple[dict[str, jax.Array], dict[str, dict[str, jax.Array]]]:
         """The standardised steps, and the statistics for the head, as an argument by name."""
-        steps = self.encode(params.get("towers", {}), batch, rng)
+        steps = self._read_out(params, self.encode(params.get("towers", {}), batch, rng))
         return self._standardised(steps, batch), self._statistics(steps, batch)
+
+    def _read_out(self, params: dict, steps: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The steps with the states of towers that need a readout replaced by features [b, t, D]."""
+        readouts = readouts_of(self.towers)
+        if not (states := {name: steps[f"{name}/features"] for name in self._modalities() if name in readouts.names}):
+            return steps
+        read: Any = readouts.apply({"params": params["readouts"]}, states, method="steps")
+        return steps | {f"{name}/features": features for name, features in read.items()}
 
     def _standardised(self, steps: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
         """The steps with standardised features, where they are standardised."""

@@ -10,7 +10,8 @@ from emi_jax.errors import UserError
 from emi_jax.train.parameters import first_match
 
 NOT_DECAYED = (
-    r"(bias|scale|magnitude|embedding|positions|types|token|registers|probe|queries|masked_spec_embed|missing)$"
+    r"(bias|scale|magnitude|embedding|positions|types|token|registers|probe|query|queries|layer_logits|"
+    r"masked_spec_embed|missing)$"
 )
 """Biases, norms, temperatures and learned tables are not weight-decayed."""
 

@@ -45,9 +45,9 @@ def test_pairs_are_the_projected_clips_as_unit_vectors(params):
     np.testing.assert_array_equal(pairs["vision"][0][2], 0)  # a clip without a frame
 
 
-def test_encode_returns_the_outputs_of_the_towers(params):
+def test_encode_returns_the_clip_vectors_and_masks_of_the_towers(params):
     encoded = run(MODEL, params, make_batch(), method="encode")
-    expected = run(TOWERS, params["towers"], make_batch())
+    expected = {name: (clip, mask) for name, (_, clip, mask) in run(TOWERS, params["towers"], make_batch()).items()}
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-6), encoded, expected)
 
 

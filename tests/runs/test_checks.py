@@ -34,6 +34,10 @@ from tests.fakes import make_dataset
             {"model.head.fusion.auxiliary": True, "model.head.fusion.statistics": True, "loss.unimodal": 0.3},
             "config.model.head: auxiliary = True needs sequences = True and statistics = False",
         ),
+        (tiny_stage1, {"model.text.layers": "mix"}, "text.pooling=class is of the encoder's last layer, .*layers=mix"),
+        (tiny_stage1, {"model.audio.pooling": "class"}, "audio.pooling='class': choose one of mean, attention"),
+        (tiny_stage2, {"model.vision.layers": "all"}, "model.vision.layers='all': expected last, mix, or numbers"),
+        (tiny_stage2, {"model.audio.layers": "1,7"}, r"layers = \(1, 7\): the encoder has the hidden states 0 to 1"),
         (tiny_stage1, {"model.pairs": ("vision",)}, r"loss.audio=0.3 has no effect.*set --config.loss.audio=0"),
         (tiny_stage1, {"loss.kind": "siglip"}, "loss.kind='siglip': choose one of infonce, sigmoid"),
         (tiny_stage1, {"loss.audio": 0.0}, r"loss.audio=0: a pair that is trained needs a positive weight"),
@@ -51,7 +55,11 @@ from tests.fakes import make_dataset
             {"augment.face": 0.5, "model.modalities": ("text",)},
             r"augment.face=0.5 has no effect: the run reads no faces; set --config.augment.face=0",
         ),
-        (tiny_stage2, {"features": {"dir": "x", "renditions": 1}, "augment.voice": 0.5}, r"augment.voice=0.5 has no effect on features from"),
+        (
+            tiny_stage2,
+            {"features.dir": "x", "features.renditions": 1, "augment.voice": 0.5},
+            r"augment.voice=0.5 has no effect on features from",
+        ),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Features of frozen encoders are read from the cache while other encoders are trained, in both stages."""
+"""Features of frozen encoders are read from the cache while other encoders or mixes of layers are trained."""
 
 import logging
 import shutil
@@ -56,16 +56,27 @@ def loss_and_gradients(experiment, batch):
     return jax.device_get(mapped(trained, batch, jax.random.PRNGKey(3)))
 
 
+def with_readouts(config):
+    """Reads layers and learned means of them out of all encoders."""
+    config.model.vision.update(layers="mix", pooling="attention")
+    config.model.audio.layers = config.model.text.layers = "0,-1"
+    if config.stage == "alignment":
+        config.model.audio.pooling, config.model.text.pooling = "attention", "mean"
+    return config
+
+
+@pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
-def test_loss_and_gradients_equal_those_without_a_cache(tiny, tmp_path):
-    """To the rounding of cached features, float16 in stage 2; stage 1 caches float32 vectors."""
+def test_loss_and_gradients_equal_those_without_a_cache(tiny, reads, tmp_path):
+    """To the rounding of cached features, float16 but for the vectors of stage 1."""
     found = {}
     for name, folder in (("cached", tmp_path / "features"), ("raw", None)):
-        experiment = opened(tuning_text(tiny, folder), tmp_path / name)
+        config = tuning_text(tiny, folder)
+        experiment = opened(with_readouts(config) if reads else config, tmp_path / name)
         batch = first_batch(experiment)
         assert ("frames" in batch, "audio" in batch, "tokens" in batch) == (name == "raw", name == "raw", True)
         found[name] = *loss_and_gradients(experiment, batch), batch["present"]
-    tolerance = 1e-5 if tiny is tiny_stage1 else 2e-3
+    tolerance = 1e-5 if tiny is tiny_stage1 and not reads else 3e-3
     np.testing.assert_allclose(found["cached"][0], found["raw"][0], rtol=tolerance)
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(found["raw"][1]))
     for one, other in zip(*(jax.tree.leaves(found[name][1]) for name in ("cached", "raw")), strict=True):
@@ -92,16 +103,39 @@ def test_resume_is_exact_and_leaves_cached_encoders_as_they_were(tiny, tmp_path)
     assert same == {"vision": True, "audio": True, "text": False}
 
 
+@pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
+def test_mixes_of_frozen_layers_are_trained_and_evaluated(tiny, tmp_path):
+    config = with_readouts(tuning_text(tiny, tmp_path / "features"))
+    experiment = opened(config, tmp_path / "run")
+    train(experiment)
+    readouts = jax.device_get(chosen_params(experiment))["readouts"]
+    assert {name: sorted(parts) for name, parts in readouts.items()} == {
+        "vision": ["mix", "step_pooling"],
+        "audio": ["mix", "clip_pooling"] if tiny is tiny_stage1 else ["mix"],
+        "text": ["mix"],
+    }
+    moved = jax.tree.map(lambda leaf: float(np.ptp(leaf)), readouts)
+    assert all(distance > 0 for distance in jax.tree.leaves(moved)), moved
+    outputs = evaluator(experiment, "test").gather(chosen_params(experiment))
+    config.features.dir = ""
+    if tiny is tiny_stage2:
+        config.features.renditions = 0
+    raw = evaluator(opened(config, tmp_path / "run"), "test").gather(chosen_params(experiment))
+    name = "predictions" if tiny is tiny_stage2 else "vision/left"
+    np.testing.assert_allclose(outputs[name], raw[name], atol=3e-3)
+
+
 def test_corrupted_steps_are_flagged_in_cached_and_in_raw_modalities(tmp_path):
     config = tuning_text(tiny_stage2, tmp_path / "features")
     config.train.corrupt = 1.0
     experiment = opened(config, tmp_path / "run")
     corrupted, clean = first_batch(experiment, augment=True), first_batch(experiment)
     for name in ("vision", "audio"):
-        changed = (corrupted[f"{name}/features"] != clean[f"{name}/features"]).any(axis=2)
-        assert changed.any()
-        assert not (changed & corrupted[f"{name}/clean"]).any()
         assert clean[f"{name}/clean"][clean["valid"]].all()
+        assert not corrupted[f"{name}/clean"][corrupted["valid"]].all()
+    changed = (corrupted["vision/features"] != clean["vision/features"]).any(axis=2)  # each frame is encoded apart
+    assert changed.any()
+    assert not (changed & corrupted["vision/clean"]).any()
     changed = corrupted["tokens"] != clean["tokens"]
     assert changed.any()
     assert not (changed & corrupted["token_clean"]).any()
@@ -146,6 +180,9 @@ def test_changing_features_are_not_standardised(tmp_path):
     config = tuning_text(tiny_stage2, tmp_path / "features")
     config.features.standardise = "split"
     with pytest.raises(UserError, match="features of the text encoder change, since it is trained"):
+        train(opened(config, tmp_path / "run"))
+    config.train.frozen, config.model.audio.layers = ("^towers/",), "mix"
+    with pytest.raises(UserError, match="features of the audio encoder change, since its layers or patches are mixed"):
         train(opened(config, tmp_path / "run"))
 
 

@@ -10,7 +10,7 @@ import optax
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
 from emi_jax.models.contrastive import INFO_NCE, ContrastivePairs
 from emi_jax.models.fusion import Fusion
-from emi_jax.models.towers import Towers
+from emi_jax.models.towers import TextTower, Towers
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train.step import Stage, TrainState, create_state
@@ -73,7 +73,7 @@ def tiny_alignment(loss: str = INFO_NCE) -> Alignment:
 
 def tiny_intensity(dropout: float = 0.0) -> Intensity:
     """Stage 2 on cached features, so that the towers exist only by name."""
-    towers = Towers(*(nn.Dense(1) for _ in MODALITIES))
+    towers = Towers(*(TextTower(nn.Dense(1)) for _ in MODALITIES))
     head = Fusion(
         len(LABELS), WIDTH, modalities=(VISION, TEXT), tcn=False, bilstm=False, decoder=False, dropout=dropout
     )
@@ -86,7 +86,7 @@ def tiny_params(stage: Stage) -> dict:
     if isinstance(stage, Alignment):
         shapes = jax.eval_shape(stage.model.init, jax.random.key(0), batch)["params"]
     else:
-        shapes = {"fusion": jax.eval_shape(lambda: stage._init_fusion(jax.random.key(0), {}))}
+        shapes = {"fusion": jax.eval_shape(lambda: stage._init_fusion(jax.random.key(0), {"towers": {}}))}
     rng = np.random.default_rng(1)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: (path[-1].key == "scale") + 0.3 * rng.standard_normal(leaf.shape, np.float32), shapes
