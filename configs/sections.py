@@ -87,6 +87,14 @@ COMPUTE: Section = {
     "attention": Field("auto", "attention implementation: xla, cudnn, or auto for cuDNN's where it is available"),
 }
 
+LORA: Section = {
+    "targets": Field((), "regular expressions of paths of kernels that are adapted; their towers are frozen", MODEL),
+    "rank": Field(16, "rank of the updates", MODEL),
+    "alpha": Field(16.0, "updates are scaled by alpha / rank", MODEL),
+    "dropout": Field(0.05, "dropout rate of the input of the updates"),
+}
+"""LoRA: a trained update of low rank next to frozen linear layers of the towers."""
+
 TRAIN: dict[str, Field] = {
     "seed": Field(0, "seed of everything random in a run"),
     "batch_size": Field(32, "clips in a global batch"),
@@ -98,7 +106,13 @@ TRAIN: dict[str, Field] = {
     "weight_decay": Field(0.05, "decoupled weight decay of AdamW"),
     "clip_norm": Field(1.0, "largest global norm of the gradients; 0 for no clipping"),
     "frozen": Field((), "regular expressions of parameter paths that are not trained", MODEL),
+    "last_layers": Field(
+        dict.fromkeys(MODALITIES, 0),
+        "number of last transformer layers of a tower that alone are trained; 0: unset",
+        MODEL,
+    ),
     "rate_factors": Field(((".*", 1.0),), "(regular expression, factor): the first match scales the learning rate"),
+    "layer_decay": Field(1.0, "a tower's layer i of L learns at this power of L - i times its rate; 1: all alike"),
     "ema": Field(0.0, "decay of the moving average of the parameters that is evaluated; 0 for none", MODEL),
     "swa": Field(0.0, "share of the run, its last, over which evaluated parameters are averaged (SWA); 0: none", MODEL),
     "corrupt": Field(0.0, "probability that a modality of a training clip is deliberately corrupted (stage 2)"),
@@ -137,6 +151,7 @@ STAGE_1: Section = {
     "model": {
         **_encoders(vision=_FRAMES, audio=_STEPS, text=_TOKENS),
         **COMPUTE,
+        "lora": LORA,
         "pairs": Field((VISION, AUDIO), "modalities that are each aligned with text", MODEL),
         "width": Field(96, "width of the common embedding", MODEL),
     },
@@ -204,6 +219,7 @@ STAGE_2: Section = {
     "model": {
         **_encoders(vision=_FRAMES),  # the head reads all steps of the others
         **COMPUTE,
+        "lora": LORA,
         "modalities": Field(MODALITIES, "modalities in use", MODEL),
         "modality_dropout": Field(0.1, "probability that a present modality is hidden in training, never the last one"),
         "head": HEADS,

@@ -3,6 +3,7 @@
 python run.py --config=configs/stage2.py
 python run.py --config=configs/stage2.py:vidmimic2 --config.data.dir=DIR
 python run.py --config=configs/stage2.py:vidmimic2,finetune --config.data.dir=DIR
+python run.py --config=configs/stage2.py:vidmimic2,lora --config.data.dir=DIR
 """
 
 from typing import Any
@@ -77,6 +78,11 @@ def finetune(config: ConfigDict) -> None:
     config.train.rate_factors = (("^towers/text/", 0.1), (".*", 1.0))
 
 
+def lora(config: ConfigDict) -> None:
+    """Adapts the text and audio towers by updates of low rank (LoRA); vision is read from the feature cache."""
+    config.model.lora.targets = (r"^towers/(audio|text)/.*/layers_\d+/(attention|mlp)/",)
+
+
 def concatenation(config: ConfigDict) -> None:
     """The head of the 2025 winner with the recipe that it was published with, on frozen encoders.
 
@@ -115,6 +121,7 @@ PRESETS = {
     "vidmimic2": vidmimic2,
     "descriptors": descriptors,
     "finetune": finetune,
+    "lora": lora,
     "concatenation": concatenation,
     "text_anchored": text_anchored,
 }

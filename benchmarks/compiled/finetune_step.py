@@ -68,7 +68,11 @@ def make_stage(sizes: Sizes, encoders: Encoders) -> Intensity:
 
 
 def measure(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], steps: int) -> dict[str, Any]:
-    """Times steps; returns `seconds` of the median step, `planned` bytes by XLA, and `losses`."""
+    """Times steps.
+
+    Returns:
+        `seconds` and `processor` seconds, summed over threads, of the median step; bytes `planned` by XLA; `losses`.
+    """
     stage, mapping = make_stage(sizes, encoders), Mapping("pmap", jax.devices()[:1])
     params = stage.init(jax.random.PRNGKey(0), {})
     trained, frozen = parameters.split(params, CONFIG.train.frozen, "config.train.frozen")
@@ -79,15 +83,20 @@ def measure(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], steps: in
     batch = mapping.put(make_batch(sizes, encoders, cached))
     step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     compiled = step.lower(state, batch, rng).compile()
-    memory, seconds, losses = compiled.memory_analysis(), [], []
+    memory, seconds, processor, losses = compiled.memory_analysis(), [], [], []
     for _ in range(steps):
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         state, metrics = compiled(state, batch, rng)
         losses.append(float(jax.block_until_ready(metrics["loss"])))
         seconds.append(time.perf_counter() - begun)
+        processor.append(time.process_time() - busy)
     planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     planned += memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return {"seconds": statistics.median(seconds[1:] or seconds), "planned": planned, "losses": losses}
+    typical = {"seconds": seconds, "processor": processor}
+    return {name: statistics.median(each[1:] or each) for name, each in typical.items()} | {
+        "planned": planned,
+        "losses": losses,
+    }
 
 
 def main() -> None:
@@ -98,16 +107,16 @@ def main() -> None:
     parser.add_argument("--cache", choices=CACHES, help="measure this row alone")
     options = parser.parse_args()
     if options.cache is None:
-        print(
-            f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, batch {options.batch_size}, {CONFIG.model.dtype}"
-        )
-        print("| cached | seconds a step | planned by XLA | resident |\n| --- | --- | --- | --- |", flush=True)
+        device, cores = jax.devices()[0].device_kind, os.cpu_count()
+        print(f"{device}, {cores} cores, batch {options.batch_size}, {CONFIG.model.dtype}\n")
+        print("| cached | seconds a step | processor seconds | planned by XLA | resident |")
+        print("| --- | --- | --- | --- | --- |", flush=True)
         for name in CACHES:
             subprocess.run([sys.executable, "-m", "benchmarks.compiled.finetune_step", *sys.argv[1:], "--cache", name])
         return
     found = measure(sizes_of(options.batch_size), ENCODERS, CACHES[options.cache], options.steps)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    row = f"{found['seconds']:.2f} | {found['planned'] / 2**30:.1f} GiB | {resident:.1f} GiB"
+    row = f"{found['seconds']:.2f} | {found['processor']:.2f} | {found['planned'] / 2**30:.1f} GiB | {resident:.1f} GiB"
     print(f"| {options.cache} | {row} |", flush=True)
 
 

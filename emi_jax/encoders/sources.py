@@ -21,24 +21,21 @@ from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.positions import fit_positions
-from emi_jax.encoders.preprocessing import SPECTROGRAMS, preprocessor_config
+from emi_jax.encoders.preprocessing import preprocessor_config
 from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
+from emi_jax.encoders.towers import build_lora, build_tower
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import check_tokenizer, load_tokenizer, special_ids, train_wordpiece
-from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
-from emi_jax.models.pooling import ATTENTION, CLASS, MEAN, POOLINGS
-from emi_jax.models.readout import LAST, parse_layers
-from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
+from emi_jax.modalities import MODALITIES, TEXT, VISION
+from emi_jax.models.towers import Towers
 from emi_jax.models.vision.patches import height_width
 
 if TYPE_CHECKING:
     import transformers
 
 INITIAL, TRAINED = "initial", "encoders"
-HALF = (0.5, 0.5, 0.5)
-"""Mean and standard deviation of pixels for a vision encoder from scratch."""
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +95,12 @@ class Encoders:
     def save(self, folder: Path, params: Mapping[str, Any]) -> None:
         """Saves all encoders, with `params` as the towers' parameters, in a folder for each modality.
 
-        Replaces all previous content of the folder.
+        Updates of low rank are added to the weights, so that these are plain Hugging Face folders. Replaces all
+        previous content of the folder.
         """
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
+        params = self.towers.lora.merged(params) if self.towers.lora else params
         for modality in params:
             tower, target = getattr(self.towers, modality), part / modality
             pretrained.save_encoder(target, tower.encoder, params[modality]["encoder"])
@@ -136,7 +135,7 @@ def open_encoders(
 
     Args:
         model: the config's section: for each modality `pretrained`, `config`, `scratch`, `layers` and possibly
-            `pooling`; `dtype`, `remat` and `attention`.
+            `pooling`; `dtype`, `remat`, `attention` and `lora`.
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
@@ -193,9 +192,10 @@ def open_encoders(
         biased = encoder.config.model_type in BIASED_ATTENTION
         attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config), biased)
         log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
-        reading = _reading(modality, section)
-        towers[modality] = _tower(modality, encoder.clone(attention_implementation=attention), facts, reading)
-    return Encoders(Towers(**towers), params, tokenizer, max_tokens, describers, own)
+        encoder = encoder.clone(attention_implementation=attention)
+        towers[modality] = build_tower(modality, encoder, facts, section)
+    lora = build_lora(model["lora"])
+    return Encoders(Towers(**towers, lora=lora), params, tokenizer, max_tokens, describers, own)
 
 
 def _describer(modality: str, section: Mapping[str, Any], source: str, fields: Mapping[str, Any]) -> Describer | None:
@@ -264,35 +264,3 @@ def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from:
     if section["pretrained"]:
         return section["pretrained"], f"pretrained {section['pretrained']}"
     return "", f"{section['config']['model_type'] or section['scratch']['model_type']} from scratch"
-
-
-def _reading(modality: str, section: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a tower that say what is read out of its encoder."""
-    try:
-        layers = parse_layers(section["layers"])
-    except ValueError as error:
-        raise UserError(f"config.model.{modality}.{error}") from error
-    if "pooling" not in section:  # of audio and text only where their clips become vectors
-        return {"layers": layers}
-    pooling = section["pooling"]
-    known = (MEAN, ATTENTION) if modality == AUDIO else POOLINGS
-    if pooling not in known:
-        raise UserError(f"config.model.{modality}.pooling={pooling!r}: choose one of {', '.join(known)}")
-    if modality == TEXT and pooling == CLASS and layers != LAST:
-        raise UserError(
-            f"config.model.text.pooling={CLASS} is of the encoder's last layer, and config.model.text.layers="
-            f"{section['layers']}: use {MEAN} or {ATTENTION}"
-        )
-    return {"layers": layers, "pooling": pooling}
-
-
-def _tower(
-    modality: str, encoder: Any, facts: Mapping[str, Any], reading: Mapping[str, Any]
-) -> VisionTower | AudioTower | TextTower:
-    if modality == VISION:
-        mean, std = (tuple(facts.get(name, HALF)) for name in ("image_mean", "image_std"))
-        return VisionTower(encoder, mean, std, **reading)
-    if modality == AUDIO:
-        normalize = facts.get("normalize", encoder.config.model_type not in SPECTROGRAMS)
-        return AudioTower(encoder, normalize, **reading)
-    return TextTower(encoder, **reading)

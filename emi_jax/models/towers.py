@@ -3,6 +3,7 @@
 What is learned about reading a tower out lies outside of it, in `emi_jax/models/readout.py`.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION
+from emi_jax.models.lora import Lora
 from emi_jax.models.pooling import ATTENTION, CLASS, MEAN, masked_mean
 from emi_jax.models.readout import LAST, choose
 
@@ -137,11 +139,19 @@ class TextTower(nn.Module):
 
 
 class Towers(nn.Module):
-    """The towers of a model; None for a modality without one."""
+    """The towers of a model; None for a modality without one.
+
+    Attributes:
+        vision: of frames.
+        audio: of the voice.
+        text: of the transcript.
+        lora: updates of low rank of their linear layers.
+    """
 
     vision: VisionTower | None = None
     audio: AudioTower | None = None
     text: TextTower | None = None
+    lora: Lora | None = None
 
     def __call__(
         self, batch: Mapping[str, jax.Array], deterministic: bool = True, modalities: Sequence[str] | None = None
@@ -166,7 +176,8 @@ class Towers(nn.Module):
             if tower is None:
                 raise ValueError(f"there is no {name} tower; give Towers({name}=...)")
             inputs, mask = INPUTS[name]
-            encoded[name] = tower(batch[inputs], batch[mask], deterministic)
+            with self.lora.around(self, deterministic) if self.lora else contextlib.nullcontext():
+                encoded[name] = tower(batch[inputs], batch[mask], deterministic)
         return encoded
 
 

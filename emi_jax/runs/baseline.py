@@ -43,10 +43,8 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     config = experiment.config
     if config.baseline == OFF or not config.features.dir:
         return None
-    if changing := [*experiment.stage.trained_towers, *readouts_of(experiment.encoders.towers).names]:
-        log.info(
-            "linear baseline: left out, as training changes the features of %s", ", ".join(dict.fromkeys(changing))
-        )
+    if changed := changing(experiment):
+        log.info("linear baseline: left out, as training changes the features of %s", ", ".join(changed))
         return None
     if "valid" in config.data.train_on:
         log.info("linear baseline: left out, since its penalty is chosen on valid, which is trained on")
@@ -76,6 +74,12 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     if len(modalities) > 1:
         rows["all"] = _best(everything, labels, split)
     return {"standardised": how if how != NONE else "split", "rows": rows}
+
+
+def changing(experiment: Experiment) -> list[str]:
+    """The modalities whose features training changes: of trained encoders, and of learned mixes of frozen ones."""
+    changed = {*experiment.stage.trained_towers, *readouts_of(experiment.encoders.towers).names}
+    return [name for name in experiment.transform.shape.modalities if name in changed]
 
 
 def is_quick(experiment: Experiment, splits: Mapping[str, CachedClips]) -> bool:

@@ -38,6 +38,8 @@ def check_fields(config: ConfigDict) -> None:
             f"config.model.dtype={config.model.dtype!r}: choose one of {', '.join(DTYPES)}; float16 "
             "would need loss scaling, which is not implemented"
         )
+    if not 0 < config.train.layer_decay <= 1:
+        raise UserError(f"config.train.layer_decay={config.train.layer_decay:g} should be in (0, 1]; 1 for none")
     if config.train.clip_norm < 0:
         raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
     check_selection(config.train)

@@ -13,6 +13,7 @@ from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.inputs.transforms import ClipTransform
 from emi_jax.runs.checks import check_fields
+from emi_jax.runs.freezing import Freezing
 from emi_jax.runs.from_config import build_stage, build_transform, used_modalities
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train import parameters
@@ -95,10 +96,8 @@ class Experiment:
 
     def split(self, params: dict) -> tuple[dict, dict]:
         """Splits all parameters into (trained, frozen)."""
-        patterns = self.config.train.frozen
-        if not params.get("towers"):  # no encoder has weights
-            patterns = [pattern for pattern in patterns if not pattern.startswith("^towers/")]
-        return parameters.split(params, patterns, "config.train.frozen")
+        freezing = Freezing.of(self.config, params.get("towers", {}))
+        return parameters.split(params, freezing.frozen, "config.train.frozen", freezing.trained)
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The ids of clips by their rows in a split, without padding."""

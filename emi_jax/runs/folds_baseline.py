@@ -6,7 +6,7 @@ from emi_jax.inputs.dataset import subject
 from emi_jax.inputs.features import CLEAN
 from emi_jax.inputs.folds import subject_folds
 from emi_jax.metrics.ridge import PENALTIES, ridge
-from emi_jax.runs.baseline import column_moments, is_quick, labels_of, mean_pearson, statistics
+from emi_jax.runs.baseline import changing, column_moments, is_quick, labels_of, mean_pearson, statistics
 from emi_jax.runs.checks import OFF
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_clips
@@ -26,9 +26,10 @@ def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray) -> dict[st
         fold_of: int [n], the fold of each of them.
 
     Returns:
-        {modality or "all": predictions [n, K]}; None where it takes too long, or where the config switches it off.
+        {modality or "all": predictions [n, K]}; None where training changes the features, where it takes too long, or
+        where the config switches it off.
     """
-    if experiment.config.baseline == OFF:
+    if experiment.config.baseline == OFF or changing(experiment):
         return None
     clips = cached_clips(experiment, "train", [CLEAN])
     if not is_quick(experiment, {"train": clips}):

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,9 @@ from emi_jax.inputs.transforms import ClipTransform, InputShape
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.heads import build_head
+from emi_jax.models.lora import LORA_A, Lora
 from emi_jax.models.text.clip import CLIPText
+from emi_jax.runs.freezing import Freezing
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.initialisation import init_towers
 from emi_jax.stages.intensity import Intensity
@@ -151,7 +153,7 @@ def _tokens(wanted: int, limit: int) -> int:
 
 
 def _trained_towers(config: ConfigDict, encoders: Encoders, example: dict, modalities: Sequence[str]) -> list[str]:
-    """The modalities whose towers have a parameter that no pattern of `config.train.frozen` matches."""
+    """The modalities whose towers have a trained parameter."""
     with_tower = [name for name in modalities if getattr(encoders.towers, name)]
     try:
         towers = jax.eval_shape(
@@ -161,5 +163,18 @@ def _trained_towers(config: ConfigDict, encoders: Encoders, example: dict, modal
     except ValueError as error:
         raise UserError(f"config.model: {error}") from error
     paths = traverse_util.flatten_dict({"towers": towers}, sep="/")
-    trained = [path for path in paths if not any(re.search(pattern, path) for pattern in config.train.frozen)]
+    freezing = Freezing.of(config, towers)
+    trained = [path for path in paths if freezing.trains(path)]
+    if encoders.towers.lora:
+        _check_targets(encoders.towers.lora, paths)
     return [name for name in modalities if any(path.startswith(f"towers/{name}/") for path in trained)]
+
+
+def _check_targets(lora: Lora, paths: Collection[str]) -> None:
+    kernels = [path.removesuffix(LORA_A) + "kernel" for path in paths if path.endswith(f"/{LORA_A}")]
+    for target in lora.targets:
+        if not any(re.search(target, path) for path in kernels):
+            linear = next((path for path in paths if path.endswith("query/kernel")), "towers/...")
+            raise UserError(
+                f"config.model.lora.targets: pattern {target!r} matches no linear layer of a tower; a path is {linear}"
+            )

@@ -177,6 +177,7 @@ def _begin(
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
         rate_factors=config.rate_factors,
+        layer_decay=config.layer_decay,
     )
     rng, averaged = key(config.seed, STEP), bool(config.ema or config.swa)
     if seeds:

@@ -1,21 +1,23 @@
 """Parameters of the towers and of their readouts before the first step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from emi_jax.modalities import MODALITIES
+from emi_jax.models.lora import factors_of
 from emi_jax.models.readout import readouts_of
 from emi_jax.models.towers import Towers
+from emi_jax.train.parameters import merge
 from emi_jax.train.step import Batch
 
 
 def init_towers(
     towers: Towers, rng: jax.Array, example: Batch, loaded: Mapping[str, dict], modalities: Sequence[str]
 ) -> dict:
-    """The parameters of the towers: from `loaded` where it has them, otherwise drawn at random.
+    """The parameters of the towers: from `loaded` where it has them, otherwise drawn at random; LoRA's always so.
 
     Args:
         towers: the encoders.
@@ -25,12 +27,17 @@ def init_towers(
         modalities: the modalities in use.
     """
 
-    def draw(modality: str) -> dict:
+    def draw(modality: str, chosen: Callable[[dict], dict]) -> dict:
         key = jax.random.fold_in(rng, MODALITIES.index(modality))
-        init = jax.jit(lambda key, batch: towers.init(key, batch, modalities=(modality,))["params"][modality])
+        init = jax.jit(lambda key, batch: chosen(towers.init(key, batch, modalities=(modality,))["params"][modality]))
         return init(key, example)
 
-    return {modality: loaded[modality] if modality in loaded else draw(modality) for modality in modalities}
+    def params(modality: str) -> dict:
+        if modality not in loaded:
+            return draw(modality, lambda tower: tower)
+        return merge(loaded[modality], draw(modality, factors_of)) if towers.lora else loaded[modality]
+
+    return {modality: params(modality) for modality in modalities}
 
 
 def init_readouts(towers: Towers, params: dict, example: Batch, modalities: Sequence[str], method: str) -> dict:

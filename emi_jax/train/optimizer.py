@@ -1,10 +1,13 @@
 """AdamW with warm-up and cosine decay; learning rate and weight decay by parameter path."""
 
+import collections
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
+from flax import traverse_util
 
 from emi_jax.errors import UserError
 from emi_jax.train.parameters import first_match
@@ -14,6 +17,12 @@ NOT_DECAYED = (
     r"masked_spec_embed|missing)$"
 )
 """Biases, norms, temperatures and learned tables are not weight-decayed."""
+
+
+LAYER = re.compile(r"^towers/(\w+)/.*/transformer/layers_(\d+)/")
+"""The path of a parameter in a transformer layer: the modality of its tower and its number."""
+AFTER_LAYERS = "final_norm|pooler|pooling|head|emotion"
+"""Names of an encoder's parts that follow its transformer layers."""
 
 
 def schedule(learning_rate: float, final_learning_rate: float, warmup_steps: int, steps: int) -> optax.Schedule:
@@ -32,6 +41,7 @@ def adamw(
     weight_decay: float,
     clip_norm: float,
     rate_factors: Sequence[tuple[str, float]],
+    layer_decay: float = 1.0,
     b1: float = 0.9,
     b2: float = 0.999,
 ) -> optax.GradientTransformation:
@@ -43,11 +53,13 @@ def adamw(
         weight_decay: the decay factor; parameters whose path matches `NOT_DECAYED` are not decayed.
         clip_norm: largest global norm of the gradients (Pascanu et al. 2013, Alg. 1); 0 = no clipping.
         rate_factors: (pattern, factor of the learning rate); the first match applies.
+        layer_decay: a further factor of each layer of a tower, see `layer_factors`.
         b1: decay of the first moment.
         b2: decay of the second moment.
     """
     decays = first_match(params, [(NOT_DECAYED, False), ("", True)], "NOT_DECAYED")
     factors = first_match(params, list(rate_factors), "config.train.rate_factors")
+    factors = jax.tree.map(lambda one, other: one * other, factors, layer_factors(params, layer_decay))
     chain = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optax.scale_by_adam(b1, b2),
@@ -58,3 +70,25 @@ def adamw(
         scale = optax.stateless(lambda updates, _: jax.tree.map(lambda update, f: update * f, updates, factors))
         chain.append(scale)
     return optax.chain(*chain)
+
+
+def layer_factors(params: Any, decay: float) -> Any:
+    """The factor of each parameter's learning rate under layer-wise decay (Clark et al. 2020; Bao et al. 2022).
+
+    In a tower whose last trained layer is number L - 1, layer i has decay ** (L - i), and what precedes the layers
+    decay ** (L + 1). What follows them, and everything outside of the towers, has 1.
+    """
+    paths = traverse_util.flatten_dict(params, sep="/")
+    depths: dict[str, int] = collections.defaultdict(int)
+    for path in paths:
+        if match := LAYER.search(path):
+            depths[match[1]] = max(depths[match[1]], int(match[2]) + 1)
+
+    def exponent(path: str) -> int:
+        if match := LAYER.search(path):
+            return depths[match[1]] - int(match[2])
+        root, modality, *_ = f"{path}//".split("/")
+        follows = re.search(f"/({AFTER_LAYERS})/", path)
+        return 0 if root != "towers" or follows else depths[modality] + 1
+
+    return traverse_util.unflatten_dict({path: decay ** exponent(path) for path in paths}, sep="/")

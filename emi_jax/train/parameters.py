@@ -44,9 +44,22 @@ def first_match(params: Any, rules: Sequence[tuple[str, Value]], field: str) -> 
     return traverse_util.unflatten_dict(values, sep="/")
 
 
-def split(params: Any, frozen_patterns: Sequence[str], field: str) -> tuple[Any, Any]:
-    """Splits a tree into (trained, frozen); a parameter is frozen if one of the patterns occurs in its path."""
-    rules = [*((pattern, True) for pattern in frozen_patterns), ("", False)]
+def split(
+    params: Any, frozen_patterns: Sequence[str], field: str, trained_patterns: Sequence[str] = ()
+) -> tuple[Any, Any]:
+    """Splits a tree into (trained, frozen).
+
+    Args:
+        params: a tree of dicts.
+        frozen_patterns: a parameter is frozen if one of them occurs in its path ...
+        field: the config field that holds them, for error messages.
+        trained_patterns: ... and none of these does.
+
+    Raises:
+        UserError: a pattern matches no parameter, or all are frozen.
+    """
+    rules = [*((pattern, False) for pattern in trained_patterns), *((pattern, True) for pattern in frozen_patterns)]
+    rules.append(("", False))
     flat, frozen = traverse_util.flatten_dict(params), traverse_util.flatten_dict(first_match(params, rules, field))
     trained = {path: value for path, value in flat.items() if not frozen[path]}
     held = {path: value for path, value in flat.items() if frozen[path]}

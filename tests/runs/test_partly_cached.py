@@ -20,16 +20,19 @@ from emi_jax.train.parameters import fingerprint, merge
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
-LOCKED = ("^towers/vision/", "^towers/audio/")
 
-
-def tuning_text(tiny, folder):
+def tuning_text(tiny, folder, modalities=("vision", "text")):
     """A config that trains the text tower alone; the other features are cached if a folder is given."""
     config = tiny()
-    config.train.frozen, config.train.epochs = LOCKED, 2
+    config.train.frozen, config.train.epochs = tuple(f"^towers/{name}/" for name in modalities if name != "text"), 2
     config.features.dir = str(folder or "")
     if config.stage == "intensity":
+        config.model.modalities = modalities
+        config.model.head.fusion.update(tcn=False, bilstm=False, decoder=False)
         config.features.renditions, config.train.corrupt = (1 if folder else 0), 0.3
+    else:
+        config.model.pairs = tuple(name for name in modalities if name != "text")
+        config.loss.audio = 1.0 if "audio" in modalities else 0.0
     return config
 
 
@@ -71,7 +74,7 @@ def test_loss_and_gradients_equal_those_without_a_cache(tiny, reads, tmp_path):
     """To the rounding of cached features, float16 but for the vectors of stage 1."""
     found = {}
     for name, folder in (("cached", tmp_path / "features"), ("raw", None)):
-        config = tuning_text(tiny, folder)
+        config = tuning_text(tiny, folder, ("vision", "audio", "text"))
         experiment = opened(with_readouts(config) if reads else config, tmp_path / name)
         batch = first_batch(experiment)
         assert ("frames" in batch, "audio" in batch, "tokens" in batch) == (name == "raw", name == "raw", True)
@@ -100,19 +103,20 @@ def test_resume_is_exact_and_leaves_cached_encoders_as_they_were(tiny, tmp_path)
     assert fingerprint(jax.device_get(chosen_params(parts))) == fingerprint(expected)
     before = merge(*whole.initial_params())["towers"]
     same = {name: fingerprint(before[name]) == fingerprint(expected["towers"][name]) for name in before}
-    assert same == {"vision": True, "audio": True, "text": False}
+    assert same == {"vision": True, "text": False}
 
 
 @pytest.mark.parametrize("tiny", [tiny_stage1, tiny_stage2])
 def test_mixes_of_frozen_layers_are_trained_and_evaluated(tiny, tmp_path):
     config = with_readouts(tuning_text(tiny, tmp_path / "features"))
+    if tiny is tiny_stage1:
+        config.model.text.pooling = "attention"
     experiment = opened(config, tmp_path / "run")
     train(experiment)
     readouts = jax.device_get(chosen_params(experiment))["readouts"]
     assert {name: sorted(parts) for name, parts in readouts.items()} == {
         "vision": ["mix", "step_pooling"],
-        "audio": ["mix", "clip_pooling"] if tiny is tiny_stage1 else ["mix"],
-        "text": ["mix"],
+        "text": ["clip_pooling", "mix"] if tiny is tiny_stage1 else ["mix"],
     }
     moved = jax.tree.map(lambda leaf: float(np.ptp(leaf)), readouts)
     assert all(distance > 0 for distance in jax.tree.leaves(moved)), moved
@@ -130,9 +134,7 @@ def test_corrupted_steps_are_flagged_in_cached_and_in_raw_modalities(tmp_path):
     config.train.corrupt = 1.0
     experiment = opened(config, tmp_path / "run")
     corrupted, clean = first_batch(experiment, augment=True), first_batch(experiment)
-    for name in ("vision", "audio"):
-        assert clean[f"{name}/clean"][clean["valid"]].all()
-        assert not corrupted[f"{name}/clean"][corrupted["valid"]].all()
+    assert clean["vision/clean"][clean["valid"]].all()
     changed = (corrupted["vision/features"] != clean["vision/features"]).any(axis=2)  # each frame is encoded apart
     assert changed.any()
     assert not (changed & corrupted["vision/clean"]).any()
@@ -157,17 +159,13 @@ def test_the_trained_run_scores_and_predicts_as_without_a_cache(tmp_path):
 def test_runs_that_freeze_different_encoders_share_a_folder(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     extract(opened(tuning_text(tiny_stage2, tmp_path / "features"), tmp_path / "partly"), "test")
-    assert "features of vision, audio of test, clean: " in caplog.text
+    assert "features of vision of test, clean: " in caplog.text
     config = tuning_text(tiny_stage2, tmp_path / "features")
     config.train.frozen = ("^towers/",)
     caplog.clear()
     extract(opened(config, tmp_path / "frozen"), "test")
     assert "features of text of test, clean: " in caplog.text
-    assert sorted(path.name for path in (tmp_path / "features").iterdir() if path.is_dir()) == [
-        "audio",
-        "text",
-        "vision",
-    ]
+    assert sorted(path.name for path in (tmp_path / "features").iterdir() if path.is_dir()) == ["text", "vision"]
 
 
 def test_features_of_another_stage_are_refused(tmp_path):
@@ -181,8 +179,8 @@ def test_changing_features_are_not_standardised(tmp_path):
     config.features.standardise = "split"
     with pytest.raises(UserError, match="features of the text encoder change, since it is trained"):
         train(opened(config, tmp_path / "run"))
-    config.train.frozen, config.model.audio.layers = ("^towers/",), "mix"
-    with pytest.raises(UserError, match="features of the audio encoder change, since its layers or patches are mixed"):
+    config.train.frozen, config.model.vision.layers = ("^towers/",), "mix"
+    with pytest.raises(UserError, match="features of the vision encoder change, since its layers or patches are mixed"):
         train(opened(config, tmp_path / "run"))
 
 
@@ -190,8 +188,19 @@ def test_changing_features_are_not_standardised(tmp_path):
 def test_a_cache_without_a_frozen_encoder_is_refused(tiny, tmp_path):
     config = tuning_text(tiny, tmp_path / "features")
     config.train.frozen = ()
-    with pytest.raises(UserError, match=r"every encoder is trained \(vision, audio, text\), so that no features"):
+    with pytest.raises(UserError, match=r"every encoder is trained \(vision, text\), so that no features"):
         train(opened(config, tmp_path / "run"))
+
+
+def test_what_is_encoded_in_every_step_is_augmented_next_to_cached_features(tmp_path):
+    config = tuning_text(tiny_stage2, tmp_path / "features", ("vision", "audio"))
+    config.train.update(frozen=("^towers/vision/",), corrupt=0.0)
+    config.features.renditions = 0
+    config.augment.voice = 1.0
+    experiment = opened(config, tmp_path / "run")
+    augmented, plain = first_batch(experiment, augment=True), first_batch(experiment)
+    assert (augmented["audio"] != plain["audio"]).any()
+    np.testing.assert_array_equal(augmented["vision/features"], plain["vision/features"])
 
 
 def test_corruption_of_features_cached_in_stage_1_is_refused(tmp_path):
