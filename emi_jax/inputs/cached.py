@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,13 @@ class CachedClips:
     """
 
     sources: Mapping[str, Sequence[Any]]
-    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[tuple[int, str], Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(next(iter(self.sources.values()))[0])
 
     def __getitem__(self, index: int) -> "CachedClip":
-        return CachedClip(self.sources, index, self._pooled)
+        return CachedClip(self.sources, index, self._kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CachedClip:
 
     sources: Mapping[str, Sequence[Any]]
     index: int
-    _pooled: dict[tuple[int, str], np.ndarray] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[tuple[int, str], Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def rendition(self, number: int) -> Arrays:
         """The arrays of all modalities in a rendition, 0 for the clean one."""
@@ -55,11 +55,21 @@ class CachedClip:
 
     def pooled(self, modality: str) -> np.ndarray:
         """The statistics over time of a modality in the clean rendition, [6 D], computed once for each clip."""
-        if (self.index, modality) not in self._pooled:
-            arrays = self.part(modality, 0)
-            statistics = pooled_statistics(arrays[f"{modality}/features"], arrays[f"{modality}/mask"])
-            self._pooled[self.index, modality] = statistics
-        return self._pooled[self.index, modality]
+        if (self.index, modality) not in self._kept:
+            self._keep(self.part(modality, 0), [modality])
+        return self._kept[self.index, modality]
+
+    def outline(self) -> Arrays:
+        """The clean rendition without its features, whose width is 0; read once for each clip."""
+        if (self.index, "") not in self._kept:
+            arrays = self.rendition(0)
+            self._keep(arrays, self.sources)
+            self._kept[self.index, ""] = without_features(arrays)
+        return dict(self._kept[self.index, ""])
+
+    def _keep(self, arrays: Arrays, modalities: Iterable[str]) -> None:
+        for name in modalities:
+            self._kept[self.index, name] = pooled_statistics(arrays[f"{name}/features"], arrays[f"{name}/mask"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,16 +81,19 @@ class CachedTransform:
         corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
         moments: further arrays for each clip, by its row: the moments of its subject.
         pooled: whether to add the statistics over time of each modality, `{modality}/pooled` float32 [6 D].
+        sequences: whether the features of the steps are read; otherwise their width is 0, and training on statistics
+            reads each clip once.
     """
 
     template: Mapping[str, np.ndarray]
     corrupt: float = 0.0
     moments: Sequence[Mapping[str, np.ndarray]] = ()
     pooled: bool = False
+    sequences: bool = True
 
     def __call__(self, clip: CachedClip, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis."""
-        arrays = clip.rendition(0)
+        arrays = clip.rendition(0) if self.sequences or self.corrupt else clip.outline()
         for modality, renditions in clip.sources.items():
             mask = arrays[f"{modality}/mask"]
             corrupted = mask.any() and rng.random() < self.corrupt
@@ -95,6 +108,8 @@ class CachedTransform:
                 features = arrays[f"{modality}/features"]
                 arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if corrupted else clip.pooled(modality)
         arrays["clip"] = np.asarray(clip.index, np.int32)  # in this split; the record's own is that of the cached one
+        if not self.sequences:
+            arrays = without_features(arrays)
         return arrays | dict(self.moments[clip.index]) if self.moments else arrays
 
     @functools.cached_property
@@ -107,7 +122,14 @@ class CachedTransform:
             features = [name for name in empty if name.endswith("/features")]
             widths = {name.removesuffix("/features"): empty[name].shape[-1] for name in features}
             empty |= {f"{name}/pooled": np.zeros(6 * width, np.float32) for name, width in widths.items()}
+        if not self.sequences:
+            empty = without_features(empty)
         return empty | {"clip": np.asarray(-1, np.int32)}
+
+
+def without_features(arrays: Arrays) -> Arrays:
+    """A clip's arrays with features [t, 0]."""
+    return {name: array[:, :0] if name.endswith("/features") else array for name, array in arrays.items()}
 
 
 @dataclasses.dataclass(frozen=True)

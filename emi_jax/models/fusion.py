@@ -103,6 +103,11 @@ class Fusion(nn.Module):
         in_order(self.modalities)
         super().__post_init__()
 
+    @property
+    def reads_sequences(self) -> bool:
+        """Whether the steps of the features are read; otherwise their statistics and masks alone are."""
+        return self.sequences or self.quality
+
     @nn.compact
     def __call__(
         self,
@@ -134,7 +139,7 @@ class Fusion(nn.Module):
         names = in_order(self.modalities)
         valid = valid_steps(names, masks, present)
         here = {name: mask.any(1) for name, mask in valid.items()}
-        if self.sequences or self.quality:
+        if self.reads_sequences:
             enhanced = {name: self._enhance(name, features[name], valid[name], deterministic) for name in names}
             weigh = (
                 QualityAware(self.width, self.dtype, name="quality") if self.quality else EqualWeights(name="quality")

@@ -53,13 +53,12 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         log.info("%s: clips, encoded in every step", split)
         return experiment.dataset.split(split), reading
     cached = cached_clips(experiment, split, renditions(experiment, split))
-    pooled = (
-        isinstance(experiment.stage, Intensity)
-        and getattr(experiment.stage.fusion, "statistics", False)
-        and not readouts_of(experiment.encoders.towers).names  # statistics of what is read out change in training
-    )
+    head = experiment.stage.fusion if isinstance(experiment.stage, Intensity) else None
+    # Statistics of what is read out change in training.
+    pooled = getattr(head, "statistics", False) and not readouts_of(experiment.encoders.towers).names
+    sequences = not pooled or getattr(head, "reads_sequences", True)
     moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
-    transform = CachedTransform(cached[0].rendition(0), corrupt, moments, pooled)
+    transform = CachedTransform(cached[0].rendition(0), corrupt, moments, pooled, sequences)
     raw = tuple(name for name in modalities if name not in cached.sources)
     if not raw:
         log.info("%s: features from %s", split, config.features.dir)

@@ -207,7 +207,7 @@ class Intensity:
     def _standardised(self, steps: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
         """The steps with standardised features, where they are standardised."""
         changed = {}
-        for name in self._modalities():
+        for name in self._modalities() if getattr(self.fusion, "reads_sequences", True) else ():
             if moments := self._moments(name, "steps", batch):
                 features = steps[f"{name}/features"].astype(jnp.float32)
                 changed[f"{name}/features"] = _standardise(features, *(part[:, None] for part in moments))

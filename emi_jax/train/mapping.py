@@ -68,7 +68,9 @@ class Mapping:
     def put(self, batch: Any) -> Any:
         """Sends this process' part of a global batch, arrays [B / processes, ...], to its devices."""
         if self._kind == "pmap":
-            batch = jax.tree.map(lambda leaf: leaf.reshape(self._local, -1, *leaf.shape[1:]), batch)
+            batch = jax.tree.map(
+                lambda leaf: leaf.reshape(self._local, len(leaf) // self._local, *leaf.shape[1:]), batch
+            )
         sharding = NamedSharding(self._mesh, self._spec(SHARDED))
         if jax.process_count() == 1:
             return jax.device_put(batch, sharding)  # in one call: separate calls would take longer than the copies
