@@ -48,7 +48,7 @@ def test_cached_features_of_joined_splits_are_those_of_each_split(tmp_path):
     assert clips[12].rendition(0)["text/clean"][clips[12].rendition(0)["text/mask"]].all()
     corrupted = [clips[row].rendition(1) for row in range(12, 19)]
     assert not all(clip["text/clean"][clip["text/mask"]].all() for clip in corrupted)
-    names = {path.name for path in (tmp_path / "features").glob("*.array_record")}
+    names = {path.name for path in (tmp_path / "features").rglob("*.array_record")}
     assert names == {
         f"{split}-{kind}.array_record" for split in ("train", "valid") for kind in ("clean", "corrupted-0")
     }
