@@ -15,6 +15,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
+from emi_jax.modalities import MODALITIES
 from emi_jax.runs.balance import balanced
 from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
@@ -176,7 +177,7 @@ def _begin(
         learning_rate,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
-        rate_factors=config.rate_factors,
+        rate_factors=_rate_factors(experiment),
         layer_decay=config.layer_decay,
     )
     rng, averaged = key(config.seed, STEP), bool(config.ema or config.swa)
@@ -189,6 +190,18 @@ def _begin(
         state = create_state(trained, frozen, optimizer, averaged)
     state, rng = experiment.mapping.replicate((state, rng))
     return optimizer, Progress(state, rng, batches=0)
+
+
+def _rate_factors(experiment: Experiment) -> list[tuple[str, float]]:
+    """The factors of the config without patterns that name a modality which is not in use."""
+    unused = set(MODALITIES) - set(experiment.transform.shape.modalities)
+    kept = []
+    for pattern, factor in experiment.config.train.rate_factors:
+        if any(name in pattern for name in unused):
+            log.info("train.rate_factors: %r is left out: the modality is not in use", pattern)
+        else:
+            kept.append((pattern, factor))
+    return kept
 
 
 def _mapped_step(

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from emi_jax.errors import UserError
+from emi_jax.runs import training
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from tests.configs import tiny_stage1, tiny_stage2
@@ -84,6 +85,16 @@ def test_patterns_that_match_nothing_leave_the_folder_untouched(fields, message,
     with pytest.raises(UserError, match=message):
         train(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]))
     assert not (tmp_path / "config.json").exists()
+
+
+def test_patterns_of_modalities_that_are_not_in_use_are_left_out(tmp_path, caplog):
+    config = tiny_stage2()
+    config.model.modalities = ("vision", "text")
+    config.train.rate_factors = (("audio", 0.5), ("text", 0.1), (".*", 1.0))
+    experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
+    with caplog.at_level("INFO"):
+        assert training._rate_factors(experiment) == [("text", 0.1), (".*", 1.0)]
+    assert "train.rate_factors: 'audio' is left out: the modality is not in use" in caplog.text
 
 
 def test_a_missing_validation_split_is_reported_before_anything_is_encoded(tmp_path):
