@@ -240,7 +240,9 @@ STAGE_2: Section = {
             "for descriptors and the user's own features",
             MODEL,
         ),
-        "renditions": Field(2, "corrupted copies of each training clip in the feature cache"),
+        "renditions": Field(
+            2, "copies of each training clip in the feature cache, corrupted, augmented (augment.*) or both"
+        ),
     },
     "baseline": Field(
         "auto",

@@ -141,6 +141,11 @@ class Augmentation:
     degrees: float = 10.0
     scale: float = 0.1
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is augmented."""
+        return bool(self.voice or self.face)
+
     def __post_init__(self) -> None:
         highest = {"voice": 1, "face": 1, "tempo": 0.5, "semitones": 6, "shift": 0.5, "colour": 1, "blur": 0.5}
         highest |= {"degrees": 180, "scale": 0.5}

@@ -79,6 +79,8 @@ class CachedTransform:
     Attributes:
         template: any clip's arrays, for the shapes of padding.
         corrupt: in training, the probability that a segment of a modality comes from a corrupted rendition.
+        augmented: for training, number of augmented renditions, which follow the clean one and take its place. If there
+            are corrupted renditions, they are of these, in the same order.
         moments: further arrays for each clip, by its row: the moments of its subject.
         pooled: whether to add the statistics over time of each modality, `{modality}/pooled` float32 [6 D].
         sequences: whether the features of the steps are read; otherwise their width is 0, and training on statistics
@@ -87,26 +89,31 @@ class CachedTransform:
 
     template: Mapping[str, np.ndarray]
     corrupt: float = 0.0
+    augmented: int = 0
     moments: Sequence[Mapping[str, np.ndarray]] = ()
     pooled: bool = False
     sequences: bool = True
 
     def __call__(self, clip: CachedClip, rng: np.random.Generator, index: int) -> Arrays:
         """The arrays of one clip, without the batch axis."""
-        arrays = clip.rendition(0) if self.sequences or self.corrupt else clip.outline()
+        copy = int(rng.integers(1, self.augmented + 1)) if self.augmented else 0
+        arrays = clip.rendition(copy) if self.sequences or self.corrupt or copy else clip.outline()
         for modality, renditions in clip.sources.items():
             mask = arrays[f"{modality}/mask"]
             corrupted = mask.any() and rng.random() < self.corrupt
             if corrupted:
                 steps = segment(rng, mask)
-                other = clip.part(modality, int(rng.integers(1, len(renditions))))
+                # Segments are exchanged with a copy of the same augmentation, whose steps are at the same times.
+                number = self.augmented + copy if copy else int(rng.integers(1, len(renditions)))
+                other = clip.part(modality, number)
                 for name in STEPWISE:
                     key = f"{modality}/{name}"
                     arrays[key] = arrays[key].copy()
                     arrays[key][steps] = other[key][steps]
             if self.pooled:
                 features = arrays[f"{modality}/features"]
-                arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if corrupted else clip.pooled(modality)
+                changed = corrupted or copy
+                arrays[f"{modality}/pooled"] = pooled_statistics(features, mask) if changed else clip.pooled(modality)
         arrays["clip"] = np.asarray(clip.index, np.int32)  # in this split; the record's own is that of the cached one
         if not self.sequences:
             arrays = without_features(arrays)

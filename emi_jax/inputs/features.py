@@ -1,13 +1,16 @@
 """The feature cache: the frozen encoders' features of each clip, read instead of the clip.
 
 Each modality has a folder of its own, so that runs that freeze different encoders share what they have in common. It
-holds one ArrayRecord file of the clean clips of a split and, for training, one for each corrupted rendition: a
-corrupted copy of every clip, with flags that mark the corrupted steps. A record is a safetensors blob of one clip's
-arrays: what the stage keeps of the modality, `{modality}/...`, in stage 2 `features` [t, ...] (float16, users' own
-float32), `mask`, `clean`, `supervised` and `times` [t], and the clip's other arrays.
+holds one ArrayRecord file of the clean clips of a split and, for training, one for each rendition: a corrupted or an
+augmented copy of every clip, or both, with flags that mark the corrupted steps. A record is a safetensors blob of one
+clip's arrays: what the stage keeps of the modality, `{modality}/...`, in stage 2 `features` [t, ...] (float16, users'
+own float32), `mask`, `clean`, `supervised` and `times` [t], and the clip's other arrays.
 """
 
 import contextlib
+import dataclasses
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +22,7 @@ from safetensors.numpy import save
 
 from emi_jax.errors import UserError
 from emi_jax.files import lock, read_json, whole_file, write_json
+from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.cached import CachedClips
 from emi_jax.inputs.transforms import Arrays
 from emi_jax.modalities import MODALITIES
@@ -33,6 +37,12 @@ ADVICE = "delete the folder, or name another with --config.features.dir"
 def corrupted(rendition: int) -> str:
     """The name of a corrupted rendition."""
     return f"corrupted-{rendition}"
+
+
+def augmented(augmentation: Augmentation, rendition: int) -> str:
+    """The name of an augmented rendition; other settings give other names."""
+    settings = json.dumps(dataclasses.asdict(augmentation))
+    return f"augmented-{hashlib.sha256(settings.encode()).hexdigest()[:8]}-{rendition}"
 
 
 class FeatureCache:

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 PADDING = -1
-SHUFFLE, AUGMENTATION = 1, 2
+SHUFFLE, AUGMENTATION, RENDITION = 1, 2, 3
 """Uses of a run's seed on the host; each draws from a separate random stream."""
 
 
@@ -50,5 +50,8 @@ def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def generator(seed: int, use: int, number: int) -> np.random.Generator:
-    """The generator of one use of a seed; `number` counts epochs for `SHUFFLE` and clips for `AUGMENTATION`."""
+    """The generator of one use of a seed; `number` counts epochs for `SHUFFLE`, clips read for `AUGMENTATION`.
+
+    For `RENDITION` the number of a copy in the feature cache takes the place of the seed, and `number` is a clip's row.
+    """
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, use]))

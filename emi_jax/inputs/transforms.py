@@ -14,6 +14,7 @@ from emi_jax.inputs.augmentation import Augmentation, independent_stream
 from emi_jax.inputs.dataset import Example, normalise, seconds, transcript
 from emi_jax.inputs.described import Arrays, Describer
 from emi_jax.inputs.frames import at_rate, in_crop, pick_frames, random_crop, read_face, spread
+from emi_jax.inputs.sampling import RENDITION, generator
 from emi_jax.inputs.texts import TextReader, token_times
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
 
@@ -73,6 +74,8 @@ class ClipTransform:
         own: width of the user's own features, by modality; they are read instead of pictures, sound or words.
         augment: whether to read at random, for training: which frames, which crop, flipped or not, which part of audio.
         augmentation: further changes of the voice and the face, for training; none by default.
+        rendition: number of the copy in the feature cache that is made, if one is: a clip's augmentation is then a
+            function of it and of the clip's row, so that its clean and its corrupted copy are augmented alike.
         smallest_crop: smallest side of a training crop, as a fraction of the face picture's side; 1 disables cropping.
         corrupt: probability that a modality is deliberately corrupted (`emi_jax.inputs.corruption`).
         find_silence: whether to exclude silent samples from the quality supervision of stage 2.
@@ -84,6 +87,7 @@ class ClipTransform:
     own: Mapping[str, int] = dataclasses.field(default_factory=dict)
     augment: bool = False
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    rendition: int | None = None
     smallest_crop: float = 0.8
     corrupt: float = 0.0
     find_silence: bool = True
@@ -108,7 +112,8 @@ class ClipTransform:
             "label_mask": np.isfinite(labels),
             "transcript": np.asarray(_transcript_key(transcript(example)), np.int32),
         }
-        augmenting = independent_stream(rng)
+        copy = self.rendition
+        augmenting = independent_stream(rng) if copy is None else generator(copy, RENDITION, index)
         for modality in self.shape.modalities:
             if modality in self.own:
                 arrays |= self._own(modality, example, rng)
@@ -150,7 +155,7 @@ class ClipTransform:
         }
         for modality, width in self.own.items():
             empty |= {f"{modality}_features": np.zeros((0, width)), f"{modality}_feature_times": np.zeros(0)}
-        plain = dataclasses.replace(self, augment=False, augmentation=Augmentation(), corrupt=0.0)
+        plain = dataclasses.replace(self, augment=False, augmentation=Augmentation(), rendition=None, corrupt=0.0)
         arrays = plain(empty, np.random.default_rng(0), -1)
         return arrays | {"valid": np.asarray(False)}
 

@@ -49,7 +49,8 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     if "valid" in config.data.train_on:
         log.info("linear baseline: left out, since its penalty is chosen on valid, which is trained on")
         return None
-    splits = {name: cached_clips(experiment, name, [CLEAN]) for name in dict.fromkeys(("train", "valid", split))}
+    clean = {CLEAN: experiment.transform}
+    splits = {name: cached_clips(experiment, name, clean) for name in dict.fromkeys(("train", "valid", split))}
     if not is_quick(experiment, splits):
         return None
     modalities, how = experiment.transform.shape.modalities, choice(experiment)[0]

@@ -17,7 +17,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.cached import CachedClips, CachedTransform, PartlyCachedClips, PartlyCachedTransform
-from emi_jax.inputs.features import CLEAN, FeatureCache, corrupted, rows
+from emi_jax.inputs.features import CLEAN, FeatureCache, augmented, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.regrouped import Selected, base_of, places_of
 from emi_jax.inputs.transforms import Transform
@@ -40,7 +40,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     Args:
         experiment: the run.
         split: name of the split.
-        augment: for training: augmentation of what is not cached, and corruption if the config has it.
+        augment: for training: augmentation, of what is cached by its renditions, and corruption if the config has it.
     """
     config, modalities = experiment.config, experiment.transform.shape.modalities
     corrupt = config.train.corrupt if augment else 0.0
@@ -58,7 +58,8 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     pooled = getattr(head, "statistics", False) and not readouts_of(experiment.encoders.towers).names
     sequences = not pooled or getattr(head, "reads_sequences", True)
     moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
-    transform = CachedTransform(cached[0].rendition(0), corrupt, moments, pooled, sequences)
+    copies = config.features.get("renditions", 0) if augmentation.changes else 0
+    transform = CachedTransform(cached[0].rendition(0), corrupt, copies, moments, pooled, sequences)
     raw = tuple(name for name in modalities if name not in cached.sources)
     if not raw:
         log.info("%s: features from %s", split, config.features.dir)
@@ -77,26 +78,39 @@ def cached_part(examples: RandomAccess) -> CachedClips | None:
     return examples if isinstance(examples, CachedClips) else None
 
 
-def renditions(experiment: Experiment, split: str) -> list[str]:
-    """The names of a split's renditions: the clean one and, for training with corruption, the corrupted ones."""
-    config = experiment.config
-    count = config.features.renditions if split == "train" and config.train.corrupt else 0
-    return [CLEAN, *map(corrupted, range(count))]
+def renditions(experiment: Experiment, split: str) -> dict[str, Transform]:
+    """The transforms of a split's renditions by name: the clean one and, for training, those that the config asks for.
+
+    Without augmentation these are corrupted copies; with it, augmented copies and then their corrupted ones.
+    """
+    config, plain = experiment.config, experiment.transform
+    found: dict[str, Transform] = {CLEAN: plain}
+    count = config.features.get("renditions", 0) if split == "train" else 0
+    augmentation = Augmentation(**config.augment)
+    changed = {corrupted(number): plain for number in range(count)}
+    if augmentation.changes:
+        changed = {
+            augmented(augmentation, number): dataclasses.replace(plain, augmentation=augmentation, rendition=number)
+            for number in range(count)
+        }
+        found |= changed
+        changed = {f"{name}-corrupted": transform for name, transform in changed.items()}
+    if config.train.corrupt:
+        found |= {name: dataclasses.replace(transform, corrupt=1.0) for name, transform in changed.items()}
+    return found
 
 
-def cached_clips(experiment: Experiment, split: str, names: Sequence[str]) -> CachedClips:
+def cached_clips(experiment: Experiment, split: str, transforms: Mapping[str, Transform]) -> CachedClips:
     """The cached features of a split, extracted if missing; of a regrouped split from those of the dataset's own.
 
     Args:
         experiment: the run.
         split: name of the split.
-        names: the renditions to read, the clean one first.
+        transforms: those of the renditions to read, by name, the clean one first.
     """
     places = places_of(experiment.dataset, split)
-    transforms = _transforms(experiment, names)
-    read = {
-        name: extract(experiment, name, transforms).read(name, names) for name in dict.fromkeys(s for s, _ in places)
-    }
+    names, bases = list(transforms), dict.fromkeys(base for base, _ in places)
+    read = {base: extract(experiment, base, transforms).read(base, names) for base in bases}
     if experiment.dataset is base_of(experiment.dataset):
         return read[split]
 
@@ -131,7 +145,7 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
     experiment = dataclasses.replace(experiment, dataset=base_of(experiment.dataset))
     params = experiment.initial_params()[1].get("towers", {})
     cache = FeatureCache(folder, {name: _fingerprint(experiment, name, params.get(name)) for name in frozen})
-    transforms = transforms or _transforms(experiment, renditions(experiment, split))
+    transforms = transforms or renditions(experiment, split)
 
     def missing() -> dict[str, tuple[str, ...]]:
         def lacks(modality: str, rendition: str) -> bool:
@@ -157,12 +171,6 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
                     collections.deque(clips, maxlen=0)
         multihost_utils.sync_global_devices(f"features of {split} are written")
     return cache
-
-
-def _transforms(experiment: Experiment, names: Sequence[str]) -> dict[str, Transform]:
-    """The transforms of renditions by name."""
-    corrupting = dataclasses.replace(experiment.transform, corrupt=1.0)
-    return {name: experiment.transform if name == CLEAN else corrupting for name in names}
 
 
 def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> str:

@@ -31,7 +31,7 @@ def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray) -> dict[st
     """
     if experiment.config.baseline == OFF or changing(experiment):
         return None
-    clips = cached_clips(experiment, "train", [CLEAN])
+    clips = cached_clips(experiment, "train", {CLEAN: experiment.transform})
     if not is_quick(experiment, {"train": clips}):
         return None
     parts = dict(zip(experiment.transform.shape.modalities, statistics(experiment, "train", clips), strict=True))

@@ -94,16 +94,18 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
 
     Raises:
         UserError: the head has no such field, or rejects its value or the text encoder; cached features would be
-            augmented.
+            augmented without copies.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)
     trained_towers = _trained_towers(config, encoders, example, transform.shape.modalities)
     for modality, field in ((VISION, "face"), (AUDIO, "voice")):
-        if config.augment[field] and config.features.dir and modality not in trained_towers:
+        cached = config.features.dir and modality not in trained_towers
+        if config.augment[field] and cached and not config.features.get("renditions", 0):
             raise UserError(
-                f"config.augment.{field}={config.augment[field]:g} has no effect on features from the cache; set "
-                f"--config.augment.{field}=0, or encode clips in every step with --config.features.dir="
+                f"config.augment.{field}={config.augment[field]:g} has no effect on features from the cache, which "
+                "holds no augmented copies; use --config.features.renditions=4 in stage 2, or encode clips in every "
+                "step with --config.features.dir="
             )
     if config.stage == "alignment":
         pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype, config.loss.kind)

@@ -206,6 +206,20 @@ def test_the_same_generator_augments_alike_and_without_probability_nothing_chang
     assert transform(**options).padding["audio"].any() == np.False_
 
 
+def test_a_copy_for_the_cache_is_augmented_by_its_number_and_row_whatever_the_generator(example):
+    def copy(seed, number, row, corrupt=0.0):
+        options = {"augmentation": Augmentation(voice=1.0, face=1.0), "rendition": number, "corrupt": corrupt}
+        return transform(**options)(example, np.random.default_rng(seed), row)
+
+    plain, corrupted = copy(0, 1, 5), copy(1, 1, 5, corrupt=1.0)
+    assert plain["audio_start"] == corrupted["audio_start"]
+    for flags, kept in (("frame_clean", "frames"), ("audio_clean", "audio")):
+        clean = corrupted[flags]
+        np.testing.assert_array_equal(corrupted[kept][clean], plain[kept][clean])
+    for other in (copy(0, 2, 5), copy(0, 1, 6)):
+        assert not np.array_equal(other["audio"], plain["audio"])
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

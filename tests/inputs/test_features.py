@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.errors import UserError
 from emi_jax.inputs.cached import CachedTransform
 from emi_jax.inputs.features import CLEAN, FeatureCache, corrupted, rows
@@ -63,6 +64,29 @@ def test_a_corrupted_segment_brings_its_features_and_flags_and_leaves_the_rest(w
             others = [clips[rendition][2][f"{modality}/features"] for rendition in (1, 2)]
             assert any((features[~clean] == other[~clean]).all() for other in others)
     np.testing.assert_array_equal(cached[2].rendition(0)["audio/features"], clips[0][2]["audio/features"])
+
+
+def test_an_augmented_copy_exchanges_segments_with_its_own_corrupted_copy(tmp_path):
+    """Renditions: clean, two augmented ones, and a corrupted one of each."""
+    rng, names = np.random.default_rng(0), ["clean", "a-0", "a-1", "a-0-corrupted", "a-1-corrupted"]
+    clips = [make_clip(rng, 0, rendition=int(name.endswith("corrupted"))) for name in names]
+    cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
+    for name, clip in zip(names, clips, strict=True):
+        cache.write("train", name, [clip], MODALITIES)
+    cached, drawn = cache.read("train", names), set()
+    transform = CachedTransform(cached[0].rendition(0), corrupt=1.0, augmented=2, pooled=True)
+    for seed in range(12):
+        arrays = transform(cached[0], np.random.default_rng(seed), 0)
+        for modality in MODALITIES:
+            features, clean = arrays[f"{modality}/features"], arrays[f"{modality}/clean"]
+            spoiled = [clips[number + 2][f"{modality}/features"][~clean] for number in (1, 2)]
+            copy = 1 if np.array_equal(features[~clean], spoiled[0]) else 2
+            drawn.add(copy)
+            np.testing.assert_array_equal(features[~clean], spoiled[copy - 1])
+            np.testing.assert_array_equal(features[clean], clips[copy][f"{modality}/features"][clean])
+            statistics = pooled_statistics(features, arrays[f"{modality}/mask"])
+            np.testing.assert_array_equal(arrays[f"{modality}/pooled"], statistics)
+    assert drawn == {1, 2}
 
 
 def test_without_corruption_the_clip_is_clean(written):

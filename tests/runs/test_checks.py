@@ -58,7 +58,7 @@ from tests.fakes import make_dataset
         ),
         (
             tiny_stage2,
-            {"features.dir": "x", "features.renditions": 1, "augment.voice": 0.5},
+            {"features.dir": "x", "train.corrupt": 0.0, "augment.voice": 0.5},
             r"augment.voice=0.5 has no effect on features from",
         ),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
