@@ -36,7 +36,7 @@ HEADS: dict[str, type[nn.Module]] = {
 
 
 def build_head(name: str, **fields: Any) -> Head:
-    """Builds a head by its name in `HEADS`.
+    """Builds a head by its name in `HEADS`; lists, as JSON has them, become tuples, so that heads can be hashed.
 
     Raises:
         ValueError: an unknown name, or a field that the head does not have.
@@ -49,7 +49,7 @@ def build_head(name: str, **fields: Any) -> Head:
             near = difflib.get_close_matches(field, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {sorted(known)}"
             raise ValueError(f"the head {name!r} has no field {field!r}: {hint}")
-    return HEADS[name](**fields)
+    return HEADS[name](**{field: tuple(x) if isinstance(x, list) else x for field, x in fields.items()})
 
 
 def drop_modalities(rng: Array, present: Array, probability: float) -> Array:

@@ -21,7 +21,7 @@ from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_part, inputs
-from emi_jax.runs.standardisation import clean_training_clips, standardised
+from emi_jax.runs.standardisation import choice, clean_training_clips, standardised
 from emi_jax.train import parameters
 from emi_jax.train.averaging import averaging
 from emi_jax.train.checkpoints import Checkpoints, Progress
@@ -68,6 +68,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     optimizer, progress = _begin(experiment, learning_rate, seeds)
 
     check_origin(experiment)
+    choice(experiment)  # raises where features that change would be standardised
     # Nothing is written before now, when every check of the config has passed.
     workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
     workdir.write_dataset(experiment.dataset)

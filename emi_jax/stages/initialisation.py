@@ -1,6 +1,7 @@
 """Parameters of the towers and of their readouts before the first step."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,17 +28,22 @@ def init_towers(
         modalities: the modalities in use.
     """
 
-    def draw(modality: str, chosen: Callable[[dict], dict]) -> dict:
-        key = jax.random.fold_in(rng, MODALITIES.index(modality))
-        init = jax.jit(lambda key, batch: chosen(towers.init(key, batch, modalities=(modality,))["params"][modality]))
-        return init(key, example)
-
     def params(modality: str) -> dict:
+        key = jax.random.fold_in(rng, MODALITIES.index(modality))
         if modality not in loaded:
-            return draw(modality, lambda tower: tower)
-        return merge(loaded[modality], draw(modality, factors_of)) if towers.lora else loaded[modality]
+            return _draw(towers, modality, False, key, example)
+        if towers.lora:
+            return merge(loaded[modality], _draw(towers, modality, True, key, example))
+        return loaded[modality]
 
     return {modality: params(modality) for modality in modalities}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _draw(towers: Towers, modality: str, only_factors: bool, key: jax.Array, example: Batch) -> dict:
+    """The random parameters of a tower, or LoRA's alone; traced once for each tower and shape."""
+    tower = towers.init(key, example, modalities=(modality,))["params"][modality]
+    return factors_of(tower) if only_factors else tower
 
 
 def init_readouts(towers: Towers, params: dict, example: Batch, modalities: Sequence[str], method: str) -> dict:

@@ -1,6 +1,7 @@
 """Stage 2: six intensities from the encoders' features."""
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ class Intensity:
         with_tower = [name for name in self._modalities() if getattr(self.towers, name)]
         towers = init_towers(self.towers, towers_rng, self.example, loaded, with_tower)
         params = {"towers": towers} | init_readouts(self.towers, towers, self.example, with_tower, "steps")
-        return params | {"fusion": jax.jit(lambda rng: self._init_fusion(rng, params))(fusion_rng)}
+        return params | {"fusion": self._init_fusion(fusion_rng, params)}
 
     def outputs(self, params: dict, batch: Batch, rng: jax.Array) -> Outputs:
         """What the loss needs for each clip.
@@ -183,11 +184,12 @@ class Intensity:
         return batch["present"] & jnp.array([name in self.fusion.modalities for name in MODALITIES])[None, :]
 
     def _init_fusion(self, rng: jax.Array, params: dict) -> dict:
-        shapes = jax.eval_shape(lambda: self._read_out(params, self.encode(params["towers"], self.example)))
-        steps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        statistics = self._statistics(steps, {})
-        present = jnp.asarray(self.example["present"])
-        return self.fusion.init(rng, *_inputs(steps), present, deterministic=True, **statistics)["params"]
+        def read() -> tuple[Any, Any]:
+            steps = self._read_out(params, self.encode(params["towers"], self.example))
+            return _inputs(steps), self._statistics(steps, {})
+
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(read))
+        return _draw(self.fusion, rng, *zeros, jnp.asarray(self.example["present"]))
 
     def _read(
         self, params: dict, batch: Batch, rng: jax.Array | None = None
@@ -259,6 +261,12 @@ def _inputs(steps: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], ...]:
     names = [name for name in MODALITIES if f"{name}/mask" in steps]
     features = {name: steps[f"{name}/features"].astype(jnp.float32) for name in names}
     return features, *({name: steps[f"{name}/{part}"] for name in names} for part in ("mask", "times"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw(head: Head, rng: jax.Array, inputs: Any, statistics: Any, present: jax.Array) -> dict:
+    """The random parameters of a head; traced once for each head and shape."""
+    return head.init(rng, *inputs, present, deterministic=True, **statistics)["params"]
 
 
 def _standardise(x: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:

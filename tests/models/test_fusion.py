@@ -262,9 +262,9 @@ def test_auxiliary_predictions_come_from_one_modality_each_and_change_nothing_el
     fields = {"tcn": False, "bilstm": False, "dropout": 0.0}
     head, plain, inputs = head_of(auxiliary=True, **fields), head_of(**fields), clips()
     params = variables_of(head)["params"]
-    predictions, extras = head.apply({"params": params}, *inputs)
+    predictions, extras = jax.jit(head.apply)({"params": params}, *inputs)
     without = {name: tree for name, tree in params.items() if name != "auxiliary_readout"}
-    np.testing.assert_array_equal(predictions, plain.apply({"params": without}, *inputs)[0])
+    np.testing.assert_array_equal(predictions, jax.jit(plain.apply)({"params": without}, *inputs)[0])
 
     features, masks, _, present = inputs
     readout = params["auxiliary_readout"]
@@ -279,6 +279,6 @@ def test_auxiliary_predictions_come_from_one_modality_each_and_change_nothing_el
     def loss(params):
         return jnp.square(head.apply({"params": params}, *inputs)[1]["unimodal"]["vision"]).sum()
 
-    gradients = jax.grad(loss)(params)
+    gradients = jax.jit(jax.grad(loss))(params)
     touched = {part for part, tree in gradients.items() if any(np.any(leaf) for leaf in jax.tree.leaves(tree))}
     assert touched == {"vision_projection", "auxiliary_readout"}
