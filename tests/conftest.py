@@ -21,6 +21,14 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+LONG = ("test_processes.py", "test_killed.py", "test_ablation.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Moves the longest tests to the start, so that none of them runs alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=hasattr(os, "sched_getscheduler"))
 def scheduling():
     """No test leaves its thread with real-time priority.
