@@ -34,12 +34,17 @@ def used_modalities(config: ConfigDict) -> tuple[str, ...]:
     """The modalities of a run, in their order.
 
     Raises:
-        UserError: the config names no modality, or an unknown one.
+        UserError: the config names no modality, an unknown one, or one twice.
     """
     chosen = (*config.model.pairs, TEXT) if config.stage == "alignment" else config.model.modalities
     known = (VISION, AUDIO, TEXT)
     if not chosen or set(chosen) - set(known):
         raise UserError(f"config.model: modalities {tuple(chosen)} should be some of {known}")
+    if len(set(chosen)) < len(chosen):
+        raise UserError(
+            f"config.model: modalities {tuple(chosen)} name one twice; a tuple that is given twice on the command line "
+            "is joined, not replaced: give it once"
+        )
     return tuple(modality for modality in known if modality in chosen)
 
 

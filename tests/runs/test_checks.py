@@ -72,6 +72,13 @@ def test_fields_without_effect_or_meaning_are_refused(tiny, fields, message, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_modality_that_is_named_twice_is_refused(tmp_path):
+    config = tiny_stage2()
+    config.model.modalities = ("vision", "text", "vision")
+    with pytest.raises(UserError, match=r"\('vision', 'text', 'vision'\) name one twice; .*give it once"):
+        Experiment.open(config, make_dataset(), tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
