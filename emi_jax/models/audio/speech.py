@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.kernels.convolution import convolve
 from emi_jax.models.audio.spec_augment import spec_augment
 from emi_jax.models.audio.speech_config import SpeechConfig, Wav2Vec2Config
 from emi_jax.models.audio.speech_features import FeatureExtractor
 from emi_jax.models.dense import Dense
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
@@ -45,22 +45,13 @@ def position_groups(config: SpeechConfig, width: int) -> int:
     return groups
 
 
-class Speech(nn.Module):
+class Speech(Encoder):
     """What speech encoders on the raw waveform share, and all of `transformers.HubertModel`.
 
     Unlike in transformers, padding never changes a valid step: the group norm of the front end is masked.
 
-    Attributes:
-        config: sizes.
-        dtype: dtype of the operands of matrix products; parameters and results are float32.
-        remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `dot_product_attention`.
+    Attributes as in `Encoder`.
     """
-
-    config: Any
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -111,8 +102,7 @@ class Speech(nn.Module):
         return (x, pooled, hidden_states) if output_hidden_states else (x, pooled)
 
     def _layer(self) -> Layer:
-        return Layer(
-            num_heads=self.config.num_attention_heads,
+        return self.layer(
             mlp_width=self.config.intermediate_size,
             activation=self.config.hidden_act,
             norm_first=self.config.do_stable_layer_norm,
@@ -121,8 +111,6 @@ class Speech(nn.Module):
             attention_dropout=self.config.attention_dropout,
             activation_dropout=self.config.activation_dropout,
             kernel_init=nn.initializers.normal(self.config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
 
     def _positions(self, x: jax.Array, step_mask: jax.Array) -> jax.Array:

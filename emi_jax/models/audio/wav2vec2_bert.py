@@ -7,15 +7,14 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.audio.conformer import ConformerBlock, ConformerLayer
 from emi_jax.models.audio.spec_augment import spec_augment
 from emi_jax.models.audio.spectrogram import HOP, WIDTH, kaldi_filter_banks
 from emi_jax.models.audio.steps import Steps
 from emi_jax.models.config import read_config
 from emi_jax.models.dense import Dense
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import ACTIVATIONS, Transformer, key_mask
@@ -68,20 +67,13 @@ class Wav2Vec2BertConfig:
         return Steps(WIDTH + HOP, 2 * HOP)
 
 
-class Wav2Vec2Bert(nn.Module):
+class Wav2Vec2Bert(Encoder):
     """`transformers.Wav2Vec2BertModel`, from the waveform.
 
-    Attributes:
-        config: sizes.
-        dtype: dtype of the operands of matrix products; parameters and results are float32.
-        remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `dot_product_attention`.
+    Attributes as in `Encoder`.
     """
 
     config: Wav2Vec2BertConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -125,8 +117,8 @@ class Wav2Vec2Bert(nn.Module):
 
     def _layer(self) -> ConformerLayer:
         config = self.config
-        return ConformerLayer(
-            num_heads=config.num_attention_heads,
+        return self.layer(
+            ConformerLayer,
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
@@ -135,8 +127,6 @@ class Wav2Vec2Bert(nn.Module):
             activation_dropout=config.activation_dropout,
             relative_keys=(config.left_max_position_embeddings, config.right_max_position_embeddings),
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
             conv_width=config.conv_depthwise_kernel_size,
             conv_dropout=config.conformer_conv_dropout,
         )

@@ -11,13 +11,13 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from emi_jax.errors import UserError
-from emi_jax.kernels.attention import Implementation
 from emi_jax.modalities import SAMPLE_RATE
 from emi_jax.models.audio.spec_augment import spec_augment
 from emi_jax.models.audio.spectrogram import HOP, WIDTH, log_mel
 from emi_jax.models.audio.steps import Steps, frame
 from emi_jax.models.config import read_config
 from emi_jax.models.dense import Dense
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
@@ -113,24 +113,17 @@ class Convolutions(nn.Module):
         return x
 
 
-class Whisper(nn.Module):
+class Whisper(Encoder):
     """The encoder of `transformers.WhisperModel`, from the waveform.
 
     It always reads `config.chunk_length` seconds. A shorter clip is followed by silence, which takes part in the
     attention as in training; the steps of the silence beyond the array's end are cut off the result. So a clip's steps
     do not depend on how much padding follows it.
 
-    Attributes:
-        config: sizes.
-        dtype: dtype of the operands of matrix products; parameters and results are float32.
-        remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `dot_product_attention`.
+    Attributes as in `Encoder`.
     """
 
     config: WhisperConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -181,8 +174,7 @@ class Whisper(nn.Module):
         return x, pooled, (*(state[:, : x.shape[1]] for state in hidden_states[:-1]), x)
 
     def _layer(self) -> Layer:
-        return Layer(
-            num_heads=self.config.encoder_attention_heads,
+        return self.layer(
             mlp_width=self.config.encoder_ffn_dim,
             activation=self.config.activation_function,
             norm_epsilon=NORM_EPSILON,
@@ -191,8 +183,6 @@ class Whisper(nn.Module):
             activation_dropout=self.config.activation_dropout,
             key_bias=False,
             kernel_init=nn.initializers.normal(self.config.init_std),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
 
 

@@ -7,13 +7,12 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.text.embedding import TokenEmbedding
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
+from emi_jax.models.transformer import ACTIVATIONS, Transformer, key_mask
 
 ONLY_ENCODER = {"is_decoder": (False,), "add_cross_attention": (False,)}
 
@@ -141,20 +140,13 @@ class DistilBertConfig:
     max_tokens = property(lambda self: self.max_position_embeddings)
 
 
-class Bert(nn.Module):
+class Bert(Encoder):
     """BERT, RoBERTa, XLM-RoBERTa or DistilBERT as the `Model` class of transformers, for single segments.
 
-    Attributes:
-        config: sizes.
-        dtype: dtype of the operands of matrix products; parameters and results are float32.
-        remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `dot_product_attention`.
+    Attributes as in `Encoder`.
     """
 
     config: BertConfig | DistilBertConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -177,8 +169,7 @@ class Bert(nn.Module):
             there is no pooler; if requested, the hidden states after the embedding and after each layer.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_first=False,
@@ -187,8 +178,6 @@ class Bert(nn.Module):
             attention_output_dropout=config.attention_output_dropout,
             attention_dropout=config.attention_probs_dropout_prob,
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = TokenEmbedding(
             config.vocab_size,

@@ -7,13 +7,12 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.text.embedding import TokenEmbedding
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
+from emi_jax.models.transformer import ACTIVATIONS, Transformer
 
 # CLIP checkpoints older than transformers 4.31 carry this wrong id; their end token is the highest id of a row.
 LEGACY_CLIP_EOS = 2
@@ -49,13 +48,10 @@ class CLIPTextConfig:
         return self.max_position_embeddings
 
 
-class CLIPText(nn.Module):
-    """The text transformer of CLIP as `transformers.CLIPTextModel`; attributes as in `Bert`."""
+class CLIPText(Encoder):
+    """The text transformer of CLIP as `transformers.CLIPTextModel`; attributes as in `Encoder`."""
 
     config: CLIPTextConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -70,15 +66,12 @@ class CLIPText(nn.Module):
         A token sees itself and the tokens before it, padding excepted.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
             attention_dropout=config.attention_dropout,
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = TokenEmbedding(
             config.vocab_size,

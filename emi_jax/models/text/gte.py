@@ -6,15 +6,13 @@ from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.rotary import Rotary, read_rotary
 from emi_jax.models.text.embedding import TokenEmbedding
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
+from emi_jax.models.transformer import ACTIVATIONS, Transformer, key_mask
 
 # Defaults of model_type "new", under which the checkpoints were published, where they differ from those of "gte".
 NEW_DEFAULTS = {"vocab_size": 30528, "max_position_embeddings": 2048, "rope_theta": 10_000.0, "pad_token_id": None}
@@ -78,13 +76,10 @@ class GteConfig:
         return self.max_position_embeddings
 
 
-class Gte(nn.Module):
-    """GTE as `transformers.GteModel`, for single segments; attributes as in `Bert`."""
+class Gte(Encoder):
+    """GTE as `transformers.GteModel`, for single segments; attributes as in `Encoder`."""
 
     config: GteConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -96,8 +91,7 @@ class Gte(nn.Module):
     ) -> tuple[Any, ...]:
         """Encodes texts; arguments and results as in `Bert`, pooled is the class token: GTE's sentence embedding."""
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_first=False,
@@ -109,8 +103,6 @@ class Gte(nn.Module):
             gated=True,
             rotary=Rotary(config.rope_theta, config.rope_factor),
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = TokenEmbedding(
             config.vocab_size,

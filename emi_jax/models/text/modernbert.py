@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.rotary import Rotary, read_rotary
@@ -86,13 +85,10 @@ class ModernBertConfig:
         return self.max_position_embeddings
 
 
-class ModernBert(nn.Module):
-    """ModernBERT as `transformers.ModernBertModel`; attributes as in `Bert`."""
+class ModernBert(Encoder):
+    """ModernBERT as `transformers.ModernBertModel`; attributes as in `Encoder`."""
 
     config: ModernBertConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -123,8 +119,7 @@ class ModernBert(nn.Module):
 
     def _layers(self) -> tuple[Layer, ...]:
         config = self.config
-        whole = Layer(
-            num_heads=config.num_attention_heads,
+        whole = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_activation,
             norm_epsilon=config.norm_eps,
@@ -138,8 +133,6 @@ class ModernBert(nn.Module):
             gated=True,
             rotary=Rotary(config.global_rope_theta),
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         near = dataclasses.replace(whole, rotary=Rotary(config.local_rope_theta), window=config.local_attention // 2)
         # The embedding has just been normed: the first layer does not norm it again.

@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
+from emi_jax.models.transformer import ACTIVATIONS, Transformer
 from emi_jax.models.vision.patches import PatchEmbedding, Size
 
 
@@ -40,13 +38,10 @@ class CLIPVisionConfig:
         return read_config(cls, config, {"hidden_act": ACTIVATIONS, "num_channels": (3,)})
 
 
-class CLIPVision(nn.Module):
-    """The vision transformer of CLIP as `transformers.CLIPVisionModel`; attributes as in `ViT`."""
+class CLIPVision(Encoder):
+    """The vision transformer of CLIP as `transformers.CLIPVisionModel`; attributes as in `Encoder`."""
 
     config: CLIPVisionConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -57,15 +52,12 @@ class CLIPVision(nn.Module):
         The patches are NOT layer-normed: CLIP's last layer norm sees the class token only.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
             attention_dropout=config.attention_dropout,
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(
             config.hidden_size,

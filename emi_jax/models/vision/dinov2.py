@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
+from emi_jax.models.transformer import ACTIVATIONS, Transformer
 from emi_jax.models.vision.patches import PatchEmbedding, Size
 
 
@@ -61,13 +59,10 @@ class DINOv2WithRegistersConfig(DINOv2Config):
     num_register_tokens: int = 4
 
 
-class DINOv2(nn.Module):
-    """DINOv2 as `transformers.Dinov2Model` and `Dinov2WithRegistersModel`; attributes as in `ViT`."""
+class DINOv2(Encoder):
+    """DINOv2 as `transformers.Dinov2Model` and `Dinov2WithRegistersModel`; attributes as in `Encoder`."""
 
     config: DINOv2Config
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -78,8 +73,7 @@ class DINOv2(nn.Module):
         Registers follow the class token in the hidden states and are no part of the sequence.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.mlp_width,
             gated=config.use_swiglu_ffn,
             activation="silu" if config.use_swiglu_ffn else config.hidden_act,
@@ -89,8 +83,6 @@ class DINOv2(nn.Module):
             attention_dropout=config.attention_probs_dropout_prob,
             qkv_bias=config.qkv_bias,
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         registers = config.num_register_tokens if isinstance(config, DINOv2WithRegistersConfig) else 0
         x = PatchEmbedding(

@@ -6,14 +6,12 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.rotary import GridRotary
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
+from emi_jax.models.transformer import ACTIVATIONS, Transformer
 from emi_jax.models.vision.patches import PatchEmbedding, Size, height_width
 
 
@@ -47,16 +45,13 @@ class DINOv3Config:
         return read_config(cls, config, {"hidden_act": ACTIVATIONS, "num_channels": (3,), **biases})
 
 
-class DINOv3(nn.Module):
-    """DINOv3 as `transformers.DINOv3ViTModel`; attributes as in `ViT`.
+class DINOv3(Encoder):
+    """DINOv3 as `transformers.DINOv3ViTModel`; attributes as in `Encoder`.
 
     Hugging Face's class also rescales the coordinates of patches at random in training; this one does not.
     """
 
     config: DINOv3Config
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -68,8 +63,7 @@ class DINOv3(nn.Module):
         """
         config = self.config
         (H, W), (h, w) = height_width(config.image_size), height_width(config.patch_size)
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             gated=config.use_gated_mlp,
             activation=config.hidden_act,
@@ -80,8 +74,6 @@ class DINOv3(nn.Module):
             key_bias=config.key_bias,
             rotary=GridRotary(config.rope_theta, H // h, W // w),
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(
             config.hidden_size,

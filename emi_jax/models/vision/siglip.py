@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.transformer import ACTIVATIONS, MLP, Attention, Layer, Transformer
 from emi_jax.models.vision.patches import PatchEmbedding, Size
@@ -60,13 +59,10 @@ class AttentionPooling(nn.Module):
         return pooled[:, 0]
 
 
-class SiglipVision(nn.Module):
-    """The vision transformer of SigLIP as `transformers.SiglipVisionModel`; attributes as in `ViT`."""
+class SiglipVision(Encoder):
+    """The vision transformer of SigLIP as `transformers.SiglipVisionModel`; attributes as in `Encoder`."""
 
     config: SiglipVisionConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -77,15 +73,12 @@ class SiglipVision(nn.Module):
         Pooled is the result of the attention pooling, or the mean of the patches where there is none.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
             attention_dropout=config.attention_dropout,
             kernel_init=nn.initializers.xavier_uniform(),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(
             config.hidden_size,

@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from emi_jax.kernels.attention import Implementation
 from emi_jax.models.config import read_config
+from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer
+from emi_jax.models.transformer import ACTIVATIONS, Transformer
 from emi_jax.models.vision.patches import PatchEmbedding, Size
 
 
@@ -49,20 +47,13 @@ class ViTConfig:
         return read_config(cls, config, {"hidden_act": ACTIVATIONS, "pooler_act": ACTIVATIONS, "num_channels": (3,)})
 
 
-class ViT(nn.Module):
+class ViT(Encoder):
     """ViT as `transformers.ViTModel`.
 
-    Attributes:
-        config: sizes.
-        dtype: dtype of the operands of matrix products; parameters and results are float32.
-        remat: recompute each layer in the backward pass instead of storing its activations.
-        attention_implementation: as in `dot_product_attention`.
+    Attributes as in `Encoder`.
     """
 
     config: ViTConfig
-    dtype: DTypeLike = jnp.float32
-    remat: bool = False
-    attention_implementation: Implementation | None = None
 
     @nn.compact
     def __call__(
@@ -82,8 +73,7 @@ class ViT(nn.Module):
             token first.
         """
         config = self.config
-        layer = Layer(
-            num_heads=config.num_attention_heads,
+        layer = self.layer(
             mlp_width=config.intermediate_size,
             activation=config.hidden_act,
             norm_epsilon=config.layer_norm_eps,
@@ -91,8 +81,6 @@ class ViT(nn.Module):
             attention_dropout=config.attention_probs_dropout_prob,
             qkv_bias=config.qkv_bias,
             kernel_init=nn.initializers.normal(config.initializer_range),
-            dtype=self.dtype,
-            attention_implementation=self.attention_implementation,
         )
         x = PatchEmbedding(
             config.hidden_size,
