@@ -47,6 +47,11 @@ def mse(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> Fl
     return _each_label(lambda p, y: float(np.square(p - y).mean()), pred, labels, mask)
 
 
+def mean(values: Floats) -> float:
+    """The mean over the labels where a metric is defined; 0 where it is for none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
 def _each_label(
     metric: Callable[[Floats, Floats], float], pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None
 ) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from emi_jax.inputs.cached import CachedClips
 from emi_jax.inputs.dataset import subject
 from emi_jax.inputs.features import CLEAN
-from emi_jax.metrics.regression import pearson
+from emi_jax.metrics import regression
 from emi_jax.metrics.ridge import PENALTIES, ridge
 from emi_jax.models.readout import readouts_of
 from emi_jax.runs.checks import AUTO, OFF
@@ -54,13 +54,13 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     if not is_quick(experiment, splits):
         return None
     modalities, how = experiment.transform.shape.modalities, choice(experiment)[0]
+    labels = {name: labels_of(clips) for name, clips in splits.items()}  # reading these keeps the statistics
     pooled = {name: statistics(experiment, name, clips) for name, clips in splits.items()}
     moments = [column_moments(x) for x in pooled["train"]]
     pooled = {
         name: [(x - mean) / deviation for x, (mean, deviation) in zip(parts, moments, strict=True)]
         for name, parts in pooled.items()
     }
-    labels = {name: labels_of(clips) for name, clips in splits.items()}
     known = labels["train"][1].all(axis=1)
     rows: dict[str, Any] = {}
     everything: dict[float, list[np.ndarray]] = {}
@@ -114,8 +114,7 @@ def _best(predicted: dict[float, list[np.ndarray]], labels: dict[str, Any], spli
 
 def mean_pearson(predictions: np.ndarray, labels: np.ndarray, known: np.ndarray) -> float:
     """Pearson's correlation, the mean over the labels [n, K] where it is defined; 0 where none is."""
-    values = pearson(predictions, labels, known)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    return regression.mean(regression.pearson(predictions, labels, known))
 
 
 def _numbers(splits: Mapping[str, CachedClips]) -> int:
@@ -150,5 +149,5 @@ def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def labels_of(clips: CachedClips) -> tuple[np.ndarray, np.ndarray]:
     """Labels float32 and which are known, [n, K]."""
-    arrays = [clips[row].rendition(0) for row in range(len(clips))]
+    arrays = [clips[row].outline() for row in range(len(clips))]
     return np.stack([clip["labels"] for clip in arrays]), np.stack([clip["label_mask"] for clip in arrays])

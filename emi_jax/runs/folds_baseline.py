@@ -34,10 +34,11 @@ def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray) -> dict[st
     clips = cached_clips(experiment, "train", {CLEAN: experiment.transform})
     if not is_quick(experiment, {"train": clips}):
         return None
+    labels, known = labels_of(clips)  # reading these keeps the statistics
     parts = dict(zip(experiment.transform.shape.modalities, statistics(experiment, "train", clips), strict=True))
     texts = experiment.dataset.texts("train")
     subjects = [subject(texts[row]) for row in range(len(texts))]
-    return predict_folds(parts, *labels_of(clips), subjects, fold_of)
+    return predict_folds(parts, labels, known, subjects, fold_of)
 
 
 def predict_folds(

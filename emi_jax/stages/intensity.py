@@ -135,7 +135,7 @@ class Intensity:
             scores |= {
                 f"label/{label}/{name}": float(value) for label, value in zip(self.label_names, values, strict=True)
             }
-            scores[f"mean/{name}"] = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+            scores[f"mean/{name}"] = metrics.mean(values)
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
     def features(self, towers: dict, batch: Batch, modalities: Sequence[str]) -> dict[str, jax.Array]:
