@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from emi_jax.kernels.convolution import convolve
-from emi_jax.models.audio.spec_augment import spec_augment
+from emi_jax.models.audio.projection import ProjectingEncoder
 from emi_jax.models.audio.speech_config import SpeechConfig, Wav2Vec2Config
 from emi_jax.models.audio.speech_features import FeatureExtractor
 from emi_jax.models.dense import Dense
-from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import ACTIVATIONS, Layer, Transformer, key_mask
@@ -45,7 +44,7 @@ def position_groups(config: SpeechConfig, width: int) -> int:
     return groups
 
 
-class Speech(Encoder):
+class Speech(ProjectingEncoder):
     """What speech encoders on the raw waveform share, and all of `transformers.HubertModel`.
 
     Unlike in transformers, padding never changes a valid step: the group norm of the front end is masked.
@@ -79,14 +78,7 @@ class Speech(Encoder):
         x = FeatureExtractor(config, self.dtype, name="features")(waveform, mask)
         if config.feat_proj_layer_norm:
             x = LayerNorm(config.layer_norm_eps, name="projection_norm")(x)
-        projection_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        x = Dense(config.hidden_size, True, self.dtype, projection_init, name="projection")(x)
-        x = nn.Dropout(config.feat_proj_dropout)(x, deterministic=deterministic)
-        if config.mask_time_prob > 0 or config.mask_feature_prob > 0:
-            masked_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,))
-            if not deterministic:
-                x = spec_augment(self.make_rng, x, step_mask, config, masked_embed)
-        x = jnp.where(step_mask[:, :, None], x, 0.0)
+        x = self.project(x, step_mask, deterministic)
         x = x + self._positions(x, step_mask)
         norm = LayerNorm(config.layer_norm_eps, name="norm")
         if not config.do_stable_layer_norm:

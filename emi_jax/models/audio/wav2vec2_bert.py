@@ -9,12 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.models.audio.conformer import ConformerBlock, ConformerLayer
-from emi_jax.models.audio.spec_augment import spec_augment
+from emi_jax.models.audio.projection import ProjectingEncoder
 from emi_jax.models.audio.spectrogram import HOP, WIDTH, kaldi_filter_banks
 from emi_jax.models.audio.steps import Steps
 from emi_jax.models.config import read_config
-from emi_jax.models.dense import Dense
-from emi_jax.models.encoder import Encoder
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
 from emi_jax.models.transformer import ACTIVATIONS, Transformer, key_mask
@@ -67,7 +65,7 @@ class Wav2Vec2BertConfig:
         return Steps(WIDTH + HOP, 2 * HOP)
 
 
-class Wav2Vec2Bert(Encoder):
+class Wav2Vec2Bert(ProjectingEncoder):
     """`transformers.Wav2Vec2BertModel`, from the waveform.
 
     Attributes as in `Encoder`.
@@ -100,14 +98,7 @@ class Wav2Vec2Bert(Encoder):
         step_mask, steps = config.steps.mask(mask), config.steps.count(waveform.shape[1])
         frames = kaldi_filter_banks(waveform, mask)[:, : 2 * steps]
         x = LayerNorm(config.layer_norm_eps, name="projection_norm")(frames.reshape(len(frames), steps, -1))
-        projection_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        x = Dense(config.hidden_size, True, self.dtype, projection_init, name="projection")(x)
-        x = nn.Dropout(config.feat_proj_dropout)(x, deterministic=deterministic)
-        if config.mask_time_prob > 0 or config.mask_feature_prob > 0:
-            masked_embed = self.param("masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,))
-            if not deterministic:
-                x = spec_augment(self.make_rng, x, step_mask, config, masked_embed)
-        x = jnp.where(step_mask[:, :, None], x, 0.0)
+        x = self.project(x, step_mask, deterministic)
         x = nn.Dropout(config.hidden_dropout)(x, deterministic=deterministic)
         layers = (self._layer(),) * config.num_hidden_layers
         transformer = Transformer(layers, config.layerdrop, self.remat, ConformerBlock, name="transformer")
