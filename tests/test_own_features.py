@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
-import run
 from data_prep import __main__ as data_prep
 from data_prep.clips.options import ClipOptions
+from emi import clips, program
 from emi_jax.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
@@ -74,8 +74,8 @@ def command(*arguments):
     with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():
         patch.setattr(jax, "devices", lambda: devices)
         patch.setattr("sys.argv", ["run.py", *arguments])
-        assert run.parse(["run.py", *arguments]) == ["run.py"]
-        run.run(run.CONFIG.value)
+        assert program.parse(["run.py", *arguments]) == ["run.py"]
+        program.run(program.CONFIG.value)
 
 
 def features(folder):
@@ -113,7 +113,7 @@ def test_new_clips_need_the_features_that_the_run_was_trained_on_and_no_others(
     stored, given, message, tmp_path, monkeypatch
 ):
     model = types.SimpleNamespace(clip_options=ClipOptions(detector="haar").stored(), features=stored)
-    monkeypatch.setattr(run.Predictor, "load", lambda workdir: model)
+    monkeypatch.setattr(clips.Predictor, "load", lambda workdir: model)
     (tmp_path / "clip.mp4").touch()
     options = [part for value in given for part in ("--features", value)]
     with pytest.raises(UserError, match=message):

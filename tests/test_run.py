@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from absl.testing import flagsaver
 
-import run
 from configs import crossval, stage1, stage2
 from configs.command_line import next_command, preparation_command, refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
+from emi import clips, options, program
 from emi_jax.errors import UserError
 from emi_jax.report.exits import FAILED
 from emi_jax.train.signals import StoppedError
@@ -59,7 +59,7 @@ def test_wrong_input_is_one_clear_line(arguments, expected, tmp_path):
 
 @pytest.fixture
 def parsed():
-    run.flags.FLAGS(["run.py"])
+    options.flags.FLAGS(["run.py"])
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
     clip = tmp_path / "clip.mp4"
     clip.touch()
     with flagsaver.flagsaver(pages=True), pytest.raises(UserError, match="--pages is for new clips"):
-        run.run(config)
+        program.run(config)
     with flagsaver.flagsaver(features=["audio=x"]), pytest.raises(UserError, match="--features is for new clips"):
-        run.run(config)
+        program.run(config)
     with flagsaver.flagsaver(output="out"), pytest.raises(UserError, match="--output=out does nothing"):
-        run.run(config)
+        program.run(config)
     with (
         flagsaver.flagsaver(mode="predict", input=str(clip), split="test"),
         pytest.raises(UserError, match="predict either a split or new clips"),
     ):
-        run.run(config)
+        program.run(config)
 
 
 def test_after_stage_1_the_next_command_takes_its_result_and_data():
@@ -116,32 +116,32 @@ def test_after_stage_2_the_next_command_predicts_with_it():
 def test_the_split_that_is_scored(parsed):
     unlabelled = dataclasses.replace(make_dataset(), available={"test": {"text": 7, "labels": 0}})
     first, second = stage1.get_config(), stage2.get_config()
-    assert (run.chosen_split(first, unlabelled), run.chosen_split(second, unlabelled)) == ("test", "valid")
+    assert (program.chosen_split(first, unlabelled), program.chosen_split(second, unlabelled)) == ("test", "valid")
     with flagsaver.flagsaver(split="test"), pytest.raises(UserError, match="no clip of split 'test' has labels"):
-        run.chosen_split(second, unlabelled)
+        program.chosen_split(second, unlabelled)
     with flagsaver.flagsaver(split="test", mode="predict"):
-        assert run.chosen_split(second, unlabelled) == "test"
+        assert program.chosen_split(second, unlabelled) == "test"
     with flagsaver.flagsaver(split="tset"), pytest.raises(UserError, match="no clips in split 'tset'"):
-        run.chosen_split(second, unlabelled)
+        program.chosen_split(second, unlabelled)
 
 
 def test_stage_1_predicts_no_intensities(parsed):
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match="--mode=predict is for stage 2"):
-        run.chosen_split(stage1.get_config(), make_dataset())
+        program.chosen_split(stage1.get_config(), make_dataset())
 
 
 def test_only_the_demos_own_corpus_is_created(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(run, "prepare", lambda **options: made.append(options))
+    monkeypatch.setattr(program, "prepare", lambda **options: made.append(options))
     monkeypatch.chdir(tmp_path)
     config = stage1.get_config()
     config.data.dir = "data/mien"
     with pytest.raises(UserError, match=r"no dataset in data/mien .*python -m data_prep --corpus=synthetic"):
-        run.open_data(config)
+        program.open_data(config)
     assert not made
     config.data.dir = "data/demo"
     with pytest.raises(UserError, match="no dataset in data/demo"):  # nothing was made by the stand-in
-        run.open_data(config)
+        program.open_data(config)
     assert made == [{"corpus": "synthetic", "out": "data/demo"}]
 
 
@@ -150,14 +150,14 @@ def test_a_signal_while_a_model_is_loaded_stops_the_prediction(parsed, tmp_path,
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the signal was not obeyed")
 
-    monkeypatch.setattr(run.Predictor, "load", load)
+    monkeypatch.setattr(clips.Predictor, "load", load)
     (tmp_path / "clip.mp4").touch()
     config = stage2.get_config()
     with (
         flagsaver.flagsaver(mode="predict", output=str(tmp_path / "out")),
         pytest.raises(StoppedError, match="stopped by SIGTERM"),
     ):
-        run.predict_clips(config, tmp_path / "clip.mp4")
+        clips.predict_clips(config, tmp_path / "clip.mp4")
 
 
 def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, monkeypatch):
@@ -170,25 +170,25 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
         compile_seconds=0.0,
         predict=lambda examples: [],
     )
-    monkeypatch.setattr(run.Predictor, "load", lambda workdir: model)
+    monkeypatch.setattr(clips.Predictor, "load", lambda workdir: model)
     (tmp_path / "clip.mp4").touch()
     config = stage2.get_config()
     config.workdir = str(tmp_path / "run")
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match=r"none of the 1 clips in .* can be read"):
-        run.predict_clips(config, tmp_path / "clip.mp4")
+        clips.predict_clips(config, tmp_path / "clip.mp4")
     assert (tmp_path / "run" / "predicted" / "predictions.csv").read_text() == "Filename,Joy\n"
 
 
 def test_a_model_file_of_the_users_own_is_named_again_to_predict(parsed, tmp_path, monkeypatch):
     stored = ClipOptions(detector_model="0" * 64).stored()
-    monkeypatch.setattr(run.Predictor, "load", lambda workdir: types.SimpleNamespace(clip_options=stored))
+    monkeypatch.setattr(clips.Predictor, "load", lambda workdir: types.SimpleNamespace(clip_options=stored))
     for name in ("clip.mp4", "mine.onnx"):
         (tmp_path / name).touch()
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match="give it with --detector-model=PATH"):
-        run.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
-    named = flagsaver.flagsaver((run.DETECTOR_MODEL, str(tmp_path / "mine.onnx")), (run.MODE, "predict"))
+        clips.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
+    named = flagsaver.flagsaver((options.DETECTOR_MODEL, str(tmp_path / "mine.onnx")), (options.MODE, "predict"))
     with named, pytest.raises(UserError, match=r"mine\.onnx: found a file with SHA-256 e3b0c442.*, expected 0{64}"):
-        run.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
+        clips.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -196,11 +196,11 @@ def test_a_disk_that_refuses_is_one_line(number, parsed, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(number, os.strerror(number), "runs/mine/config.json")
 
-    monkeypatch.setattr(run, "CONFIG", types.SimpleNamespace(value=stage2.get_config()))
-    monkeypatch.setattr(run, "run", refuse)
-    monkeypatch.setattr(run, "start", lambda: None)
+    monkeypatch.setattr(program, "CONFIG", types.SimpleNamespace(value=stage2.get_config()))
+    monkeypatch.setattr(program, "run", refuse)
+    monkeypatch.setattr(program, "start", lambda: None)
     with pytest.raises(SystemExit) as ended:
-        run.main(["run.py"])
+        program.main(["run.py"])
     assert ended.value.code == FAILED
     error = f"error: [Errno {number}] {os.strerror(number)}: 'runs/mine/config.json'"
     assert capsys.readouterr().err.splitlines() == [error]
@@ -208,7 +208,7 @@ def test_a_disk_that_refuses_is_one_line(number, parsed, monkeypatch, capsys):
 
 def printed(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
-        run.parse(["run.py", *arguments])
+        program.parse(["run.py", *arguments])
     out, err = capsys.readouterr()
     return ended.value.code, out, err
 
@@ -262,9 +262,9 @@ def test_home_folders_are_expanded_and_urls_refused(monkeypatch):
 
 def test_a_cross_validation_chooses_its_own_splits(parsed):
     config = crossval.get_config()
-    assert run.chosen_split(config, make_dataset()) == ""
+    assert program.chosen_split(config, make_dataset()) == ""
     with flagsaver.flagsaver(split="test"), pytest.raises(UserError, match=r"--split=test does nothing: held-out"):
-        run.chosen_split(config, make_dataset())
+        program.chosen_split(config, make_dataset())
 
 
 def test_fields_without_effect_are_refused():
@@ -285,8 +285,8 @@ def test_fields_without_effect_are_refused():
 def test_a_missing_stage_1_result_names_the_command_that_makes_it(parsed, tmp_path, monkeypatch):
     config = stage2.get_config("finetune")
     config.init_from, config.workdir = str(tmp_path / "no where"), str(tmp_path / "run")
-    monkeypatch.setattr(run, "open_data", lambda config: make_dataset())
+    monkeypatch.setattr(program, "open_data", lambda config: make_dataset())
     with pytest.raises(UserError) as error:
-        run.run(config)
+        program.run(config)
     command = shlex.split(str(error.value).partition("train stage 1 first, with: ")[2])
     assert command[:4] == ["python", "run.py", "--config=configs/stage1.py:demo", f"--workdir={tmp_path / 'no where'}"]

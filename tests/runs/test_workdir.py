@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-import run
+from emi import program
 from emi_jax.errors import UserError
 from emi_jax.report.exits import FAILED
 from emi_jax.runs.workdir import Workdir
@@ -95,12 +95,12 @@ def test_a_moved_dataset_counts_as_the_same(tmp_path):
 
 
 def call_main(monkeypatch, work):
-    """Calls run.main() with `work` in place of the command's work."""
+    """Calls program.main() with `work` in place of the command's work."""
     for name, value in {"CONFIG": ConfigDict(), "DISTRIBUTED": False}.items():
-        monkeypatch.setattr(run, name, types.SimpleNamespace(value=value))
-    monkeypatch.setattr(run, "start", lambda: None)
-    monkeypatch.setattr(run, "run", work)
-    run.main(["run.py"])
+        monkeypatch.setattr(program, name, types.SimpleNamespace(value=value))
+    monkeypatch.setattr(program, "start", lambda: None)
+    monkeypatch.setattr(program, "run", work)
+    program.main(["run.py"])
 
 
 def test_a_full_disk_ends_the_run_with_a_one_line_error(tmp_path, monkeypatch, capsys):

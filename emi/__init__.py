@@ -1,0 +1,1 @@
+"""The command line: its options, what each mode runs, and predictions of new clips."""

@@ -1,0 +1,81 @@
+"""Predicts new clips: a table, and for each clip a JSON file and optionally a page."""
+
+import logging
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from configs import command_line
+from configs.paths import local_path
+from data_prep.clips.clip import ClipSource, duration
+from data_prep.clips.stored import stored_options
+from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
+from data_prep.errors import ClipError
+from data_prep.options.features import parse_features
+from emi.options import (
+    ASR,
+    DETECTOR,
+    DETECTOR_MODEL,
+    FEATURES,
+    MODE,
+    OUTPUT,
+    PAGES,
+    RECURSIVE,
+    SPLIT,
+    TIME_LIMIT,
+    overrides,
+)
+from emi_jax.errors import UserError
+from emi_jax.progress import progress_bar
+from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
+from emi_jax.runs.predictor import Predictor
+
+log = logging.getLogger("emi_jax")
+
+
+@stopped_by_signals()
+def predict_clips(config: ConfigDict, path: Path) -> None:
+    """Writes the predictions of new clips to a folder: a table, and for each clip a JSON file and optionally a page."""
+    if MODE.value != "predict":
+        raise UserError(f"--input={path} is for --mode=predict")
+    if SPLIT.value:
+        raise UserError(f"--split={SPLIT.value} and --input={path}: predict either a split or new clips")
+    if TIME_LIMIT.value < 0:
+        raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
+    if jax.process_count() > 1:
+        raise UserError("new clips are predicted by one process; start it without --distributed")
+    command_line.refuse_for_new_clips(overrides())
+    requests, found = parse_features(FEATURES.value), find_clips(path, RECURSIVE.value)
+    began, workdir = time.perf_counter(), Path(config.workdir)
+    predictor = Predictor.load(workdir)
+    named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
+    options = stored_options(predictor.clip_options, *named)
+    clips, notes = add_features(found, requests, predictor.features)
+    for note in notes:
+        log.info("note: %s", note)
+    output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
+    with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
+        done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
+        loaded = time.perf_counter() - began
+        log.info("model loaded in %.1f s; %d clips, %d of them predicted before", loaded, len(clips), len(done))
+        began, seconds = time.perf_counter(), 0.0
+        waiting = [clip for clip in clips if clip.id not in done]
+        with progress_bar(total=len(clips), initial=len(done), unit="clip") as bar:
+
+            def leave_out(clip: ClipSource, error: ClipError) -> None:
+                folder.leave_out(clip.id, str(error))
+                bar.update()
+
+            for prediction in predictor.predict(read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)):
+                folder.add(prediction)
+                seconds += duration(prediction.example)
+                bar.update()
+        took = time.perf_counter() - began - predictor.compile_seconds
+        log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)
+    if not folder.done:
+        raise UserError(f"none of the {len(clips)} clips in {path} can be read")
+    if seconds:
+        speed = f"{seconds:.1f} s of clips in {took:.1f} s: {seconds / took:.1f} times real time"
+        log.info("%s, plus %.1f s of compilation", speed, predictor.compile_seconds)
