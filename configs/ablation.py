@@ -7,7 +7,7 @@ python run.py --config=configs/ablation.py:descriptors --config.data.dir=DIR --c
 
 from ml_collections import ConfigDict
 
-from configs import presets, sections, stage2
+from configs import presets, stage2, studies
 from configs.stage2 import WINNERS, Changes
 
 Cell = tuple[str, str, Changes]
@@ -100,7 +100,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
 
 def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
     """The config of a study over cells of the grid, in `ROOT/NAME`."""
-    config = presets.apply(stage2.start(sections.STUDY), preset, PRESETS)
+    config = presets.apply(stage2.start(studies.STUDY), preset, PRESETS)
     presets.place(config, name)
     if preset == "demo":
         shrink(config)

@@ -12,12 +12,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import stage2
 from configs.fields import Effect, Field, flatten
-from configs.sections import section_of
+from configs.studies import section_of
 from emi_jax.errors import UserError
 from emi_jax.modalities import MODALITIES
 
-FILES = ("stage1", "stage2", "crossval", "ablation", "robustness")
+FILES = ("stage1", "stage2", "crossval", "sweep", "ablation", "robustness")
 MARKS = {Effect.PLACE: "/", Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
 COLUMN, LONGEST = 46, 80
 """Width of the column of values; the longest value that is shown whole."""
@@ -142,6 +143,17 @@ def next_command(config: ConfigDict, workdir: Path, own: Collection[str] = ()) -
     if len(config.model.pairs) == 1:
         fields["model.modalities"] = (*config.model.pairs, "text")
     return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
+
+
+def training_command(config: ConfigDict) -> str:
+    """The command that trains a run of stage 2, with every field that differs from its presets."""
+    plain = stage2.get_config(config.preset)
+    plain.root, plain.workdir = config.root, config.workdir
+    before, now = (dict(_leaves("", each.to_dict())) for each in (plain, config))
+    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}", f"--workdir={config.workdir}"]
+    fields = {"root": config.root} if config.root != stage2.get_config(config.preset).root else {}
+    fields |= {name: value for name, value in now.items() if value != before.get(name) and "bindings" not in name}
+    return shlex.join([*command, *(f"--config.{name}={value}" for name, value in fields.items())])
 
 
 SOURCES = {"synthetic": "", "folder": " --source=CORPUS --labels=CSV"}

@@ -6,12 +6,12 @@ python run.py --config=configs/crossval.py:descriptors --config.data.dir=DIR --c
 
 from ml_collections import ConfigDict
 
-from configs import presets, sections, stage2
+from configs import presets, stage2, studies
 
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the cross-validation; presets as for stage 2."""
-    config = presets.apply(stage2.start(sections.CROSSVAL), preset, PRESETS)
+    config = presets.apply(stage2.start(studies.CROSSVAL), preset, PRESETS)
     presets.place(config, "crossval")
     config.study = "crossval"
     config.train.select = "last"  # the held-out clips of a fold may not select its checkpoint

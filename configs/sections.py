@@ -258,33 +258,3 @@ STAGE_2: Section = {
         "balance": Field(0.0, "0: labels count alike; 1: squared errors are divided by the label's training variance"),
     },
 }
-
-STUDY: Section = {
-    **STAGE_2,
-    "study": Field("", "name of the study: ablation or robustness"),
-    "grid": {
-        "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
-        "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),
-        "cells": Field((), "(name, title, changes) of each cell; a change is (field, value)"),
-    },
-}
-
-
-CROSSVAL: Section = {
-    **STAGE_2,
-    "study": Field("", "name of the study: crossval"),
-    "crossval": {
-        "folds": Field(5, "folds over the subjects; with as many as there are subjects or more, each is one fold"),
-        "seed": Field(0, "seed of the assignment of subjects with equally many clips"),
-        "splits": Field(("train", "valid"), "splits whose clips are in the folds; with test, all of them are"),
-    },
-}
-
-
-def section_of(config: Any) -> Section:
-    """The definitions of a config's fields."""
-    if "grid" in config:
-        return STUDY
-    if "crossval" in config:
-        return CROSSVAL
-    return STAGE_1 if config["stage"] == "alignment" else STAGE_2

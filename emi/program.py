@@ -14,7 +14,7 @@ from configs import command_line
 from configs.paths import expand_paths, local_path
 from configs.sections import DATA
 from data_prep.build.prepare import prepare
-from emi import options
+from emi import options, sweep
 from emi.clips import predict_clips
 from emi.options import CONFIG, DISTRIBUTED, FOR_NEW_CLIPS, INPUT, MODE, OUTPUT, SPLIT, WORKDIR, overrides
 from emi_jax.errors import NoEncodersError, UserError
@@ -33,6 +33,11 @@ from emi_jax.train.startup import start
 
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
+SCORED = {
+    "crossval": "held-out clips are scored; see config.crossval.splits",
+    "sweep": "the clips of valid choose, and those of test are scored",
+}
+"""What the studies score that are not about one split."""
 
 log = logging.getLogger("emi_jax")
 
@@ -52,6 +57,8 @@ def main(arguments: Sequence[str]) -> None:
         if not isinstance(CONFIG.value, ConfigDict):  # a missing file fails when the config is used
             path = config_flags.get_config_filename(flags.FLAGS["config"])
             raise UserError(f"config {path} cannot be read; they are in configs/")
+        if sweep.starts_others(CONFIG.value):
+            jax.config.update("jax_platforms", "cpu")
         join(DISTRIBUTED.value)
         with ending_together(report):
             start()
@@ -94,6 +101,9 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
             raise UserError("a study runs in one process; start it without --distributed")
         if study == "crossval":
             log_summary(crossval.run(config, dataset, Path(config.workdir)))
+        elif study == "sweep":
+            if summary := sweep.run(config, dataset, sweep.own_command()):
+                log_summary(summary)
         else:
             log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
         return
@@ -126,11 +136,9 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
     Raises:
         UserError: --split names one that cannot be scored, or predictions of stage 1 are requested.
     """
-    if config.get("study") == "crossval":
+    if instead := SCORED.get(config.get("study", "")):
         if SPLIT.value:
-            raise UserError(
-                f"--split={SPLIT.value} does nothing: held-out clips are scored; see config.crossval.splits"
-            )
+            raise UserError(f"--split={SPLIT.value} does nothing: {instead}")
         return ""
     given, what = SPLIT.value, "text" if config.stage == "alignment" else "labels"
     if MODE.value == "predict" and config.stage == "alignment":

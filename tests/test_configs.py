@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from configs import ablation, crossval, robustness, stage1, stage2
 from configs.fields import Effect, flatten
-from configs.sections import section_of
+from configs.studies import section_of
 from emi_jax.models.heads import HEADS, build_head
 from emi_jax.runs.checks import check_fields
 from emi_jax.studies.ablation import cells

@@ -40,16 +40,43 @@ def intervals(
     Returns:
         {metric: [K + 1, 2]}, lower and upper ends, the last row for the mean; NaN where a metric is never defined.
     """
+    tails = (1 - level) / 2, (1 + level) / 2
+    drawn = resampled(pred, labels, mask, groups, resamples=resamples, seed=seed)
+    return {name: np.array([quantiles(column, tails) for column in values.T]) for name, values in drawn.items()}
+
+
+def resampled(
+    pred: ArrayLike,
+    labels: ArrayLike,
+    mask: ArrayLike,
+    groups: Sequence[str] | NDArray | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Each label's metrics and their means over labels in each resample.
+
+    With the same groups and seed the same groups are drawn, so that differences between two models are paired.
+
+    Args:
+        pred: as the others, as for `intervals`.
+        labels: [n, K].
+        mask: bool [n, K].
+        groups: [n], or None.
+        resamples: R.
+        seed: seed of the draws.
+
+    Returns:
+        {metric: [R, K + 1]}, the last column for the mean; NaN where a metric is undefined.
+    """
     sums, shift = group_sums(pred, labels, mask, groups)
     count = len(sums)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    tails = (1 - level) / 2, (1 + level) / 2
     found = {}
     for name, values in from_sums(np.tensordot(drawn, sums, 1), shift).items():
         defined = ~np.isnan(values)
         means = np.where(defined, values, 0).sum(1) / np.maximum(defined.sum(1), 1)
-        columns = np.column_stack([values, np.where(defined.any(1), means, np.nan)])
-        found[name] = np.array([_quantiles(column[~np.isnan(column)], tails) for column in columns.T])
+        found[name] = np.column_stack([values, np.where(defined.any(1), means, np.nan)])
     return found
 
 
@@ -91,5 +118,7 @@ def from_sums(sums: Floats, shift: Floats) -> dict[str, Floats]:
     }
 
 
-def _quantiles(values: Floats, tails: tuple[float, float]) -> Floats:
-    return np.quantile(values, tails) if len(values) else np.full(2, np.nan)
+def quantiles(values: Floats, levels: tuple[float, float] = (0.025, 0.975)) -> Floats:
+    """The quantiles of the defined values; NaN if there are none. The levels are those of a 95% interval."""
+    known = values[~np.isnan(values)]
+    return np.quantile(known, levels) if len(known) else np.full(2, np.nan)

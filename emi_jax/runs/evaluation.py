@@ -1,5 +1,6 @@
 """Evaluates the trained parameters of a run on a split, without building an optimiser."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def member_seeds(config: ConfigDict, seed: int | None = None) -> tuple[int, ...]
     """
     count, seed = config.train.get("members", 1), config.train.seed if seed is None else seed
     return tuple(range(seed * count, (seed + 1) * count)) if count > 1 else ()
+
+
+def stored_config(config: ConfigDict, seeds: Sequence[int] = ()) -> dict[str, Any]:
+    """The config as the folder of a run keeps it: with the seeds of the models that it trains side by side.
+
+    Args:
+        config: the run's config.
+        seeds: seeds trained in parallel; if empty, those of the members of the run's ensemble.
+    """
+    seeds = tuple(seeds) or member_seeds(config)
+    return config.to_dict() | ({"seeds": list(seeds)} if seeds else {})
 
 
 def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:

@@ -18,7 +18,7 @@ from emi_jax.inputs.transforms import Arrays
 from emi_jax.modalities import MODALITIES
 from emi_jax.runs.balance import balanced
 from emi_jax.runs.checks import check_clips, check_shares, interval
-from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds
+from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds, stored_config
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_part, inputs
 from emi_jax.runs.standardisation import choice, clean_training_clips, standardised
@@ -70,7 +70,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     check_origin(experiment)
     choice(experiment)  # raises where features that change would be standardised
     # Nothing is written before now, when every check of the config has passed.
-    workdir.write_config(experiment.config.to_dict() | ({"seeds": list(seeds)} if seeds else {}))
+    workdir.write_config(stored_config(experiment.config, seeds))
     workdir.write_dataset(experiment.dataset)
     examples, transform = inputs(experiment, "train", augment=True)
     experiment = standardised(experiment, clean_training_clips(experiment, cached_part(examples)))

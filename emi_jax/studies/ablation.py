@@ -30,6 +30,7 @@ from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_s
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
+from emi_jax.studies.variants import changed
 
 FULL = "full"
 """The cell to which the others are compared."""
@@ -61,7 +62,7 @@ def cells(config: ConfigDict) -> list[Cell]:
     use are omitted.
 
     Raises:
-        UserError: a change names a missing section, or the config has no feature cache.
+        UserError: a change names a missing field or has the wrong type, or the config has no feature cache.
     """
     if not config.features.dir:
         raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
@@ -74,18 +75,8 @@ def cells(config: ConfigDict) -> list[Cell]:
 
 
 def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) -> ConfigDict:
-    own = config.copy_and_resolve_references()
-    with own.unlocked():
-        del own["grid"]
-        for path, value in changes:
-            *parents, leaf = path.split(".")
-            section = own
-            for parent in parents:
-                if parent not in section:
-                    raise UserError(f"cell {name!r}: there is no field config.{path}")
-                section = section[parent]
-            section[leaf] = value.format(config=config) if isinstance(value, str) else value
-    return own
+    filled = [(path, value.format(config=config) if isinstance(value, str) else value) for path, value in changes]
+    return changed(config, filled, ["grid"], f"cell {name!r}")
 
 
 def run(

@@ -25,7 +25,7 @@ from emi_jax.inputs.regrouped import Place, places_of, regroup
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.modalities import TEXT
 from emi_jax.runs.checks import BEST
-from emi_jax.runs.evaluation import chosen_params, evaluator
+from emi_jax.runs.evaluation import chosen_params, evaluator, stored_config
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.folds_baseline import out_of_fold_baseline
 from emi_jax.runs.results import Outputs, Summary, predict
@@ -135,7 +135,7 @@ def _run_fold(
         own.features.dir = str(path / "features")
     workdir = Workdir(path)
     if (path / FILE).exists():
-        workdir.write_config(own.to_dict())
+        workdir.write_config(stored_config(own))
         workdir.write_dataset(view)
         log.info("fold %d: already done", fold)
     else:

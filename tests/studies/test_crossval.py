@@ -22,27 +22,18 @@ from emi_jax.studies import crossval
 from emi_jax.train.hooks import Log
 from emi_jax.train.signals import StoppedError
 from tests.configs import shrink_sizes
-from tests.fakes import NAMES, make_dataset
+from tests.fakes import NAMES, make_dataset, with_subjects
 
 
 def make_config(folder, **changes):
     config = shrink_sizes(shipped.get_config("descriptors"))
     config.features.dir = str(folder / "features")
     config.model.modalities = ("text",)
-    config.train.update(members=1, epochs=2, warmup_epochs=0.5, evaluate_every=1.0, save_every=1.0)
+    config.train.update(members=2, epochs=2, warmup_epochs=0.5, evaluate_every=1.0, save_every=1.0)
     config.train.rate_factors = ((".*", 1.0),)
     config.crossval.folds = 2
     config.update_from_flattened_dict(changes)
     return config
-
-
-def with_subjects(dataset):
-    """The clips of five people, each with a name of its own in each split's folder."""
-    for split, examples in dataset.builder.examples.items():
-        for index, example in enumerate(examples):
-            example["subject"] = f"s{index % 5}".encode()
-            example["id"] = f"{split}/{index}".encode()
-    return dataset
 
 
 @pytest.fixture(scope="module")
