@@ -40,7 +40,7 @@ def map_clips(
 
     Args:
         function: picklable function of one item.
-        items: picklable items.
+        items: picklable items; a deque is emptied, and may be filled further between results.
         processes: number of worker processes, at least 1.
         seconds: time limit per item; None for no limit.
 
@@ -51,7 +51,7 @@ def map_clips(
     """
     if processes < 1:
         raise ValueError(f"processes: found {processes}, expected at least 1")
-    waiting, failures = collections.deque(items), 0
+    waiting, failures = items if isinstance(items, collections.deque) else collections.deque(items), 0
     while waiting:
         try:
             for pair in _map_in_pool(function, waiting, processes, seconds):

@@ -7,6 +7,9 @@ VISION, AUDIO, TEXT = MODALITIES = ("vision", "audio", "text")
 SAMPLE_RATE = 16_000
 """Of all audio, Hz."""
 
+AUDIBLE = 16 / 32768
+"""Peak as a share of full scale, -66 dBFS, below which sound counts as silent, ignoring a constant offset."""
+
 STEPWISE = ("features", "mask", "clean", "supervised", "times")
 """What stage 2 knows of each modality's steps, from a tower, a describer or the feature cache."""
 

@@ -43,6 +43,7 @@ ALLOWED = {
         "emi_jax.files",
         "emi_jax.inputs.dataset",
         "emi_jax.inputs.index",
+        "emi_jax.inputs.pieces",
         "emi_jax.modalities",
         "emi_jax.progress",
         "emi_jax.report.page",

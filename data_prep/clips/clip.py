@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +18,14 @@ from data_prep.features.source import Features, FeatureSource, no_features, read
 from data_prep.media.claims import cut_off_remarks, shown_until
 from data_prep.media.container import SAMPLE_RATE, ffmpeg_warnings
 from data_prep.media.remarks import (
+    LONG,
     NO_AUDIO,
+    NO_FACE,
     NO_TEXT,
     NO_VISION,
     SHORT,
     SHORTEST,
+    SILENT,
     UNREADABLE,
     WARNED,
     WORDS_UNTIMED,
@@ -29,9 +33,13 @@ from data_prep.media.remarks import (
 )
 from data_prep.media.sound import read_sound
 from data_prep.media.timeline import Timeline, read_timeline
+from emi_jax.inputs.pieces import TOLERANCE
 
 ABSENT = {"vision": NO_VISION, "audio": NO_AUDIO, "text": NO_TEXT}
 """Kinds of remarks on clips without a modality."""
+
+OF_WHOLE_CLIPS = (*ABSENT.values(), NO_FACE, SILENT, LONG, SHORT)
+"""Kinds of remarks that say nothing about a clip where they are made on a stretch of it."""
 
 MOST_WARNINGS = 3
 """Most FFmpeg warnings that a remark quotes."""
@@ -70,6 +78,40 @@ class ClipSource:
     remarks: tuple[Remark, ...] = ()
 
 
+@dataclasses.dataclass
+class Stretch:
+    """A stretch of a clip that is read in stretches of `ClipOptions.max_seconds`, since it may be longer than that.
+
+    Attributes:
+        start: second of the clip at which it starts.
+        end: second at which the next one starts.
+        timelines: the whole timelines of the clip's files, which are read with the first stretch.
+        goes_on: whether the clip goes on after it, which is known once it has been read.
+    """
+
+    start: float
+    end: float
+    timelines: dict[Path, Timeline] = dataclasses.field(default_factory=dict)
+    goes_on: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the clip."""
+        return not self.start and not self.goes_on
+
+    def timeline(self, path: Path) -> Timeline:
+        """The timeline of one of the clip's files, within the stretch."""
+        if path not in self.timelines:
+            self.timelines[path] = read_timeline(path)
+        timeline = self.timelines[path]
+        self.goes_on |= bool((timeline.seconds >= self.end + TOLERANCE).any())
+        return timeline.between(self.start, self.end)
+
+    def hear_on(self, path: Path) -> None:
+        """Notes that a file has sound after the stretch; a codec's filling of its last packet does not count."""
+        self.goes_on |= self.timelines[path].claimed.get("audio", math.inf) > self.end + TOLERANCE
+
+
 class Clip(NamedTuple):
     """What was read of a clip.
 
@@ -84,20 +126,26 @@ class Clip(NamedTuple):
     feature_rows: dict[str, tuple[int, int]]
 
 
-def read_clip(source: ClipSource, options: ClipOptions, asr_cache: Path | None = None) -> Clip:
+def read_clip(
+    source: ClipSource, options: ClipOptions, asr_cache: Path | None = None, stretch: Stretch | None = None
+) -> Clip:
     """Reads one clip: faces, sound and words, and the user's own features.
 
     Args:
         source: the clip's files and its data from the corpus' tables.
         options: how the clip is read.
         asr_cache: folder that caches recognised transcripts; None to cache nothing.
+        stretch: the stretch of the clip to read; None for what `options.max_seconds` leave of it. Times are seconds
+            since the clip's start, and the sound starts with the stretch. The first stretch also has all the words,
+            unless they are recognised, and all the user's own features. Remarks on what only a stretch lacks are left
+            out if it is not the whole clip.
 
     Raises:
         ClipError: a file of the clip is missing or broken, or the clip has no pictures, sound, words or features.
         CorpusError: the options name a detector or recogniser that does not exist.
     """
     try:
-        return _read(source, options, asr_cache)
+        return _read(source, options, asr_cache, stretch)
     except (ClipError, CorpusError):
         raise
     except Exception as error:  # decoders may raise any exception on broken media; one bad file must not stop the run
@@ -117,18 +165,20 @@ def duration(example: Mapping[str, Any]) -> float:
     return max([len(example["audio"]) / SAMPLE_RATE, *ends])
 
 
-def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> Clip:
-    remarks: list[Remark] = list(source.remarks)
+def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None, stretch: Stretch | None) -> Clip:
+    start = stretch.start if stretch else 0.0
+    remarks: list[Remark] = [] if start else list(source.remarks)
     with ffmpeg_warnings() as warned:
-        vision, audio, features = _read_files(source, options, remarks)
+        vision, audio, features = _read_files(source, options, remarks, stretch)
     remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
-    words, word_times = (source.transcript or "").strip(), source.word_times
+    words, word_times = ((source.transcript or "").strip(), source.word_times) if not start else ("", ())
     if _is_to_transcribe(source, options) and len(audio):
-        words, word_times, untimed, _ = transcribe(audio, options.asr, options.asr_language, asr_cache)
+        words, heard, untimed, _ = transcribe(audio, options.asr, options.asr_language, asr_cache)
+        word_times = tuple((first + start, last + start) for first, last in heard)
         remarks += [Remark(WORDS_UNTIMED, untimed)] if untimed else []
     if "audio" in source.features:
         audio = audio[:0]  # only the recogniser needed it
-    if not (vision.faces or len(audio) or words or any(len(own.times) for own in features.values())):
+    if not (start or vision.faces or len(audio) or words or any(len(own.times) for own in features.values())):
         raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {
         "id": source.id,
@@ -151,11 +201,13 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None) -> C
     has |= {modality: bool(len(own.times)) for modality, own in features.items()}
     remarks += [Remark(ABSENT[modality]) for modality, is_there in has.items() if not is_there]
     rows = {modality: (len(own.times), own.rows) for modality, own in features.items()}
+    if stretch and not stretch.whole:
+        remarks = [remark for remark in remarks if remark.kind not in OF_WHOLE_CLIPS]
     return Clip(example, tuple(dict.fromkeys(remarks)), rows)
 
 
 def _read_files(
-    source: ClipSource, options: ClipOptions, remarks: list[Remark]
+    source: ClipSource, options: ClipOptions, remarks: list[Remark], stretch: Stretch | None
 ) -> tuple[Vision, np.ndarray, dict[str, Features]]:
     """Returns the vision, the sound as int16 [samples] at 16 kHz, and the user's own features by modality.
 
@@ -164,9 +216,13 @@ def _read_files(
     vision, audio = NOTHING, np.zeros(0, np.int16)
     features: dict[str, Features] = {}
     failures: list[ClipError] = []
+    start, end = (stretch.start, stretch.end) if stretch else (0.0, options.max_seconds)
     for modality, own in source.features.items():
+        if start:
+            features[modality] = no_features(own)
+            continue
         try:
-            features[modality] = read_features(own, options.max_seconds, remarks)
+            features[modality] = read_features(own, math.inf if stretch else end, remarks)
         except ClipError as error:
             features[modality] = no_features(own)
             failures.append(error)
@@ -179,17 +235,19 @@ def _read_files(
     sound = voice if listens else None
     for path in dict.fromkeys(path for path in (pictures, sound) if path is not None):
         try:
-            timeline = read_timeline(path, options.max_seconds)
+            timeline = _timeline(path, options, stretch)
             remarks += timeline.remarks
             ends: dict[str, float] = {}
             if path == pictures:
                 remarks += timeline.track_remarks["video"]
-                hear = functools.partial(_hear, voice, options)
+                hear = functools.partial(_hear, voice, options, stretch)
                 vision = in_order(read_video_faces(path, timeline, options, remarks, hear))
                 ends["video"] = shown_until(timeline.seconds)
             if path == sound:
                 remarks += timeline.track_remarks["audio"]
-                audio, ends["audio"] = read_sound(path, timeline, options.max_seconds, remarks)
+                audio, ends["audio"] = read_sound(path, timeline, end, remarks)
+                if stretch and any(remark.kind == LONG for remark in remarks):
+                    stretch.hear_on(path)
             remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
         except ClipError as error:
             failures.append(error)
@@ -203,11 +261,16 @@ def _is_to_transcribe(source: ClipSource, options: ClipOptions) -> bool:
     return bool(options.asr) and source.transcript is None and "text" not in source.features
 
 
-def _hear(path: Path | None, options: ClipOptions) -> np.ndarray:
+def _timeline(path: Path, options: ClipOptions, stretch: Stretch | None) -> Timeline:
+    return stretch.timeline(path) if stretch else read_timeline(path, options.max_seconds)
+
+
+def _hear(path: Path | None, options: ClipOptions, stretch: Stretch | None) -> np.ndarray:
     """The sound of a file, without remarks; [0] if there is none or it cannot be read."""
+    end = stretch.end if stretch else options.max_seconds
     try:
         if path is not None:
-            return read_sound(path, read_timeline(path, options.max_seconds), options.max_seconds, [])[0]
+            return read_sound(path, _timeline(path, options, stretch), end, [])[0]
     except ClipError:  # reported when the clip's sound is read
         pass
     return np.zeros(0, np.int16)

@@ -59,7 +59,8 @@ def read_video_faces(
         timeline: its timeline.
         options: how it is read.
         remarks: list to which remarks are appended.
-        hear: gives the clip's sound, int16 [M] at 16 kHz; called only to find out which of several people speaks.
+        hear: gives the sound from the timeline's `since` on, int16 [M] at 16 kHz; called only to find out which of
+            several people speaks.
 
     Raises:
         ClipError: the file is missing or not a media file.
@@ -82,7 +83,7 @@ def read_video_faces(
     seconds = np.array([clock[stamp] for stamp in scales])
     order = np.argsort(seconds, kind="stable")  # in which the pictures of odd files are not read
     candidates, mouths = [candidates[n] for n in order], [mouths[n] for n in order] if mouths else []
-    track = _choose_track(candidates, mouths, seconds[order], remarks, hear)
+    track = _choose_track(candidates, mouths, seconds[order] - timeline.since, remarks, hear)
     places: Sequence[Box | Square | None] = [None] * len(scales)
     if track:
         places = place_crops(track, seconds[order], options.align == LANDMARKS)

@@ -1,5 +1,6 @@
 """New clips for prediction: one file, a folder of files, or a CSV table of names."""
 
+import collections
 import functools
 import hashlib
 import os
@@ -7,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_prep.clips.clip import ClipSource, read_clip
+import numpy as np
+
+from data_prep.clips.clip import Clip, ClipSource, Stretch, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.feature_files import FeatureRequest, join_features
 from data_prep.corpora.folder import find_words, lost_names, words_remarks
@@ -15,8 +18,10 @@ from data_prep.corpora.media_files import list_media
 from data_prep.corpora.names import AmbiguousNameError, clip_ids
 from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
-from data_prep.features.source import Schema
+from data_prep.features.source import Schema, no_features
+from data_prep.media.remarks import BROKEN_OFF, Remark
 from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+from emi_jax.inputs.pieces import Piece
 
 TABLE_ENDINGS = (".csv", ".tsv")
 
@@ -140,24 +145,80 @@ def read_clips(
 ) -> Iterator[Mapping[str, Any]]:
     """Reads clips in worker processes, so that a clip that crashes or hangs its reader does not affect the others.
 
-    Only a few clips are in memory at any time.
+    A clip that is longer than `options.max_seconds` comes in pieces of this length, one after the other, each of them
+    read as a clip of that length is. Only a few clips, or a piece of each, are in memory at any time.
 
     Args:
         clips: the clips to read.
         options: how to read them: the options of the dataset on which the model was trained.
-        left_out: called with each clip that cannot be read, and its error.
-        seconds: time limit per clip; None for no limit.
+        left_out: called with each clip that cannot be read, and its error. A clip that can be read up to some piece is
+            not left out: an empty last piece has a remark.
+        seconds: time limit per clip or piece; None for no limit.
 
     Yields:
         Examples as documented in `data_prep.build.dataset`, in order of completion. Each also has `remarks`:
-        (kind, detail) of the irregularities in the clip's files.
+        (kind, detail) of the irregularities in the clip's files. Those of long clips have their `piece`, and the times
+        of their pictures and words are seconds since the clip's start.
     """
-    read = functools.partial(read_clip, options=options)
-    for clip, result in map_clips(read, clips, min(count_cpus(), max(1, len(clips))), seconds):
-        if isinstance(result, ClipError):
-            left_out(clip, result)
+    read = functools.partial(_read_stretch, options=options)
+    waiting = collections.deque(_Part(clip, Stretch(0.0, options.max_seconds)) for clip in clips)
+    for part, result in map_clips(read, waiting, min(count_cpus(), max(1, len(clips))), seconds):
+        if not isinstance(result, ClipError):
+            clip, stretch = result
+            if stretch.goes_on:
+                end = stretch.end + options.max_seconds
+                waiting.appendleft(_Part(part.clip, Stretch(stretch.end, end, stretch.timelines)))  # finish it first
+            yield _example(clip, stretch)
+        elif part.stretch.start:
+            yield _broken_off(part, result)
         else:
-            yield {**result.example, "remarks": tuple(map(tuple, result.remarks))}
+            left_out(part.clip, result)
+
+
+class _Part(NamedTuple):
+    """A stretch of a clip that is to be read."""
+
+    clip: ClipSource
+    stretch: Stretch
+
+    @property
+    def id(self) -> str:
+        """The clip's name."""
+        return self.clip.id
+
+
+def _read_stretch(part: _Part, options: ClipOptions) -> tuple[Clip, Stretch]:
+    """What was read, and the stretch that was read, which says whether the clip goes on."""
+    return read_clip(part.clip, options, stretch=part.stretch), part.stretch
+
+
+def _example(clip: Clip, stretch: Stretch) -> dict[str, Any]:
+    example = {**clip.example, "remarks": tuple(map(tuple, clip.remarks))}
+    if not stretch.whole:
+        length = max((timeline.length for timeline in stretch.timelines.values()), default=0.0)
+        example["piece"] = Piece(stretch.start, stretch.end, not stretch.goes_on, length)
+    return example
+
+
+def _broken_off(part: _Part, error: ClipError) -> dict[str, Any]:
+    """The last piece of a clip that cannot be read from here on."""
+    remark = Remark(BROKEN_OFF, f"{error}, from {part.stretch.start:g} s on")
+    empty: dict[str, Any] = {
+        "id": part.clip.id,
+        "faces": [],
+        "times": np.zeros(0, np.float32),
+        "face_found": np.zeros(0, bool),
+        "landmarks": np.zeros((0, 5, 2), np.float32),
+        "audio": np.zeros(0, np.int16),
+        "transcript": "",
+        "word_times": np.zeros((0, 2), np.float32),
+        "labels": np.zeros(0, np.float32),
+        "subject": "",
+    }
+    for modality, own in part.clip.features.items():
+        none = no_features(own)
+        empty |= {f"{modality}_features": none.values, f"{modality}_feature_times": none.times}
+    return {**empty, "remarks": (tuple(remark),), "piece": Piece(part.stretch.start, part.stretch.end, True)}
 
 
 def fingerprint(clip: ClipSource, options: ClipOptions) -> str:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.media.remarks import CANCELLING, MIXED, NOT_FINITE, SHIFTED, SILENT, TOO_LOUD, Remark
+from emi_jax.modalities import AUDIBLE
 
-AUDIBLE = 16 / 32768
-"""Peak as a share of full scale, -66 dBFS, below which sound counts as silent, ignoring a constant offset."""
 OFFSET = 0.01
 """Share of full scale above which a constant (DC) offset is removed."""
 OFFSET_SHARE = 0.1

@@ -44,8 +44,10 @@ def read_pictures(
         stream.codec_context.options = {"max_pixels": LIMITS["max_pixels"]}
         aspect = float(stream.sample_aspect_ratio or 0)
         reformatter = VideoReformatter()  # shared, since setting up a conversion is slower than running it
-        frames = (frame for packet in track_packets(container, "video", joined) for frame in decode(packet, damage))
         base, interlaced = stream.time_base or Fraction(1, 1000), 0
+        since = float(min(wanted, default=0) * base)
+        packets = track_packets(container, "video", joined, since)
+        frames = (frame for packet in packets for frame in decode(packet, damage))
         for stamp, frame, is_interlaced in deinterlaced(stamped(stream, frames), base) if wanted else ():
             if stamp in wanted:
                 wanted.discard(stamp)

@@ -11,7 +11,7 @@ import soxr
 from data_prep.media.container import SAMPLE_RATE, Damage, decode, open_media
 from data_prep.media.levels import as_float, as_int16, finite, mix, not_finite
 from data_prep.media.remarks import CHANGED, DAMAGED_SOUND, GAP, NO_RATE, Remark
-from data_prep.media.timeline import BEYOND, Timeline, long_remark, track_packets
+from data_prep.media.timeline import BEYOND, PREROLL, Timeline, long_remark, track_packets
 
 LATE = 0.015
 """Seconds after its expected time above which sound counts as late (a packet was lost) and silence fills the gap."""
@@ -73,12 +73,13 @@ def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list
 
     Args:
         path: the media file.
-        timeline: the file's timeline; sound before its second 0 is dropped.
+        timeline: the file's timeline; sound before its second `since` is dropped.
         max_seconds: later sound is not read.
         remarks: list to which remarks are appended.
 
     Returns:
-        int16 [samples], mono at 16 kHz, [0] if there is no audible sound; and the end of the sound in seconds.
+        int16 [samples] from `since` on, mono at 16 kHz, [0] if there is no audible sound; and the end of the sound in
+        seconds since second 0.
 
     Raises:
         ClipError: the file is missing or not a media file.
@@ -87,7 +88,7 @@ def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list
     with open_media(path) as container:
         runs = list(_runs(container, timeline, max_seconds, findings))
     formats = sorted({run.format for run in runs})
-    audio, found = as_int16(_mixed(runs, round(max_seconds * SAMPLE_RATE), remarks))
+    audio, found = as_int16(_mixed(runs, timeline.since, max_seconds, remarks))
     if len(formats) > 1:
         each = " and ".join(f"{rate} Hz with {len(names)} channels" for rate, names in formats)
         remarks.append(Remark(CHANGED, f"{path.name}: sound of {each}"))
@@ -107,9 +108,11 @@ def _runs(
 ) -> Iterator[_Run]:
     run: _Run | None = None
     beyond = 0
-    for frame in _frames(container, timeline.joined, findings):
+    for frame in _frames(container, timeline, findings):
         expected = run.end if run is not None else 0.0
         at = expected if frame.time is None else frame.time - timeline.start
+        if frame.time is not None and at < timeline.since - PREROLL:
+            continue
         if max(at, expected) >= max_seconds:
             beyond += 1
             if expected < max_seconds and beyond < BEYOND:
@@ -138,8 +141,9 @@ def _runs(
         yield run
 
 
-def _frames(container: av.container.InputContainer, joined: bool, findings: _Findings) -> Iterator[av.AudioFrame]:
-    for packet in track_packets(container, "audio", joined):
+def _frames(container: av.container.InputContainer, timeline: Timeline, findings: _Findings) -> Iterator[av.AudioFrame]:
+    since = timeline.start + timeline.since if timeline.since else 0.0
+    for packet in track_packets(container, "audio", timeline.joined, since):
         for frame in decode(packet, findings.damage):
             if frame.sample_rate not in RATES:
                 findings.odd_rate = frame.sample_rate
@@ -153,15 +157,17 @@ def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:
     return samples if frame.format.is_planar else samples.reshape(-1, count).T
 
 
-def _mixed(runs: list[_Run], limit: int, remarks: list[Remark]) -> np.ndarray:
-    """Places all runs on the time axis and mixes them: float32 [samples], mono, at most `limit` samples."""
+def _mixed(runs: list[_Run], since: float, until: float, remarks: list[Remark]) -> np.ndarray:
+    """Places all runs on the time axis and mixes them: float32 [samples], mono, from one second to another."""
     placed: list[tuple[int, np.ndarray]] = []
     for names in dict.fromkeys(run.format[1] for run in runs):
         same = [run for run in runs if run.format[1] == names]
         voices, found = mix([run.finish() for run in same], names)
-        placed += [(round(run.start * SAMPLE_RATE), voice) for run, voice in zip(same, voices, strict=True)]
+        placed += [(round((run.start - since) * SAMPLE_RATE), voice) for run, voice in zip(same, voices, strict=True)]
         remarks += found
-    length = min(limit, max((at + len(voice) for at, voice in placed), default=0))
+    placed = [(max(0, at), voice[max(0, -at) :]) for at, voice in placed]
+    limit = round((until - since) * SAMPLE_RATE)
+    length = min(limit, max((at + len(voice) for at, voice in placed if len(voice)), default=0))
     audio = np.zeros(max(0, length), np.float32)
     for at, voice in placed:
         audio[at : at + len(voice)] = voice[: max(0, length - at)]

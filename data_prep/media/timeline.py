@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 
-from data_prep.media.claims import LEAPS, claimed_ends, file_remarks, rate_remarks
+from data_prep.media.claims import LEAPS, claimed_ends, file_remarks, rate_remarks, shown_until
 from data_prep.media.container import Damage, decode, open_media
 from data_prep.media.joints import Joints
 from data_prep.media.remarks import BROKEN_OFF, LONG, NO_TIMESTAMPS, RESTARTED, Remark
@@ -23,6 +23,10 @@ from data_prep.media.tracks import Tracks, choose_tracks, subtitle_remarks, trac
 
 BEYOND = 8
 """Number of consecutive packets beyond the limit after which reading stops; a single timestamp may be corrupted."""
+EXACT = ("mov", "matroska", "wav", "flac")
+"""Formats in which reading may start at a later second; their timestamps do not depend on what came before."""
+PREROLL = 1.0
+"""Seconds before that, from which decoders and resamplers start."""
 USUAL_RATE = Fraction(25)
 """Pictures per second of a stream that has neither timestamps nor a claimed rate."""
 
@@ -40,6 +44,8 @@ class Timeline:
         joined: whether timestamps are shifted, because recordings were joined.
         track_remarks: remarks on the choice of the video and audio track.
         remarks: remarks on the file, its timestamps and pictures.
+        duration: length in seconds according to the header or estimated by FFmpeg; 0 if unknown.
+        since: second from which pictures are listed and sound is read.
     """
 
     start: float
@@ -50,6 +56,25 @@ class Timeline:
     joined: bool
     track_remarks: Mapping[str, tuple[Remark, ...]]
     remarks: tuple[Remark, ...]
+    duration: float = 0.0
+    since: float = 0.0
+
+    @property
+    def length(self) -> float:
+        """The length of the whole file in seconds by its pictures and its header; 0 if unknown."""
+        return max(self.duration, shown_until(self.seconds))
+
+    def between(self, since: float, until: float) -> "Timeline":
+        """A part of it. Only the part from second 0 on has the remarks."""
+        inside = slice(*np.searchsorted(self.seconds, (since, until)).tolist())
+        stamps, seconds = self.stamps[inside], self.seconds[inside]
+        if since:
+            choice = dict.fromkeys(self.track_remarks, ())
+            return dataclasses.replace(
+                self, stamps=stamps, seconds=seconds, claimed={}, track_remarks=choice, remarks=(), since=since
+            )
+        claimed = {kind: min(end, until) for kind, end in self.claimed.items()}
+        return dataclasses.replace(self, stamps=stamps, seconds=seconds, claimed=claimed)
 
 
 def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
@@ -90,17 +115,28 @@ def read_timeline(path: Path, max_seconds: float = math.inf) -> Timeline:
         remarks += rate_remarks(container, tracks.video, seconds[kept])
         claimed = {kind: min(end - start, max_seconds) for kind, end in claimed_ends(container, tracks).items()}
         choice = {kind: tuple(track_remarks(container, kind)) for kind in ("video", "audio")}
-    has_sound = tracks.audio is not None
-    return Timeline(start, stamps[kept], seconds[kept], claimed, has_sound, joints.shifted, choice, tuple(remarks))
+        duration = (container.duration or 0) / av.time_base
+    return Timeline(
+        start=start,
+        stamps=stamps[kept],
+        seconds=seconds[kept],
+        claimed=claimed,
+        has_sound=tracks.audio is not None,
+        joined=joints.shifted,
+        track_remarks=choice,
+        remarks=tuple(remarks),
+        duration=duration,
+    )
 
 
-def track_packets(container: InputContainer, kind: str, joined: bool) -> Iterator[Packet]:
+def track_packets(container: InputContainer, kind: str, joined: bool, since: float = 0.0) -> Iterator[Packet]:
     """Yields the packets of the chosen video or audio track, with timestamps as in the file's Timeline.
 
     Args:
         container: an open file.
         kind: video or audio.
         joined: `Timeline.joined` of the file, which depends on both tracks.
+        since: second of the file's timestamps; earlier packets are left out where the format allows it.
     """
     tracks = choose_tracks(container)
     stream = tracks.video if kind == "video" else tracks.audio
@@ -109,6 +145,8 @@ def track_packets(container: InputContainer, kind: str, joined: bool) -> Iterato
     if joined:
         yield from (p for p in continuous_packets(container, tracks, Joints()) if p.stream.index == stream.index)
     else:
+        if since > PREROLL and stream.time_base and set(EXACT) & set(container.format.name.split(",")):
+            container.seek(int((since - PREROLL) / stream.time_base), stream=stream)
         yield from _packets(container, [stream], Joints())
 
 

@@ -4,21 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, TEXT, VISION
-from emi_jax.prediction import Prediction
+from emi_jax.modalities import MODALITIES, TEXT
+from emi_jax.prediction import Prediction, frames_of
 from emi_jax.report import page
+from emi_jax.report.course import course
 from emi_jax.report.figures import new_figure
 from emi_jax.report.page import Image
-from emi_jax.report.svg import INK, style, to_svg
-from emi_jax.report.tables import Table
+from emi_jax.report.svg import style, to_svg
+from emi_jax.report.tables import Row, Table
 
-MELS, HOP, WINDOW = 64, 160, 400
-"""Of the mel spectrogram: bands; step and length of the windows in samples (10 and 25 ms)."""
+MOST_WINDOWS = 200
+"""Most windows in a page's table; the table of all is `windows.csv`."""
 
 
 def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float, float]) -> Path:
@@ -42,11 +41,18 @@ def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float
         weight_table=_weight_table(prediction),
         own={name: int(np.sum(prediction.arrays.get(f"{name}/mask", 0))) for name in MODALITIES},
         frames=_frames(prediction),
-        course=Image.svg(
-            "Waveform, mel spectrogram, and reliability of face and voice over time.", to_svg(course(prediction))
-        ),
+        windows=len(prediction.over_time.windows) if prediction.over_time else 0,
+        window_table=_window_table(prediction, label_range),
+        course=Image.svg(_described(prediction), to_svg(course(prediction, label_range))),
         words=_words(prediction),
     )
+
+
+def _described(prediction: Prediction) -> str:
+    """What the time line shows, in words."""
+    if prediction.over_time:
+        return "Intensities and modality weights in each window, waveform, and reliability of each modality over time."
+    return "Waveform, mel spectrogram, and reliability of each modality over time."
 
 
 def _labels(prediction: Prediction, label_range: tuple[float, float]) -> np.ndarray:
@@ -105,54 +111,6 @@ def weights(prediction: Prediction) -> Figure:
     return figure
 
 
-def course(prediction: Prediction) -> Figure:
-    """Waveform, mel spectrogram, and the reliabilities of frames and voice, over the seconds that the model read."""
-    audio = _voice(prediction)
-    with style():
-        figure = new_figure(9, 5.4)
-        wave, mel, reliability = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
-        if len(audio):
-            wave.plot(np.arange(len(audio)) / SAMPLE_RATE, audio, linewidth=0.4, rasterized=True)
-            _draw_mel(mel, audio)
-        else:
-            wave.text(0.5, 0.5, "no sound", transform=wave.transAxes, ha="center")
-        wave.set(ylabel="waveform", ylim=(-1, 1))
-        mel.set_ylabel("Hz, mel scale")
-        for name, line, label in ((AUDIO, "-", "voice"), (VISION, "o-", "face"), (TEXT, ".", "words")):
-            if name in prediction.reliability and len(steps := prediction.reliability[name]):
-                reliability.plot(prediction.times[name], steps, line, label=label, markersize=3)
-        reliability.set(ylim=(-0.05, 1.05), ylabel="reliability r", xlabel="seconds")
-        reliability.axhline(1, color=INK, linewidth=0.4, alpha=0.4)
-        if reliability.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=3)
-    return figure
-
-
-def _draw_mel(axes: Axes, audio: np.ndarray) -> None:
-    power = librosa.feature.melspectrogram(
-        y=audio, sr=SAMPLE_RATE, n_fft=WINDOW, hop_length=HOP, n_mels=MELS, fmax=SAMPLE_RATE / 2
-    )
-    picture = librosa.power_to_db(power, ref=np.max)
-    end = len(audio) / SAMPLE_RATE
-    bands = librosa.mel_frequencies(MELS, fmax=SAMPLE_RATE / 2)
-    hertz = (500, 1000, 2000, 4000)
-    axes.set_yticks(np.interp(hertz, bands, np.arange(MELS) + 0.5), [str(value) for value in hertz])
-    axes.imshow(picture, origin="lower", aspect="auto", extent=(0, end, 0, MELS), cmap="magma", rasterized=True)
-
-
-def _voice(prediction: Prediction) -> np.ndarray:
-    """The samples that the model read, float32 in [-1, 1]."""
-    if "audio" not in prediction.arrays:
-        return np.zeros(0, np.float32)
-    return prediction.arrays["audio"][prediction.arrays["audio_mask"]].astype(np.float32) / 32768
-
-
-def _picks(prediction: Prediction) -> np.ndarray:
-    """Which of the clip's pictures the model read."""
-    picks = prediction.arrays["frame_picks"]
-    return picks[picks >= 0]
-
-
 def _words(prediction: Prediction) -> list[tuple[str, float]]:
     """The tokens that the model read, each with its reliability."""
     if not prediction.tokens:  # no words, or steps of the user's own features
@@ -160,22 +118,28 @@ def _words(prediction: Prediction) -> list[tuple[str, float]]:
     return list(zip(prediction.tokens, map(float, prediction.reliability[TEXT]), strict=True))
 
 
-def _times(prediction: Prediction) -> np.ndarray:
-    return np.asarray(prediction.example["times"])[_picks(prediction)]
-
-
 def _frames(prediction: Prediction) -> list[Mapping[str, Any]]:
     """The face crops that the model read, each with its time and reliability."""
-    if "frame_mask" not in prediction.arrays or not len(prediction.example["face_found"]):
-        return []
-    found = np.flatnonzero(prediction.arrays["frame_mask"])
-    reliability = dict(zip(found, prediction.reliability.get(VISION, []), strict=True))
+    frames = prediction.over_time.frames if prediction.over_time else frames_of(prediction)
     return [
         {
-            "image": Image.jpeg(f"face at {seconds:.2f} s", prediction.example["faces"][pick]),
-            "seconds": f"{seconds:.2f}",
-            "found": place in reliability,
-            "reliability": f"r {reliability[place]:.2f}" if place in reliability else "no face found",
+            "image": Image.jpeg(f"face at {frame.seconds:.2f} s", frame.image),
+            "seconds": f"{frame.seconds:.2f}",
+            "found": frame.reliability is not None,
+            "reliability": "no face found" if frame.reliability is None else f"r {frame.reliability:.2f}",
         }
-        for place, (pick, seconds) in enumerate(zip(_picks(prediction), _times(prediction), strict=True))
+        for frame in frames
     ]
+
+
+def _window_table(prediction: Prediction, label_range: tuple[float, float]) -> Table | None:
+    """The intensities and flags of the windows; None without windows, or if they are too many for a page."""
+    windows = prediction.over_time.windows if prediction.over_time else ()
+    if not 0 < len(windows) <= MOST_WINDOWS:
+        return None
+    header = ["seconds", *prediction.intensities, "lacks"]
+    rows: list[Row] = [
+        [f"{window.start:.2f} to {window.end:.2f}", *window.intensities.values(), ", ".join(window.flags)]
+        for window in windows
+    ]
+    return Table("Windows, with intensities from {:g} to {:g}".format(*label_range), header, rows)

@@ -1,14 +1,15 @@
 """The folder of predictions of new clips, which grows clip by clip and can be resumed.
 
 Each clip has a JSON file, and a page on request, written as soon as it is predicted. `predictions.csv` and
-`left_out.csv` gain a line at a time. A clip is skipped if its JSON file was made by the same model from the
-same files.
+`left_out.csv` gain a line at a time, and `windows.csv` the lines of a clip that is predicted in windows. A clip is
+skipped if its JSON file was made by the same model from the same files.
 """
 
 import collections
 import contextlib
 import csv
 import hashlib
+import itertools
 import signal
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from emi_jax.report.terminal import printable
 from emi_jax.runs.submission import format_row, header
 from emi_jax.train.signals import StoppedError
 
-PREDICTIONS, LEFT_OUT, INDEX = "predictions.csv", "left_out.csv", "index.html"
+PREDICTIONS, WINDOWS, LEFT_OUT, INDEX = "predictions.csv", "windows.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
 """Bytes of a clip's id to keep in its file names; file systems allow 255 for a whole name."""
 SHOWN = 20
@@ -52,10 +53,12 @@ class PredictionFolder:
         self._made_from: Mapping[str, str] = {}
         self._files: dict[str, str] = {}
         self._rows: dict[str, list[float]] = {}
+        self._windows: dict[str, list[list[str]]] = {}
+        self._modalities: tuple[str, ...] = ()  # of the windows' weights
         self._remarks: collections.Counter[str] = collections.Counter()
         self._reasons: list[str] = []
         with _reported(path):
-            self._write_table()
+            self._write_tables()
             (path / LEFT_OUT).unlink(missing_ok=True)
 
     @classmethod
@@ -94,8 +97,8 @@ class PredictionFolder:
             if self._pages and not self._path(clip, ".html").exists():
                 continue
             if (facts := _read_facts(self._path(clip, ".json"))) and facts.get("made_from") == key:
-                self._keep(clip, facts["intensities"], facts["remarks"])
-        self._write_table()
+                self._keep(clip, facts)
+        self._write_tables()
         return set(self._rows)
 
     def add(self, prediction: Prediction) -> None:
@@ -107,9 +110,12 @@ class PredictionFolder:
             page.unlink(missing_ok=True)  # from an earlier prediction
         facts = prediction.facts() | {"made_from": self._made_from.get(prediction.id, "")}
         write_json(self._path(prediction.id, ".json"), facts)
-        self._keep(prediction.id, prediction.intensities, prediction.remarks)
-        with (self.path / PREDICTIONS).open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(self._row(prediction.id))
+        self._keep(prediction.id, facts)
+        self._append(PREDICTIONS, [self._row(prediction.id)])
+        if windows := self._windows.get(prediction.id):
+            if len(self._windows) == 1:
+                self._append(WINDOWS, [self._header()])
+            self._append(WINDOWS, windows)
 
     def leave_out(self, clip: str, reason: str) -> None:
         """Records a clip that cannot be read, and the reason."""
@@ -129,7 +135,7 @@ class PredictionFolder:
         Returns:
             A summary for the terminal: some rows, remarks, and the clips left out.
         """
-        self._write_table()
+        self._write_tables()
         clips = sorted(self._rows)
         if self._pages:
             rows = {clip: (self._path(clip, ".html").name, self._rows[clip]) for clip in clips}
@@ -144,19 +150,42 @@ class PredictionFolder:
             parts.append(f"left out: {more} more, named in {self.path / LEFT_OUT}")
         return "\n".join(parts)
 
-    def _keep(self, clip: str, intensities: Mapping[str, float], remarks: Iterable[str]) -> None:
-        self._rows[clip] = [float(intensities[name]) for name in self._names]
-        self._remarks.update({remark.partition(" (")[0] for remark in remarks})
+    def _keep(self, clip: str, facts: Mapping[str, Any]) -> None:
+        self._rows[clip] = [float(facts["intensities"][name]) for name in self._names]
+        if windows := facts.get("windows"):
+            self._windows[clip] = [self._window(clip, window) for window in windows]
+            self._modalities = tuple(windows[0]["weights"])
+        self._remarks.update({remark.partition(" (")[0] for remark in facts["remarks"]})
         self.done = len(self._rows)
 
     def _row(self, clip: str) -> list[str]:
         return format_row(printable(clip), self._rows[clip])
 
-    def _write_table(self) -> None:
-        with whole_file(self.path / PREDICTIONS) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(header(self._names))
-            writer.writerows(map(self._row, sorted(self._rows)))
+    def _header(self) -> list[str]:
+        """The first row of the table of windows."""
+        weights = (f"weight_{name}" for name in self._modalities)
+        return ["Filename", "Start", "End", *self._names, *weights, "Flags"]
+
+    def _window(self, clip: str, window: Mapping[str, Any]) -> list[str]:
+        seconds = (f"{window[name]:.3f}" for name in ("start", "end"))
+        values = [*(window["intensities"][name] for name in self._names), *window["weights"].values()]
+        return [printable(clip), *seconds, *(f"{value:.6f}" for value in values), "; ".join(window["flags"])]
+
+    def _append(self, name: str, rows: Iterable[Sequence[str]]) -> None:
+        with (self.path / name).open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    def _write_tables(self) -> None:
+        self._write_table(PREDICTIONS, header(self._names), map(self._row, sorted(self._rows)))
+        if self._windows:
+            rows = itertools.chain.from_iterable(self._windows[clip] for clip in sorted(self._windows))
+            self._write_table(WINDOWS, self._header(), rows)
+        else:
+            (self.path / WINDOWS).unlink(missing_ok=True)
+
+    def _write_table(self, name: str, first: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        with whole_file(self.path / name) as part, part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([first, *rows])
 
     def _path(self, clip: str, ending: str) -> Path:
         return self.path / f"{self._files.get(clip) or file_names([clip])[clip]}{ending}"
@@ -170,7 +199,7 @@ def file_names(ids: Iterable[str]) -> dict[str, str]:
     """
     ids = list(ids)
     counts = collections.Counter(map(_folded, ids))
-    reserved = {name.partition(".")[0] for name in (PREDICTIONS, LEFT_OUT, INDEX)}
+    reserved = {name.partition(".")[0] for name in (PREDICTIONS, WINDOWS, LEFT_OUT, INDEX)}
     return {clip: _file_name(clip, counts[_folded(clip)] > 1 or _folded(clip) in reserved) for clip in ids}
 
 

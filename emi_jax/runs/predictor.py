@@ -5,8 +5,8 @@ for prediction in predictor.predict(examples):
     print(prediction.id, prediction.intensities)
 """
 
+import dataclasses
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,11 +19,14 @@ from ml_collections import ConfigDict
 from emi_jax.errors import UserError
 from emi_jax.files import read_json
 from emi_jax.inputs.dataset import Dataset, Example, clip_id
+from emi_jax.inputs.pieces import TOLERANCE
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
+from emi_jax.inputs.windows import Window, Windows, length
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE
 from emi_jax.prediction import Prediction
 from emi_jax.runs.evaluation import chosen_params, of_members
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.recording import Recording
 from emi_jax.runs.standardisation import SUBJECT, choice, standardised
 from emi_jax.runs.submission import in_units
 from emi_jax.train import parameters
@@ -40,7 +43,8 @@ class Predictor:
         features: by modality, the metadata of the user's own features that the model reads in place of media, for
             `data_prep.corpora.new_clips.add_features`.
         fingerprint: a hash of the model: its parameters, encoder configs and labels.
-        compile_seconds: time spent on compilation so far; each new batch length adds to it.
+        seconds: the longest clip or window that the model reads at once.
+        compile_seconds: time spent on compilation so far; each new batch length and each length of windows adds to it.
     """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
@@ -65,6 +69,9 @@ class Predictor:
         self.clip_options = experiment.dataset.clip_options
         self.features = {name: experiment.dataset.features[name] for name in experiment.encoders.own}
         self._transform: ClipTransform = experiment.transform
+        hears = AUDIO in self._transform.shape.modalities and AUDIO not in self._transform.own
+        heard = self._transform.shape.num_samples / SAMPLE_RATE if hears else float("inf")
+        self.seconds = min(heard, float(self.clip_options["max_seconds"]))
         self._mapping: Mapping = experiment.mapping
         devices = self._mapping.devices
         wanted = batch_size or (1 if devices[0].platform == "cpu" else 8 * len(devices))
@@ -114,32 +121,92 @@ class Predictor:
             ) from error
         return cls(experiment, chosen_params(experiment), batch_size)
 
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """Predicts clips in the order given, a batch at a time.
+    def windows(self, seconds: float = 0.0, hop: float = 0.0) -> Windows:
+        """Windows of a length and hop in seconds; by default as long as the model reads, without overlap.
+
+        Raises:
+            UserError: a window is shorter or longer than the model can read.
+        """
+        windows = Windows(seconds or self.seconds, hop or seconds or self.seconds)
+        shortest = self._min_samples / SAMPLE_RATE
+        if not shortest <= windows.seconds <= self.seconds:
+            raise UserError(
+                f"--window={windows.seconds:g}: the model reads {shortest:g} to {self.seconds:g} s at once; use "
+                f"--window={self.seconds:g}, or train a model with a larger --config.data.seconds"
+            )
+        return windows
+
+    def predict(self, examples: Iterable[Example], windows: Windows | None = None) -> Iterator[Prediction]:
+        """Predicts clips, a batch at a time.
+
+        A clip of at most `seconds` is predicted as a whole. A longer one is predicted in windows as long as that, and
+        the mean of their predictions is given. Clips are predicted in the order given, but those in windows after
+        their last piece.
 
         Args:
-            examples: from `data_prep.clips.clip.read_clip` or from a dataset; labels may be missing.
+            examples: clips, or pieces of long ones, from `data_prep.corpora.new_clips.read_clips`,
+                `data_prep.clips.clip.read_clip` or a dataset; labels may be missing.
+            windows: from `windows`; all clips are then predicted in such windows, short ones in a single one.
         """
-        for batch in _batched(examples, self._batch_size):
-            yield from self._predict(batch)
+        cut, chosen = windows or self.windows(), windows is not None
+        transform = self._of_windows(cut.seconds)
+        recordings: dict[str, Recording] = {}
+        whole: list[Example] = []
+        waiting: list[tuple[Recording, Window]] = []
+        for example in examples:
+            if not chosen and "piece" not in example and length(example) <= self.seconds + TOLERANCE:
+                whole.append(example)
+                if len(whole) == self._batch_size:
+                    yield from self._predict(whole, self._transform)
+                    whole = []
+                continue
+            recording = recordings.setdefault(clip_id(example), Recording(cut, chosen))
+            for window in recording.cut(example):
+                waiting.append((recording, window))
+                if window.last:
+                    del recordings[clip_id(example)]  # another clip may have the same id
+                if len(waiting) == self._batch_size:
+                    yield from self._predict_windows(waiting, transform)
+                    waiting = []
+        yield from self._predict(whole, self._transform)
+        yield from self._predict_windows(waiting, transform)
 
-    def _predict(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def _predict_windows(
+        self, waiting: Sequence[tuple[Recording, Window]], transform: ClipTransform
+    ) -> Iterator[Prediction]:
+        """Predicts a batch of windows; yields the predictions of the clips of which it has the last."""
+        predictions = self._predict([window.example for _, window in waiting], transform)
+        for (recording, window), prediction in zip(waiting, predictions, strict=True):
+            recording.add(window, prediction)
+            if window.last:
+                yield recording.prediction(prediction)
+
+    def _of_windows(self, seconds: float) -> ClipTransform:
+        """The transform of windows of a length, all of which have the same shapes."""
+        samples = max(self._min_samples, round(seconds * SAMPLE_RATE))
+        shape = dataclasses.replace(self._transform.shape, num_samples=samples)
+        return dataclasses.replace(self._transform, shape=shape)
+
+    def _predict(self, examples: Sequence[Example], transform: ClipTransform) -> Iterator[Prediction]:
+        if not examples:
+            return
         unknown = np.full(len(self.label_names), np.nan, np.float32)
         clips = []
         for place, example in enumerate(examples):
             labels = np.asarray(example["labels"], np.float32)
             labelled = example if len(labels) else {**example, "labels": unknown}
-            clips.append(self._transform.read(labelled, np.random.default_rng(0), place))
-        outputs = self._run([self._transform.describe(clip) for clip in clips])
+            clips.append(transform.read(labelled, np.random.default_rng(0), place))
+        outputs = self._run([transform.describe(clip) for clip in clips], transform)
         for place, (example, arrays) in enumerate(zip(examples, clips, strict=True)):
             yield self._prediction(example, arrays, {name: array[place] for name, array in outputs.items()})
 
-    def _run(self, clips: list[Arrays]) -> Arrays:
+    def _run(self, clips: list[Arrays], transform: ClipTransform) -> Arrays:
         """The model's outputs for a batch that is filled up with padding, [batch_size, ...]."""
-        padding = self._transform.padding
+        padding = transform.padding
         padded = clips + [padding] * (self._batch_size - len(clips))
         batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
-        batch = without_common_padding(batch, self._min_samples)
+        if transform is self._transform:  # windows keep their shape, so that one program serves all
+            batch = without_common_padding(batch, self._min_samples)
         on_devices = self._mapping.put(batch)
         shapes = tuple(array.shape for array in batch.values())
         if shapes not in self._compiled:
@@ -162,25 +229,10 @@ class Predictor:
             informed=bool(outputs["informed"]),
             arrays=arrays,
             example=example,
-            remarks=self._remarks(example),
+            remarks=tuple(f"{kind} ({detail})" if detail else str(kind) for kind, detail in example.get("remarks", ())),
         )
-
-    def _remarks(self, example: Example) -> tuple[str, ...]:
-        """The remarks on the clip's files and on the parts of them that the model does not read."""
-        remarks = [tuple(map(str, remark)) for remark in example.get("remarks", ())]
-        seconds, limit = len(example["audio"]) / SAMPLE_RATE, self._transform.shape.num_samples / SAMPLE_RATE
-        if AUDIO in self._transform.shape.modalities and seconds > limit:
-            remarks.append(("the model hears only the beginning", f"{limit:g} of {seconds:.1f} s"))
-        return tuple(f"{kind} ({detail})" if detail else kind for kind, detail in remarks)
 
     def _tokens(self, arrays: Arrays) -> list[str]:
         if "tokens" not in arrays or self._transform.reader is None:
             return []
         return self._transform.reader.names(arrays["tokens"][arrays["token_mask"]])
-
-
-def _batched(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    """Lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

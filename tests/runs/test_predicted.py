@@ -1,6 +1,7 @@
 """The folder of predictions grows clip by clip, can be resumed, and has safe file names for any clip id."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.prediction import Prediction
+from emi_jax.prediction import OverTime, Prediction, WindowPrediction
 from emi_jax.runs import predicted
 from emi_jax.runs.predicted import SHOWN, PredictionFolder, file_names, stopped_by_signals
 from emi_jax.train.signals import StoppedError
@@ -21,6 +22,15 @@ NAMES = ("Joy", "Fear")
 
 def prediction(clip, joy=0.25, remarks=()):
     return Prediction(clip, {"Joy": joy, "Fear": 1.0}, {}, {}, {}, {}, [], True, {}, {"labels": np.zeros(0)}, remarks)
+
+
+def over_time(clip, count):
+    """A prediction in windows of a second each."""
+    windows = [
+        WindowPrediction(n, n + 1.0, {"Joy": n / 4, "Fear": 1.0}, {"audio": 0.5}, {}, {}, ("no face",) * (n == 1))
+        for n in range(count)
+    ]
+    return dataclasses.replace(prediction(clip), over_time=OverTime(tuple(windows), (), np.zeros((0, 3))))
 
 
 def opened(path, pages=False):
@@ -89,6 +99,30 @@ def test_the_summary_is_short_and_counts_remarks(tmp_path):
     assert "and 5 more in" in summary
     assert f"{len(ids)} clips: no sound" in summary
     assert f"{len(ids)} clips: no words" in summary
+
+
+def test_the_windows_of_clips_have_a_table(tmp_path):
+    first = opened(tmp_path)
+    made_from = dict.fromkeys("abc", "1")
+    first.resume(made_from)
+    first.add(prediction("a"))
+    assert not (tmp_path / "windows.csv").exists()
+    for clip in "cb":
+        first.add(over_time(clip, 2))
+    lines = (tmp_path / "windows.csv").read_text().splitlines()
+    assert lines[0] == "Filename,Start,End,Joy,Fear,weight_audio,Flags"
+    assert lines[1:3] == [
+        "c,0.000,1.000,0.000000,1.000000,0.500000,",
+        "c,1.000,2.000,0.250000,1.000000,0.500000,no face",
+    ]
+    first.finish()
+    of_all = (tmp_path / "windows.csv").read_text().splitlines()
+    assert of_all == [lines[0], *(line.replace("c,", "b,", 1) for line in lines[1:3]), *lines[1:3]]
+    second = opened(tmp_path)
+    assert second.resume(made_from) == set("abc")
+    assert (tmp_path / "windows.csv").read_text().splitlines() == of_all
+    assert opened(tmp_path).resume({"a": "1"}) == {"a"}
+    assert not (tmp_path / "windows.csv").exists()
 
 
 def test_an_unwritable_folder_is_reported_in_one_line(tmp_path):

@@ -17,7 +17,6 @@ from emi_jax.runs import results
 from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
-from emi_jax.runs.training import train
 from emi_jax.train.parameters import fingerprint
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.data_prep.conftest import tone, write_table, write_video
@@ -25,16 +24,6 @@ from tests.fakes import NAMES, make_dataset, make_example
 from tests.flags import quick
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    config, dataset = tiny_stage2(), make_dataset()
-    config.train.epochs = 2
-    experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
-    train(experiment)
-    return experiment, folder
 
 
 def test_predictions_equal_those_of_evaluation(trained):
@@ -140,7 +129,7 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={read_only}", "--mode=predict"]
     command += [f"--input={listed}", f"--output={folder}"]
     run = on_one_device(command, ROOT)
-    assert "2.0 s of clips in" in run.stdout  # read like the run's own clips, not like those of the config's corpus
+    assert "clips longer than 0.5 s are predicted in windows" in run.stdout  # by the run's own config
     (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
     assert "c.mp4" in left_out
     noted = (folder / "left_out.csv").read_text().splitlines()
@@ -151,7 +140,8 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     assert set(facts["weights"]) == {"vision", "audio", "text"}
     assert facts["weights"]["vision"] == 0.0  # a grey ramp shows no face
     assert any("no face found" in remark for remark in facts["remarks"])
-    assert any("the model hears only the beginning (0.5 of 1.0 s)" in remark for remark in facts["remarks"])
+    assert "longer than the model reads; the mean of windows is given (6 of 0.5 s in 3.0 s)" in facts["remarks"]
+    assert "windows with no face (6 of 6)" in facts["remarks"]
     before = (folder / "a.json").stat().st_mtime_ns
     again = on_one_device(command, ROOT)
     assert "3 clips, 2 of them predicted before" in again.stdout

@@ -1,0 +1,24 @@
+"""Pieces of a clip that is too long to be read at once."""
+
+from typing import NamedTuple
+
+TOLERANCE = 0.1
+"""Seconds at the end of a clip that do not count: codecs fill up their last packet, with 64 ms at most for AAC."""
+
+
+class Piece(NamedTuple):
+    """Where an example lies in a clip of which it is a piece. Pieces come in order of time and do not overlap.
+
+    The pictures and words of the example have the times that they have in the clip; its sound starts with the piece.
+
+    Attributes:
+        start: seconds since the clip's start.
+        end: the same of its end; where the next piece starts.
+        last: whether the clip ends with it, perhaps before `end`.
+        seconds: length of the clip according to its file; 0 if unknown.
+    """
+
+    start: float
+    end: float
+    last: bool
+    seconds: float = 0.0

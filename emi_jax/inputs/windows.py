@@ -1,0 +1,197 @@
+"""Windows over time: parts of a clip of equal length, cut from a whole clip or from pieces of it as they arrive."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import Example, transcript
+from emi_jax.inputs.pieces import TOLERANCE, Piece
+from emi_jax.inputs.texts import SECONDS_PER_WORD
+from emi_jax.modalities import AUDIBLE, SAMPLE_RATE
+
+FRAMES = ("faces", "times", "face_found", "landmarks")
+"""The parts of an example with an entry for each picture."""
+WHOLE = Piece(0.0, math.inf, True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Windows of equal length, a hop apart, from second 0 on; the last one ends with the clip.
+
+    Attributes:
+        seconds: length of a window.
+        hop: seconds from the start of one window to that of the next, at most `seconds`.
+    """
+
+    seconds: float
+    hop: float
+
+    def __post_init__(self) -> None:
+        """Checks the lengths.
+
+        Raises:
+            UserError: a length is not positive and finite, or parts of the clip would lie in no window.
+        """
+        for name, value in (("window", self.seconds), ("hop", self.hop)):
+            if not 0 < value < math.inf:
+                raise UserError(f"--{name}={value:g}: expected a number of seconds above 0")
+        if self.hop > self.seconds:
+            raise UserError(
+                f"--hop={self.hop:g} is longer than the window of {self.seconds:g} s: what lies between two windows "
+                "would not be read; choose a hop of at most the window's length"
+            )
+
+
+class Window(NamedTuple):
+    """A window of a clip.
+
+    Attributes:
+        start: seconds since the clip's start.
+        end: the same of its end.
+        last: whether it is the clip's last one.
+        example: what lies in it; its times are seconds since the window's start.
+    """
+
+    start: float
+    end: float
+    last: bool
+    example: Example
+
+
+def length(example: Example) -> float:
+    """The length of a clip in seconds by its sound, pictures and features, else by its timed words; 0 if unknown."""
+    times = ["times", *(name for name, _ in _features(example))]
+    ends = [len(example["audio"]) / SAMPLE_RATE, *(float(np.max(example[name], initial=0.0)) for name in times)]
+    return max(ends) or float(np.max(example["word_times"], initial=0.0))
+
+
+class Cutter:
+    """Cuts a clip into windows, and holds no more of the clip than the next windows need.
+
+    Attributes:
+        windows: their length and hop.
+        untimed: whether the clip has words whose times are unknown; they are spread evenly over the clip.
+    """
+
+    def __init__(self, windows: Windows):
+        """Starts at second 0 of a clip."""
+        self.windows, self.untimed = windows, False
+        self._held: dict[str, Any] | None = None
+        self._first = 0  # which sample of the clip is the first of the held sound
+        self._end = 0.0  # of everything held so far
+        self._words: list[tuple[str, float, float]] = []
+        self._count = 0  # windows on the grid so far
+
+    def add(self, example: Example) -> Iterator[Window]:
+        """Yields the windows that are complete with the next piece of the clip.
+
+        Args:
+            example: a whole clip, or a piece of one that holds its `Piece` under "piece".
+        """
+        piece = example.get("piece", WHOLE)
+        self._hold(example, piece)
+        if not piece.last:
+            yield from self.until(piece.end)
+            return
+        yield from self._on_the_grid(self._end, last=True)
+        size = self.windows.seconds
+        covered = (self._count - 1) * self.windows.hop + size if self._count else 0.0
+        if not self._count or self._end - covered > min(TOLERANCE, self.windows.hop / 2):
+            yield self._cut(max(0.0, self._end - size), self._end, last=True)
+
+    def until(self, seconds: float) -> Iterator[Window]:
+        """Yields the windows that end before a second up to which everything has been added."""
+        if self._held is not None:
+            yield from self._on_the_grid(seconds, last=False)
+
+    def _on_the_grid(self, end: float, last: bool) -> Iterator[Window]:
+        size, hop = self.windows.seconds, self.windows.hop
+        spare = min(TOLERANCE, hop / 2)
+        limit = end + (spare if last else 0.0)
+        while (start := self._count * hop) + size <= limit:
+            self._count += 1
+            ends = last and self._count * hop + size > limit and end - (start + size) <= spare
+            self._drop(start)
+            yield self._cut(start, start + size, ends)
+
+    def _cut(self, start: float, end: float, last: bool) -> Window:
+        """The window from one second to another; the last one includes what is held beyond its end."""
+        assert self._held is not None
+        held, until = self._held, math.inf if last else end
+        first, stop = (max(0, round(second * SAMPLE_RATE) - self._first) for second in (start, end))
+        words = [(word, a - start, b - start) for word, a, b in self._words if start <= (a + b) / 2 < until]
+        example: dict[str, Any] = {
+            **held,
+            **_between(held, start, until),
+            "audio": _audible(held["audio"][first:stop]),
+            "transcript": " ".join(word for word, _, _ in words),
+            "word_times": np.array([times for _, *times in words], np.float32).reshape(-1, 2),
+        }
+        for name in ("times", *(name for name, _ in _features(held))):
+            example[name] = (example[name] - start).astype(np.float32)
+        return Window(start, end, last, example)
+
+    def _hold(self, example: Example, piece: Piece) -> None:
+        """Adds a piece to what is held."""
+        new = {name: np.asarray(example[name]) for name in ("face_found", "landmarks")}
+        for name, values in (("times", "faces"), *_features(example)):
+            new[name] = np.asarray(np.asarray(example[name], np.float32), np.float64)
+            new[values] = list(example[values]) if values == "faces" else np.asarray(example[values])
+        sound, at = np.asarray(example["audio"]), round(piece.start * SAMPLE_RATE)
+        self._words += self._timed(example, piece)
+        self._end = max(self._end, length(example), len(sound) and piece.start + len(sound) / SAMPLE_RATE)
+        if self._held is None:
+            self._held, self._first = {**example, **new, "audio": sound}, at
+            self._held.pop("piece", None)
+            return
+        held = self._held
+        held |= {
+            name: held[name] + part if name == "faces" else np.concatenate([held[name], part])
+            for name, part in new.items()
+        }
+        if len(sound):  # silence fills a gap
+            gap = max(0, at - self._first - len(held["audio"]))
+            held["audio"] = np.concatenate([held["audio"], np.zeros(gap, np.int16), sound])
+
+    def _timed(self, example: Example, piece: Piece) -> list[tuple[str, float, float]]:
+        """The words of an example, each with its start and end."""
+        words, times = transcript(example).split(), np.asarray(example["word_times"], np.float64).reshape(-1, 2)
+        if words and not len(times):
+            self.untimed = True
+            seconds = piece.seconds or (length(example) if piece.last else 0.0)
+            each = (seconds or SECONDS_PER_WORD * len(words)) / len(words)
+            times = each * (np.arange(len(words))[:, None] + [0, 1])
+        return [(word, *pair) for word, pair in zip(words, times.tolist(), strict=True)]
+
+    def _drop(self, start: float) -> None:
+        """Drops what lies before a second."""
+        assert self._held is not None
+        self._held |= _between(self._held, start, math.inf)
+        first = max(self._first, round(start * SAMPLE_RATE))
+        self._held["audio"] = self._held["audio"][first - self._first :].copy()  # a view would keep the whole in memory
+        self._first = first
+        self._words = [word for word in self._words if word[2] >= start]
+
+
+def _between(example: Example, start: float, end: float) -> dict[str, Any]:
+    """The pictures and features of an example whose times lie between two seconds."""
+    kept = {}
+    for times, *values in (("times", *(name for name in FRAMES if name != "times")), *_features(example)):
+        inside = slice(*np.searchsorted(example[times], (start, end)).tolist())
+        kept |= {name: example[name][inside] for name in (times, *values)}
+    return kept
+
+
+def _audible(sound: np.ndarray) -> np.ndarray:
+    """The sound int16 [samples], or [0] if it is silent: it then counts as absent, as in a clip."""
+    return sound if len(sound) and np.abs(sound - sound.mean()).max() >= AUDIBLE * 32768 else sound[:0]
+
+
+def _features(example: Example) -> list[tuple[str, str]]:
+    """The names of the times and of the values of the user's own features."""
+    ending = "_feature_times"
+    return [(name, name.removesuffix(ending) + "_features") for name in example if name.endswith(ending)]
