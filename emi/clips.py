@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import command_line
 from configs.paths import local_path
-from data_prep.clips.clip import ClipSource, duration
+from data_prep.clips.clip import ClipSource
 from data_prep.clips.stored import stored_options
 from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError
@@ -19,12 +19,14 @@ from emi.options import (
     DETECTOR,
     DETECTOR_MODEL,
     FEATURES,
+    HOP,
     MODE,
     OUTPUT,
     PAGES,
     RECURSIVE,
     SPLIT,
     TIME_LIMIT,
+    WINDOW,
     overrides,
 )
 from emi_jax.errors import UserError
@@ -52,12 +54,20 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
     predictor = Predictor.load(workdir)
     named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
     options = stored_options(predictor.clip_options, *named)
+    windows = None
+    if WINDOW.value is not None or HOP.value is not None:
+        windows = predictor.windows(WINDOW.value, HOP.value)
+        log.info("clips are predicted in windows of %g s, each %g s", windows.seconds, windows.hop)
+    else:
+        log.info("clips longer than %g s are predicted in windows, whose mean is given", predictor.seconds)
     clips, notes = add_features(found, requests, predictor.features)
     for note in notes:
         log.info("note: %s", note)
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
     with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
-        done = folder.resume({clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)}" for clip in clips})
+        done = folder.resume(
+            {clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)} {windows}" for clip in clips}
+        )
         loaded = time.perf_counter() - began
         log.info("model loaded in %.1f s; %d clips, %d of them predicted before", loaded, len(clips), len(done))
         began, seconds = time.perf_counter(), 0.0
@@ -68,9 +78,10 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
                 folder.leave_out(clip.id, str(error))
                 bar.update()
 
-            for prediction in predictor.predict(read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)):
+            examples = read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)
+            for prediction in predictor.predict(examples, windows):
                 folder.add(prediction)
-                seconds += duration(prediction.example)
+                seconds += prediction.seconds
                 bar.update()
         took = time.perf_counter() - began - predictor.compile_seconds
         log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)

@@ -25,6 +25,12 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "to evaluate or predict: folder for the results (default: WORKDIR; with --input WORKDIR/predicted)"
 )
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also write an HTML page for each clip")
+WINDOW = flags.DEFINE_float(
+    "window", None, "with --input: predict clips over time, in windows of so many seconds (default: only long clips)"
+)
+HOP = flags.DEFINE_float(
+    "hop", None, "with --input: seconds from the start of one window to that of the next (default: their length)"
+)
 RECURSIVE = flags.DEFINE_bool("recursive", False, "with --input=FOLDER: also search its subfolders")
 TIME_LIMIT = flags.DEFINE_float("time-limit", workers.TIME_LIMIT, "with --input: seconds per clip; 0 for no limit")
 DETECTOR = flags.DEFINE_string("detector", None, "with --input: the run's own MODULE:FUNCTION, to allow its import")
@@ -38,7 +44,7 @@ FEATURES = flags.DEFINE_multi_string(
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
-FOR_NEW_CLIPS = (PAGES, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR, FEATURES)
+FOR_NEW_CLIPS = (PAGES, WINDOW, HOP, RECURSIVE, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR, FEATURES)
 ALL = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_NEW_CLIPS, DISTRIBUTED)
 
 

@@ -121,13 +121,14 @@ class Predictor:
             ) from error
         return cls(experiment, chosen_params(experiment), batch_size)
 
-    def windows(self, seconds: float = 0.0, hop: float = 0.0) -> Windows:
+    def windows(self, seconds: float | None = None, hop: float | None = None) -> Windows:
         """Windows of a length and hop in seconds; by default as long as the model reads, without overlap.
 
         Raises:
             UserError: a window is shorter or longer than the model can read.
         """
-        windows = Windows(seconds or self.seconds, hop or seconds or self.seconds)
+        seconds = self.seconds if seconds is None else seconds
+        windows = Windows(seconds, seconds if hop is None else hop)
         shortest = self._min_samples / SAMPLE_RATE
         if not shortest <= windows.seconds <= self.seconds:
             raise UserError(

@@ -145,6 +145,8 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     before = (folder / "a.json").stat().st_mtime_ns
     again = on_one_device(command, ROOT)
     assert "3 clips, 2 of them predicted before" in again.stdout
+    assert "2 clips: longer than the model reads; the mean of windows is given" in again.stdout
+    assert len((folder / "windows.csv").read_text().splitlines()) == 1 + 2 * 6
     assert (folder / "a.json").stat().st_mtime_ns == before
     assert (folder / "predictions.csv").read_text().splitlines() == rows
 
