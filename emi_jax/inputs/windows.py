@@ -137,7 +137,7 @@ class Cutter:
 
     def _hold(self, example: Example, piece: Piece) -> None:
         """Adds a piece to what is held."""
-        new = {name: np.asarray(example[name]) for name in ("face_found", "landmarks")}
+        new: dict[str, Any] = {name: np.asarray(example[name]) for name in ("face_found", "landmarks")}
         for name, values in (("times", "faces"), *_features(example)):
             new[name] = np.asarray(np.asarray(example[name], np.float32), np.float64)
             new[values] = list(example[values]) if values == "faces" else np.asarray(example[values])
@@ -165,7 +165,7 @@ class Cutter:
             seconds = piece.seconds or (length(example) if piece.last else 0.0)
             each = (seconds or SECONDS_PER_WORD * len(words)) / len(words)
             times = each * (np.arange(len(words))[:, None] + [0, 1])
-        return [(word, *pair) for word, pair in zip(words, times.tolist(), strict=True)]
+        return [(word, first, last) for word, (first, last) in zip(words, times.tolist(), strict=True)]
 
     def _drop(self, start: float) -> None:
         """Drops what lies before a second."""
@@ -179,7 +179,7 @@ class Cutter:
 
 def _between(example: Example, start: float, end: float) -> dict[str, Any]:
     """The pictures and features of an example whose times lie between two seconds."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for times, *values in (("times", *(name for name in FRAMES if name != "times")), *_features(example)):
         inside = slice(*np.searchsorted(example[times], (start, end)).tolist())
         kept |= {name: example[name][inside] for name in (times, *values)}
