@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-extras lint format clean
+.PHONY: demo test test-extras lint format lock clean
 
 demo: $(VENV)/run.done
 	$(BIN)/python run.py --config=configs/stage1.py
@@ -31,18 +31,31 @@ format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Renews the lock files, for Python 3.11 and newer, after a change of the requirements. Needs uv (pip install uv).
+lock:
+	$(LOCK) requirements.txt --output-file requirements.lock
+	$(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate
+
 clean:
 	rm -rf data/demo runs/demo
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  found=$$($(PYTHON) --version 2>/dev/null); \
+	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $${found:-not found}: name another, as in" \
+	    "make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.done: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/run.done: requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
 
-$(VENV)/dev.done: requirements-dev.txt requirements-bench.txt $(VENV)/run.done
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
+# PyTorch is not locked: which of its builds fits depends on the machine.
+$(VENV)/dev.done: requirements-dev.lock requirements-bench.txt $(VENV)/run.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	touch $@
 
 $(VENV)-beam/run.done: requirements-beam.txt requirements-dev.txt

@@ -4,8 +4,9 @@ import difflib
 import re
 import runpy
 import shlex
+import sys
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def help_text(intro: str, options: Iterable[flags.Flag], config: str) -> str:
         lines.append(f"  --{flag.name:<12} {flag.help}{default}")
     if config:
         return "\n".join([*lines, "", _fields_help(config)])
-    more = "all fields of a config: python run.py --config=configs/stage2.py --help"
+    more = "all fields of a config: --config=stage2 --help"
     return "\n".join([*lines, "", _presets_help(), "", more])
 
 
@@ -54,12 +55,33 @@ def config_name(arguments: Sequence[str]) -> str:
     return ""
 
 
+def with_shipped_config(arguments: Sequence[str]) -> list[str]:
+    """A command line in which the name of a shipped config, as in --config=stage2:vidmimic2, is that of its file."""
+    found = list(arguments)
+    for place, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            if given:
+                found[place] = f"{name}={_file_of(value)}"
+            elif place + 1 < len(found):
+                found[place + 1] = _file_of(found[place + 1])
+    return found
+
+
+def _file_of(name: str) -> str:
+    config, colon, presets = name.partition(":")
+    return f"{Path(__file__).with_name(config)}.py{colon}{presets}" if config in FILES else name
+
+
 def _presets_help() -> str:
-    lines = ["configs and their presets, as in --config=configs/stage2.py:vidmimic2,finetune"]
+    lines = ["configs and their presets, as in --config=stage2:vidmimic2,finetune"]
     for name in FILES:
         module = runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
-        lines.append(f"  configs/{name}.py: {_first_line(module['__doc__'])}")
-        lines += [f"    {preset:<14} {_first_line(apply.__doc__)}" for preset, apply in module["PRESETS"].items()]
+        lines.append(f"  {name}, or configs/{name}.py: {_first_line(module['__doc__'])}")
+        if module["PRESETS"] is stage2.PRESETS:
+            lines.append("    presets as for stage2")
+        else:
+            lines += [f"    {preset:<14} {_first_line(apply.__doc__)}" for preset, apply in module["PRESETS"].items()]
     return "\n".join(lines)
 
 
@@ -93,9 +115,14 @@ def load(name: str) -> ConfigDict:
     """
     path, _, preset = name.partition(":")
     if not Path(path).is_file():
-        raise UserError(f"config {path} cannot be read; they are in configs/")
+        raise UserError(unreadable(path))
     get_config = runpy.run_path(path)["get_config"]
     return get_config(preset) if preset else get_config()
+
+
+def unreadable(path: str) -> str:
+    """The message for a config that cannot be read."""
+    return f"config {path} cannot be read; choose {', '.join(FILES)}, or name a Python file with get_config"
 
 
 def nearest_field(name: str, wrong: str) -> str:
@@ -130,19 +157,19 @@ def next_command(config: ConfigDict, workdir: Path, own: Collection[str] = ()) -
         workdir: its folder.
         own: modalities of which it reads the user's own features.
     """
-    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}"]
     if config.stage != "alignment":
         features = [f"--features={modality}=DIR" for modality in own]
         clips = "CSV_OF_NAMES" if own else "FOLDER_OF_CLIPS"
-        return shlex.join(
-            [*command, f"--workdir={workdir}", "--mode=predict", f"--input={clips}", *features, "--pages"]
-        )
+        if _is_installed():
+            return shlex.join(["emi", "predict", clips, f"--model={workdir}", *features, "--pages"])
+        command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}", f"--workdir={workdir}"]
+        return shlex.join([*command, "--mode=predict", f"--input={clips}", *features, "--pages"])
     fields = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
     if workdir != Path(config.root, "stage1").absolute():
         fields["init_from"] = workdir
     if len(config.model.pairs) == 1:
         fields["model.modalities"] = (*config.model.pairs, "text")
-    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
+    return _training("stage2", config.preset, fields)
 
 
 def training_command(config: ConfigDict) -> str:
@@ -150,10 +177,9 @@ def training_command(config: ConfigDict) -> str:
     plain = stage2.get_config(config.preset)
     plain.root, plain.workdir = config.root, config.workdir
     before, now = (dict(_leaves("", each.to_dict())) for each in (plain, config))
-    command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}", f"--workdir={config.workdir}"]
     fields = {"root": config.root} if config.root != stage2.get_config(config.preset).root else {}
     fields |= {name: value for name, value in now.items() if value != before.get(name) and "bindings" not in name}
-    return shlex.join([*command, *(f"--config.{name}={value}" for name, value in fields.items())])
+    return _training("stage2", config.preset, fields, config.workdir)
 
 
 SOURCES = {"synthetic": "", "folder": " --source=CORPUS --labels=CSV"}
@@ -169,9 +195,21 @@ def preparation_command(config: ConfigDict) -> str:
 def stage_1_command(config: ConfigDict) -> str:
     """The command that makes the run of stage 1 whose encoders a run of stage 2 starts from."""
     fields = {"data.dir": config.data.dir, "data.corpus": config.data.corpus}
-    command = ["python", "run.py", f"--config=configs/stage1.py:{config.preset.split(',')[0]}"]
-    command.append(f"--workdir={config.init_from}")
-    return shlex.join([*command, *(f"--config.{field}={value}" for field, value in fields.items())])
+    return _training("stage1", config.preset.split(",")[0], fields, config.init_from)
+
+
+def _training(file: str, presets: str, fields: Mapping[str, Any], workdir: str = "") -> str:
+    """The command that trains with a shipped config, as this process was started: by `emi` or by `run.py`."""
+    command = ["emi", "train", f"--config={file}:{presets}"]
+    if not _is_installed():
+        command = ["python", "run.py", f"--config=configs/{file}.py:{presets}"]
+    folder = [f"--workdir={workdir}"] if workdir else []
+    return shlex.join([*command, *folder, *(f"--config.{field}={value}" for field, value in fields.items())])
+
+
+def _is_installed() -> bool:
+    """Whether this process is the command `emi`."""
+    return Path(sys.argv[0]).stem == "emi"
 
 
 def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:

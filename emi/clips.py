@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from configs import command_line
 from configs.paths import local_path
@@ -38,7 +37,7 @@ log = logging.getLogger("emi_jax")
 
 
 @stopped_by_signals()
-def predict_clips(config: ConfigDict, path: Path) -> None:
+def predict_clips(workdir: Path, path: Path) -> None:
     """Writes the predictions of new clips to a folder: a table, and for each clip a JSON file and optionally a page."""
     if MODE.value != "predict":
         raise UserError(f"--input={path} is for --mode=predict")
@@ -50,7 +49,7 @@ def predict_clips(config: ConfigDict, path: Path) -> None:
         raise UserError("new clips are predicted by one process; start it without --distributed")
     command_line.refuse_for_new_clips(overrides())
     requests, found = parse_features(FEATURES.value), find_clips(path, RECURSIVE.value)
-    began, workdir = time.perf_counter(), Path(config.workdir)
+    began = time.perf_counter()
     predictor = Predictor.load(workdir)
     named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
     options = stored_options(predictor.clip_options, *named)

@@ -52,12 +52,11 @@ def main(arguments: Sequence[str]) -> None:
     try:
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
-        if CONFIG.value is None:
+        if CONFIG.value is None and not (INPUT.value and WORKDIR.value):
             raise UserError("no config given: choose one, as in --config=configs/stage1.py; --help lists all")
-        if not isinstance(CONFIG.value, ConfigDict):  # a missing file fails when the config is used
-            path = config_flags.get_config_filename(flags.FLAGS["config"])
-            raise UserError(f"config {path} cannot be read; they are in configs/")
-        if sweep.starts_others(CONFIG.value):
+        if not isinstance(CONFIG.value, ConfigDict | None):  # a missing file fails when the config is used
+            raise UserError(command_line.unreadable(config_flags.get_config_filename(flags.FLAGS["config"])))
+        if CONFIG.value and sweep.starts_others(CONFIG.value):
             jax.config.update("jax_platforms", "cpu")
         join(DISTRIBUTED.value)
         with ending_together(report):
@@ -72,12 +71,19 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(STOPPED)
 
 
-def run(config: ConfigDict) -> None:
-    """Trains and then evaluates, or only evaluates or predicts, as --mode says."""
+def run(config: ConfigDict | None) -> None:
+    """Trains and then evaluates, or only evaluates or predicts, as --mode says.
+
+    Args:
+        config: the config; None to predict new clips with the run in --workdir, which has its own.
+    """
+    if config is None:
+        predict_clips(*(Path(local_path(str(option.value), f"--{option.name}")) for option in (WORKDIR, INPUT)))
+        return
     expand_paths(config, WORKDIR.value)
     command_line.refuse_without_effect(config, overrides())
     if INPUT.value:
-        predict_clips(config, Path(local_path(INPUT.value, "--input")))
+        predict_clips(Path(config.workdir), Path(local_path(INPUT.value, "--input")))
         return
     for option in FOR_NEW_CLIPS:
         if flags.FLAGS[option.name].value != flags.FLAGS[option.name].default:
@@ -189,6 +195,7 @@ def open_data(config: ConfigDict) -> Dataset:
 
 def parse(arguments: Sequence[str], intro: str = "") -> list[str]:
     """Reads the command line. Answers --help; reports an unknown field or a wrong type in one line."""
+    arguments = command_line.with_shipped_config(arguments)
     config = command_line.config_name(arguments)
     try:
         if HELP & set(arguments):

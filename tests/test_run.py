@@ -152,12 +152,11 @@ def test_a_signal_while_a_model_is_loaded_stops_the_prediction(parsed, tmp_path,
 
     monkeypatch.setattr(clips.Predictor, "load", load)
     (tmp_path / "clip.mp4").touch()
-    config = stage2.get_config()
     with (
         flagsaver.flagsaver(mode="predict", output=str(tmp_path / "out")),
         pytest.raises(StoppedError, match="stopped by SIGTERM"),
     ):
-        clips.predict_clips(config, tmp_path / "clip.mp4")
+        clips.predict_clips(tmp_path / "run", tmp_path / "clip.mp4")
 
 
 def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, monkeypatch):
@@ -173,10 +172,8 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
     )
     monkeypatch.setattr(clips.Predictor, "load", lambda workdir: model)
     (tmp_path / "clip.mp4").touch()
-    config = stage2.get_config()
-    config.workdir = str(tmp_path / "run")
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match=r"none of the 1 clips in .* can be read"):
-        clips.predict_clips(config, tmp_path / "clip.mp4")
+        clips.predict_clips(tmp_path / "run", tmp_path / "clip.mp4")
     assert (tmp_path / "run" / "predicted" / "predictions.csv").read_text() == "Filename,Joy\n"
 
 
@@ -186,10 +183,10 @@ def test_a_model_file_of_the_users_own_is_named_again_to_predict(parsed, tmp_pat
     for name in ("clip.mp4", "mine.onnx"):
         (tmp_path / name).touch()
     with flagsaver.flagsaver(mode="predict"), pytest.raises(UserError, match="give it with --detector-model=PATH"):
-        clips.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
+        clips.predict_clips(tmp_path / "run", tmp_path / "clip.mp4")
     named = flagsaver.flagsaver((options.DETECTOR_MODEL, str(tmp_path / "mine.onnx")), (options.MODE, "predict"))
     with named, pytest.raises(UserError, match=r"mine\.onnx: found a file with SHA-256 e3b0c442.*, expected 0{64}"):
-        clips.predict_clips(stage2.get_config(), tmp_path / "clip.mp4")
+        clips.predict_clips(tmp_path / "run", tmp_path / "clip.mp4")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
