@@ -5,6 +5,7 @@ python run.py --config=configs/stage2.py
 python run.py --config=configs/stage2.py --mode=evaluate --split=valid
 python run.py --config=configs/stage2.py --config.train.batch_size=64 --workdir=runs/mine
 python run.py --config=configs/stage2.py --mode=predict --input=clip.mp4 --pages
+python run.py --config=configs/stage2.py --mode=serve
 python run.py --config=configs/crossval.py
 python run.py --config=configs/sweep.py
 python run.py --config=configs/ablation.py

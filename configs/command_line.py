@@ -248,7 +248,7 @@ def refuse_for_new_clips(overridden: Collection[str]) -> None:
     """
     if ignored := sorted(set(overridden) - {"root", "workdir"}):
         raise UserError(
-            f"--config.{ignored[0]} does nothing with --input: new clips are predicted as the run in the workdir was "
+            f"--config.{ignored[0]} does nothing for new clips: they are predicted as the run in the workdir was "
             "trained; leave it out, or train another run with it"
         )
 

@@ -7,9 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -60,10 +60,78 @@ def map_clips(
         except BrokenProcessPool as error:
             failures += 1
             if failures == ATTEMPTS:
-                raise UserError(
-                    f"the processes that read clips do not work here: {error}; rerun the same command when the "
-                    "machine has more memory and processor time to spare"
-                ) from error
+                raise _unusable(error) from error
+
+
+class WorkerPool(Generic[Item, Result]):
+    """Worker processes that stay, for items that come one at a time. A context that ends them when it is left.
+
+    A worker that crashes or exceeds the time limit is replaced.
+    """
+
+    def __init__(self, function: Callable[[Item], Result], processes: int, seconds: float | None = None):
+        """Describes the pool; its processes start with the first item.
+
+        Args:
+            function: picklable function of one item.
+            processes: number of worker processes.
+            seconds: time limit per item; None for no limit.
+        """
+        self._function, self._processes, self._seconds = function, processes, seconds
+        self._lock = threading.Lock()
+        self._pool: ProcessPool | None = None
+        self._running: set[Future] = set()
+        self._left = False
+
+    def __enter__(self) -> "WorkerPool[Item, Result]":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._left = True
+            for future in self._running:
+                future.cancel()
+            if self._pool is not None:
+                self._pool.stop()
+                self._pool.join()
+
+    def __call__(self, item: Item) -> Result | ClipError:
+        """Applies the function to an item, as `map_clips` does. Threads may call this, at most one for each process.
+
+        Args:
+            item: picklable.
+
+        Raises:
+            UserError: workers do not start.
+            concurrent.futures.CancelledError: the context is left.
+            Exception: any exception other than ClipError that the function raises.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            future = self._schedule(item)
+            try:
+                while not wait([future], START_LIMIT).done:
+                    if not future.running():
+                        raise _unusable(f"no item was started within {START_LIMIT:g} s")
+                return _result(future, item, self._seconds)
+            except BrokenProcessPool as error:
+                if attempt == ATTEMPTS:
+                    raise _unusable(error) from error
+            finally:
+                with self._lock:
+                    self._running.discard(future)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _schedule(self, item: Item) -> "Future[Result]":
+        with self._lock:
+            if self._left:
+                raise CancelledError
+            if self._pool is not None and not self._pool.active:  # broken
+                self._pool.join()
+                self._pool = None
+            self._pool = self._pool or _new_pool(self._processes)
+            future = self._pool.schedule(self._function, (item,), timeout=self._seconds)
+            self._running.add(future)
+            return future
 
 
 def _map_in_pool(
@@ -75,8 +143,7 @@ def _map_in_pool(
         BrokenProcessPool: workers died without an item, or an item was lost with its worker before it was reported as
             started. In both cases, the cause need not be an item.
     """
-    # Spawned: forking a process that has threads (JAX, FFmpeg) can deadlock.
-    pool = ProcessPool(processes, initializer=_start_worker, context=multiprocessing.get_context("spawn"))
+    pool = _new_pool(processes)
     running: dict[Future, Item] = {}
     try:
         while waiting or running:
@@ -93,6 +160,18 @@ def _map_in_pool(
         waiting.extendleft(running.values())
         pool.stop()
         pool.join()
+
+
+def _new_pool(processes: int) -> ProcessPool:
+    # Spawned: forking a process that has threads (JAX, FFmpeg) can deadlock.
+    return ProcessPool(processes, initializer=_start_worker, context=multiprocessing.get_context("spawn"))
+
+
+def _unusable(reason: object) -> UserError:
+    return UserError(
+        f"the processes that read clips do not work here: {reason}; rerun the same command when the machine has more "
+        "memory and processor time to spare"
+    )
 
 
 def count_cpus() -> int:

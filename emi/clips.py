@@ -4,9 +4,6 @@ import logging
 import time
 from pathlib import Path
 
-import jax
-
-from configs import command_line
 from configs.paths import local_path
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.stored import stored_options
@@ -14,9 +11,6 @@ from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, r
 from data_prep.errors import ClipError
 from data_prep.options.features import parse_features
 from emi.options import (
-    ASR,
-    DETECTOR,
-    DETECTOR_MODEL,
     FEATURES,
     HOP,
     MODE,
@@ -26,9 +20,11 @@ from emi.options import (
     SPLIT,
     TIME_LIMIT,
     WINDOW,
-    overrides,
+    check_for_new_clips,
+    named_by_user,
 )
 from emi_jax.errors import UserError
+from emi_jax.inputs.windows import Windows
 from emi_jax.progress import progress_bar
 from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
@@ -43,22 +39,12 @@ def predict_clips(workdir: Path, path: Path) -> None:
         raise UserError(f"--input={path} is for --mode=predict")
     if SPLIT.value:
         raise UserError(f"--split={SPLIT.value} and --input={path}: predict either a split or new clips")
-    if TIME_LIMIT.value < 0:
-        raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
-    if jax.process_count() > 1:
-        raise UserError("new clips are predicted by one process; start it without --distributed")
-    command_line.refuse_for_new_clips(overrides())
+    check_for_new_clips()
     requests, found = parse_features(FEATURES.value), find_clips(path, RECURSIVE.value)
     began = time.perf_counter()
     predictor = Predictor.load(workdir)
-    named = (DETECTOR.value or "", ASR.value or "", DETECTOR_MODEL.value or "")
-    options = stored_options(predictor.clip_options, *named)
-    windows = None
-    if WINDOW.value is not None or HOP.value is not None:
-        windows = predictor.windows(WINDOW.value, HOP.value)
-        log.info("clips are predicted in windows of %g s, each %g s", windows.seconds, windows.hop)
-    else:
-        log.info("clips longer than %g s are predicted in windows, whose mean is given", predictor.seconds)
+    options = stored_options(predictor.clip_options, *named_by_user())
+    windows = chosen_windows(predictor)
     clips, notes = add_features(found, requests, predictor.features)
     for note in notes:
         log.info("note: %s", note)
@@ -89,3 +75,17 @@ def predict_clips(workdir: Path, path: Path) -> None:
     if seconds:
         speed = f"{seconds:.1f} s of clips in {took:.1f} s: {seconds / took:.1f} times real time"
         log.info("%s, plus %.1f s of compilation", speed, predictor.compile_seconds)
+
+
+def chosen_windows(predictor: Predictor) -> Windows | None:
+    """The windows that --window and --hop choose, or None; logs how clips are predicted.
+
+    Raises:
+        UserError: the model cannot read such windows.
+    """
+    if WINDOW.value is None and HOP.value is None:
+        log.info("clips longer than %g s are predicted in windows, whose mean is given", predictor.seconds)
+        return None
+    windows = predictor.windows(WINDOW.value, HOP.value)
+    log.info("clips are predicted in windows of %g s, each %g s", windows.seconds, windows.hop)
+    return windows

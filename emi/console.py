@@ -5,6 +5,7 @@ emi train --config=stage1 --config.data.dir=data/mine --config.data.corpus=folde
 emi train --config=stage2 --config.data.dir=data/mine --config.data.corpus=folder
 emi evaluate --config=stage2 --split=valid
 emi predict clip.mp4 --model=runs/demo/stage2 --pages
+emi serve --model=runs/demo/stage2
 
 The first word is the mode. What follows are the options below, or with `emi prepare` those of `emi prepare --help`.
 """

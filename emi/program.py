@@ -16,7 +16,21 @@ from configs.sections import DATA
 from data_prep.build.prepare import prepare
 from emi import options, sweep
 from emi.clips import predict_clips
-from emi.options import CONFIG, DISTRIBUTED, FOR_NEW_CLIPS, INPUT, MODE, OUTPUT, SPLIT, WORKDIR, overrides
+from emi.options import (
+    CONFIG,
+    DISTRIBUTED,
+    FOR_FILES,
+    FOR_NEW_CLIPS,
+    INPUT,
+    MODE,
+    OUTPUT,
+    PORT,
+    SPLIT,
+    WORKDIR,
+    overrides,
+    refuse,
+)
+from emi.page import serve_page
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.exits import STOPPED, fail, is_explained, report
@@ -52,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
-        if CONFIG.value is None and not (INPUT.value and WORKDIR.value):
+        if CONFIG.value is None and not (WORKDIR.value and (INPUT.value or MODE.value == "serve")):
             raise UserError("no config given: choose one, as in --config=configs/stage1.py; --help lists all")
         if not isinstance(CONFIG.value, ConfigDict | None):  # a missing file fails when the config is used
             raise UserError(command_line.unreadable(config_flags.get_config_filename(flags.FLAGS["config"])))
@@ -75,19 +89,22 @@ def run(config: ConfigDict | None) -> None:
     """Trains and then evaluates, or only evaluates or predicts, as --mode says.
 
     Args:
-        config: the config; None to predict new clips with the run in --workdir, which has its own.
+        config: the config; None to predict or serve with the run in --workdir, which has its own.
     """
     if config is None:
-        predict_clips(*(Path(local_path(str(option.value), f"--{option.name}")) for option in (WORKDIR, INPUT)))
+        workdir = local_path(str(WORKDIR.value), "--workdir")
+    else:
+        expand_paths(config, WORKDIR.value)
+        command_line.refuse_without_effect(config, overrides())
+        workdir = config.workdir
+    if MODE.value == "serve":
+        serve_page(Path(workdir))
         return
-    expand_paths(config, WORKDIR.value)
-    command_line.refuse_without_effect(config, overrides())
-    if INPUT.value:
-        predict_clips(Path(config.workdir), Path(local_path(INPUT.value, "--input")))
+    refuse("is for --mode=serve", PORT)
+    if config is None or INPUT.value:
+        predict_clips(Path(workdir), Path(local_path(str(INPUT.value), "--input")))
         return
-    for option in FOR_NEW_CLIPS:
-        if flags.FLAGS[option.name].value != flags.FLAGS[option.name].default:
-            raise UserError(f"--{option.name} is for new clips: name them with --mode=predict --input=CLIPS")
+    refuse("is for new clips: name them with --mode=predict --input=CLIPS", *FOR_FILES, *FOR_NEW_CLIPS)
     if OUTPUT.value and MODE.value not in ("evaluate", "predict"):
         raise UserError(f"--output={OUTPUT.value} does nothing with --mode={MODE.value}: name the --workdir instead")
     dataset = open_data(config)

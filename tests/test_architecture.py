@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "emi_jax": (
-        ("studies",),
+        ("studies", "serve"),
         ("runs",),
         ("stages", "report", "encoders"),
         ("train", "prediction"),

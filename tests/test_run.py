@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
         (("--config=configs/stage1.py", "--mode=dance"), "dance"),
         (
             ("--config=configs/stage2.py", "--mode=predict", "--input=run.py", "--config.data.seconds=9"),
-            "--config.data.seconds does nothing with --input",
+            "--config.data.seconds does nothing for new clips",
         ),
         (("--config=configs/stage1.py", "train"), "unexpected argument 'train'"),
         (

@@ -1,6 +1,7 @@
 """New clips for prediction: one file, a folder of files, or a CSV table of names."""
 
 import collections
+import contextlib
 import functools
 import hashlib
 import os
@@ -20,7 +21,7 @@ from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
 from data_prep.features.source import Schema, no_features
 from data_prep.media.remarks import BROKEN_OFF, Remark
-from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+from data_prep.workers import TIME_LIMIT, WorkerPool, count_cpus, map_clips
 from emi_jax.inputs.pieces import Piece
 
 TABLE_ENDINGS = (".csv", ".tsv")
@@ -165,14 +166,45 @@ def read_clips(
     for part, result in map_clips(read, waiting, min(count_cpus(), max(1, len(clips))), seconds):
         if not isinstance(result, ClipError):
             clip, stretch = result
-            if stretch.goes_on:
-                end = stretch.end + options.max_seconds
-                waiting.appendleft(_Part(part.clip, Stretch(stretch.end, end, stretch.timelines)))  # finish it first
+            if following := part.following(stretch):
+                waiting.appendleft(following)  # finish it first
             yield _example(clip, stretch)
         elif part.stretch.start:
             yield _broken_off(part, result)
         else:
             left_out(part.clip, result)
+
+
+@contextlib.contextmanager
+def clip_reader(
+    options: ClipOptions, processes: int, seconds: float | None = TIME_LIMIT
+) -> Iterator[Callable[[ClipSource], Iterator[Mapping[str, Any]]]]:
+    """Reads clips that come one at a time, in worker processes that stay until the block ends.
+
+    Args:
+        options: how to read them, as for `read_clips`.
+        processes: number of worker processes.
+        seconds: time limit per clip or piece; None for no limit.
+
+    Yields:
+        A function that yields the example of a clip or the pieces of a long one, as `read_clips` does, and raises
+        ClipError if the clip cannot be read. As many threads as there are processes may use it.
+    """
+    with WorkerPool(functools.partial(_read_stretch, options=options), processes, seconds) as pool:
+
+        def read(clip: ClipSource) -> Iterator[Mapping[str, Any]]:
+            part: _Part | None = _Part(clip, Stretch(0.0, options.max_seconds))
+            while part is not None:
+                result = pool(part)
+                if isinstance(result, ClipError):
+                    if not part.stretch.start:
+                        raise result
+                    yield _broken_off(part, result)
+                    return
+                yield _example(*result)
+                part = part.following(result[1])
+
+        yield read
 
 
 class _Part(NamedTuple):
@@ -185,6 +217,12 @@ class _Part(NamedTuple):
     def id(self) -> str:
         """The clip's name."""
         return self.clip.id
+
+    def following(self, read: Stretch) -> "_Part | None":
+        """The next stretch of the clip, given this one as it was read; None if the clip does not go on."""
+        if not read.goes_on:
+            return None
+        return _Part(self.clip, Stretch(read.end, read.end + (read.end - read.start), read.timelines))
 
 
 def _read_stretch(part: _Part, options: ClipOptions) -> tuple[Clip, Stretch]:

@@ -29,8 +29,12 @@ def write_clip_page(path: Path, prediction: Prediction, label_range: tuple[float
         label_range: lowest and highest label in the users' units.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return page.write(
-        path,
+    return page.store(path, render_clip_page(prediction, label_range))
+
+
+def render_clip_page(prediction: Prediction, label_range: tuple[float, float]) -> str:
+    """The page of a clip; the arguments are those of `write_clip_page`."""
+    return page.render(
         "clip.html",
         f"clip {prediction.id}",
         informed=prediction.informed,

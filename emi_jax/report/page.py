@@ -63,7 +63,11 @@ def render(template: str, title: str, **values: object) -> str:
 
 def write(path: Path, template: str, title: str, **values: object) -> Path:
     """Renders a page and writes it; the file appears complete or not at all."""
-    text = render(template, title, **values)
+    return store(path, render(template, title, **values))
+
+
+def store(path: Path, text: str) -> Path:
+    """Writes a rendered page."""
     with whole_file(path) as partial:
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file's name may hold bytes that are not UTF-8
     return path

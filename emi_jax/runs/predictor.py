@@ -39,6 +39,7 @@ class Predictor:
     Attributes:
         label_names: the K label names.
         label_range: lowest and highest label in the users' units.
+        modalities: the modalities that the model reads.
         clip_options: how clips must be read for this model, for `data_prep.clips.stored.stored_options`.
         features: by modality, the metadata of the user's own features that the model reads in place of media, for
             `data_prep.corpora.new_clips.add_features`.
@@ -47,13 +48,14 @@ class Predictor:
         compile_seconds: time spent on compilation so far; each new batch length and each length of windows adds to it.
     """
 
-    def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None):
+    def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None, one_length: bool = False):
         """Prepares the forward pass.
 
         Args:
             experiment: a run of stage 2.
             params: all parameters, on its devices.
             batch_size: as in `load`.
+            one_length: as in `load`.
 
         Raises:
             UserError: the run standardises within subjects.
@@ -68,6 +70,7 @@ class Predictor:
         self.label_range = experiment.dataset.label_range
         self.clip_options = experiment.dataset.clip_options
         self.features = {name: experiment.dataset.features[name] for name in experiment.encoders.own}
+        self.modalities = experiment.transform.shape.modalities
         self._transform: ClipTransform = experiment.transform
         hears = AUDIO in self._transform.shape.modalities and AUDIO not in self._transform.own
         heard = self._transform.shape.num_samples / SAMPLE_RATE if hears else float("inf")
@@ -75,6 +78,7 @@ class Predictor:
         self._mapping: Mapping = experiment.mapping
         devices = self._mapping.devices
         wanted = batch_size or (1 if devices[0].platform == "cpu" else 8 * len(devices))
+        self._one_length = one_length
         self._batch_size = -(-wanted // len(devices)) * len(devices)
         self._params = params
         self._min_samples = experiment.encoders.min_samples
@@ -89,7 +93,11 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, workdir: str | Path, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None
+        cls,
+        workdir: str | Path,
+        batch_size: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        one_length: bool = False,
     ) -> "Predictor":
         """Opens a run from its folder alone, which may be read-only; its dataset need not exist.
 
@@ -99,6 +107,8 @@ class Predictor:
                 all its clips were as long as its longest. By default 8 per device, or 1 on the CPU, where larger
                 batches are no faster.
             devices: all devices by default.
+            one_length: whether every batch is padded to the longest clip that the model reads: a single program then
+                serves all clips, and a short clip takes as long as a long one.
 
         Raises:
             UserError: the folder holds no run, a run of stage 1, or damaged files.
@@ -119,7 +129,7 @@ class Predictor:
                 f"{folder}: config.json or dataset.json does not hold what is expected ({error}): copy both again, or "
                 "use the version of emi-jax that trained the run"
             ) from error
-        return cls(experiment, chosen_params(experiment), batch_size)
+        return cls(experiment, chosen_params(experiment), batch_size, one_length)
 
     def windows(self, seconds: float | None = None, hop: float | None = None) -> Windows:
         """Windows of a length and hop in seconds; by default as long as the model reads, without overlap.
@@ -206,7 +216,8 @@ class Predictor:
         padding = transform.padding
         padded = clips + [padding] * (self._batch_size - len(clips))
         batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
-        if transform is self._transform:  # windows keep their shape, so that one program serves all
+        # Windows keep their shape, so that one program serves all of them.
+        if transform is self._transform and not self._one_length:
             batch = without_common_padding(batch, self._min_samples)
         on_devices = self._mapping.put(batch)
         shapes = tuple(array.shape for array in batch.values())

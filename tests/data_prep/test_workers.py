@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
 
 from data_prep import workers
 from data_prep.errors import ClipError
-from data_prep.workers import map_clips
+from data_prep.workers import WorkerPool, map_clips
 from emi_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,42 @@ def test_workers_end_when_the_consumer_stops():
     results.close()
     assert time.monotonic() - started < 10
     assert not [child for child in multiprocessing.active_children() if "pebble" in child.name]
+
+
+def test_workers_that_stay_are_replaced_and_end_with_the_block():
+    ended = []
+
+    def call(pool):
+        try:
+            pool(3)
+        except CancelledError as error:
+            ended.append(error)
+
+    with WorkerPool(_answer, processes=1, seconds=2.0) as pool:
+        process = pool(0)
+        assert pool(0) == process  # it stays
+        assert str(pool(1)) == "1: the process that read it died (SIGKILL)"
+        assert str(pool(2)) == "clip2: is broken"
+        assert str(pool(3)) == "3: took longer than the time limit of 2 s"
+        process = pool(0)
+        thread = threading.Thread(target=call, args=(pool,))
+        thread.start()
+        _until(lambda: any(future.running() for future in tuple(pool._running)))
+    thread.join(10)
+    assert len(ended) == 1
+    assert not _runs(process)
+    with pytest.raises(CancelledError):
+        pool(0)
+
+
+def _answer(item: int) -> int:
+    if item == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == 2:
+        raise ClipError("clip2", "is broken")
+    if item == 3:
+        time.sleep(600)
+    return os.getpid()
 
 
 def _leave_id_and_wait(item: int, folder: Path) -> None:
