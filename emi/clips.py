@@ -15,6 +15,7 @@ from emi.options import (
     HOP,
     MODE,
     OUTPUT,
+    OVERLAY,
     PAGES,
     RECURSIVE,
     SPLIT,
@@ -23,6 +24,7 @@ from emi.options import (
     check_for_new_clips,
     named_by_user,
 )
+from emi.overlays import overlays
 from emi_jax.errors import UserError
 from emi_jax.inputs.windows import Windows
 from emi_jax.progress import progress_bar
@@ -49,7 +51,8 @@ def predict_clips(workdir: Path, path: Path) -> None:
     for note in notes:
         log.info("note: %s", note)
     output = Path(local_path(OUTPUT.value or str(workdir / "predicted"), "--output"))
-    with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value) as folder:
+    draw = overlays(clips, predictor.label_range) if OVERLAY.value else None
+    with PredictionFolder.open(output, predictor.label_names, predictor.label_range, PAGES.value, draw) as folder:
         done = folder.resume(
             {clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)} {windows}" for clip in clips}
         )

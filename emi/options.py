@@ -29,6 +29,9 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "to evaluate or predict: folder for the results (default: WORKDIR; with --input WORKDIR/predicted)"
 )
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also write an HTML page for each clip")
+OVERLAY = flags.DEFINE_bool(
+    "overlay", False, "with --input: also write an mp4 of each clip with face, intensities and weights drawn in"
+)
 WINDOW = flags.DEFINE_float(
     "window", None, "for new clips: predict them over time, in windows of so many seconds (default: only long clips)"
 )
@@ -49,7 +52,8 @@ PORT = flags.DEFINE_integer("port", 0, "with --mode=serve: port of the page; 0 f
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
-FOR_FILES, FOR_NEW_CLIPS = (PAGES, RECURSIVE, FEATURES), (WINDOW, HOP, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
+FOR_FILES = (PAGES, OVERLAY, RECURSIVE, FEATURES)
+FOR_NEW_CLIPS = (WINDOW, HOP, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
 ALL = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_FILES, *FOR_NEW_CLIPS, PORT, DISTRIBUTED)
 
 

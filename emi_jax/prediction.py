@@ -24,6 +24,7 @@ class WindowPrediction:
         reliability: {modality: the mean r of its valid steps}, without those that are missing.
         flags: what the window lacks: "no face", "no sound", "no words", or "nothing" for a window without any modality,
             whose intensities are a learned prior.
+        person: the number of the person whose face it is, the same in all windows of the clip; 0 if there is none.
     """
 
     start: float
@@ -33,6 +34,7 @@ class WindowPrediction:
     share: dict[str, float]
     reliability: dict[str, float]
     flags: tuple[str, ...]
+    person: int = 0
 
 
 class FaceFrame(NamedTuple):
@@ -48,24 +50,34 @@ class OverTime:
     """A clip over time, from its windows.
 
     Attributes:
-        windows: in order of time.
+        windows: in order of time, of the person who is read.
+        others: the same of other people, where their faces are found.
         frames: some of the face crops that the model read, evenly spread.
         waveform: float32 [n, 3]: the second, the lowest and the highest sample, in [-1, 1], of each short part of the
             sound.
+        places: float32 [n, 5]: the second of each picture, and the square of the face in it, as in
+            `data_prep.clips.vision.Vision`; [0, 5] where unknown.
     """
 
     windows: tuple[WindowPrediction, ...]
+    others: tuple[WindowPrediction, ...]
     frames: tuple[FaceFrame, ...]
     waveform: np.ndarray
+    places: np.ndarray
+
+    @property
+    def all(self) -> list[WindowPrediction]:
+        """The windows of all people in order of time."""
+        return sorted((*self.windows, *self.others), key=lambda window: window.start)
 
     def facts(self) -> list[dict[str, Any]]:
-        """The windows, JSON-able."""
+        """The windows of all people in order of time, JSON-able."""
         return [
             {
                 name: {key: round(float(x), 6) for key, x in value.items()} if isinstance(value, dict) else value
                 for name, value in dataclasses.asdict(window).items()
             }
-            for window in self.windows
+            for window in self.all
         ]
 
 
@@ -132,3 +144,10 @@ def frames_of(prediction: Prediction) -> list[FaceFrame]:
         FaceFrame(example["faces"][pick], float(example["times"][pick]), reliability.get(place))
         for place, pick in enumerate(picks.tolist())
     ]
+
+
+def places_of(example: Example) -> np.ndarray:
+    """The places of the face in the pictures of a clip, as in `OverTime`."""
+    if "places" not in example:
+        return np.zeros((0, 5), np.float32)
+    return np.column_stack([example["times"], example["places"]]).astype(np.float32)

@@ -23,7 +23,7 @@ FLOORS = {
         ("command",),
         ("options",),
         ("build",),
-        ("corpora",),
+        ("corpora", "overlay"),
         ("clips", "synthetic", "workers"),
         ("features",),
         ("media",),

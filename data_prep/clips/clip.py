@@ -11,6 +11,7 @@ import numpy as np
 
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.speech import transcribe
+from data_prep.clips.stretches import Stretch
 from data_prep.clips.vision import NOTHING, Vision, in_order, read_face_images, read_video_faces
 from data_prep.clips.word_times import Times
 from data_prep.errors import ClipError, CorpusError
@@ -33,7 +34,6 @@ from data_prep.media.remarks import (
 )
 from data_prep.media.sound import read_sound
 from data_prep.media.timeline import Timeline, read_timeline
-from emi_jax.inputs.pieces import TOLERANCE
 
 ABSENT = {"vision": NO_VISION, "audio": NO_AUDIO, "text": NO_TEXT}
 """Kinds of remarks on clips without a modality."""
@@ -78,40 +78,6 @@ class ClipSource:
     remarks: tuple[Remark, ...] = ()
 
 
-@dataclasses.dataclass
-class Stretch:
-    """A stretch of a clip that is read in stretches of `ClipOptions.max_seconds`, since it may be longer than that.
-
-    Attributes:
-        start: second of the clip at which it starts.
-        end: second at which the next one starts.
-        timelines: the whole timelines of the clip's files, which are read with the first stretch.
-        goes_on: whether the clip goes on after it, which is known once it has been read.
-    """
-
-    start: float
-    end: float
-    timelines: dict[Path, Timeline] = dataclasses.field(default_factory=dict)
-    goes_on: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all of the clip."""
-        return not self.start and not self.goes_on
-
-    def timeline(self, path: Path) -> Timeline:
-        """The timeline of one of the clip's files, within the stretch."""
-        if path not in self.timelines:
-            self.timelines[path] = read_timeline(path)
-        timeline = self.timelines[path]
-        self.goes_on |= bool((timeline.seconds >= self.end + TOLERANCE).any())
-        return timeline.between(self.start, self.end)
-
-    def hear_on(self, path: Path) -> None:
-        """Notes that a file has sound after the stretch; a codec's filling of its last packet does not count."""
-        self.goes_on |= self.timelines[path].claimed.get("audio", math.inf) > self.end + TOLERANCE
-
-
 class Clip(NamedTuple):
     """What was read of a clip.
 
@@ -137,8 +103,9 @@ def read_clip(
         asr_cache: folder that caches recognised transcripts; None to cache nothing.
         stretch: the stretch of the clip to read; None for what `options.max_seconds` leave of it. Times are seconds
             since the clip's start, and the sound starts with the stretch. The first stretch also has all the words,
-            unless they are recognised, and all the user's own features. Remarks on what only a stretch lacks are left
-            out if it is not the whole clip.
+            unless they are recognised, and all the user's own features. The example also has what
+            `data_prep.corpora.new_clips.read_clips` lists. Remarks on what only a stretch lacks are left out if it is
+            not the whole clip.
 
     Raises:
         ClipError: a file of the clip is missing or broken, or the clip has no pictures, sound, words or features.
@@ -169,7 +136,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None, stre
     start = stretch.start if stretch else 0.0
     remarks: list[Remark] = [] if start else list(source.remarks)
     with ffmpeg_warnings() as warned:
-        vision, audio, features = _read_files(source, options, remarks, stretch)
+        (vision, *others), audio, features = _read_files(source, options, remarks, stretch)
     remarks += [Remark(WARNED, "; ".join(warned[:MOST_WARNINGS]))] if warned else []
     words, word_times = ((source.transcript or "").strip(), source.word_times) if not start else ("", ())
     if _is_to_transcribe(source, options) and len(audio):
@@ -182,10 +149,7 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None, stre
         raise ClipError(source.video or source.audio or source.id, _nothing(remarks))
     example = {
         "id": source.id,
-        "faces": vision.faces,
-        "times": vision.times.astype(np.float32),
-        "face_found": vision.found,
-        "landmarks": vision.landmarks.astype(np.float32),
+        **_frames(vision),
         "audio": audio,
         "transcript": words,
         "word_times": np.array(word_times, np.float32).reshape(-1, 2),
@@ -194,6 +158,10 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None, stre
         **{f"{modality}_features": own.values for modality, own in features.items()},
         **{f"{modality}_feature_times": own.times for modality, own in features.items()},
     }
+    if stretch:
+        example["places"] = vision.places.astype(np.float32)
+        example["person"] = np.full(len(vision.times), vision.person)
+        example["others"] = {other.person: _frames(other) for other in others}
     seconds = duration(example)
     if seconds < SHORTEST and (vision.faces or len(audio)):
         remarks.append(Remark(SHORT, f"{seconds:.3f} s"))
@@ -206,14 +174,25 @@ def _read(source: ClipSource, options: ClipOptions, asr_cache: Path | None, stre
     return Clip(example, tuple(dict.fromkeys(remarks)), rows)
 
 
+def _frames(vision: Vision) -> dict[str, Any]:
+    """The entries of an example for its pictures."""
+    return {
+        "faces": vision.faces,
+        "times": vision.times.astype(np.float32),
+        "face_found": vision.found,
+        "landmarks": vision.landmarks.astype(np.float32),
+    }
+
+
 def _read_files(
     source: ClipSource, options: ClipOptions, remarks: list[Remark], stretch: Stretch | None
-) -> tuple[Vision, np.ndarray, dict[str, Features]]:
-    """Returns the vision, the sound as int16 [samples] at 16 kHz, and the user's own features by modality.
+) -> tuple[list[Vision], np.ndarray, dict[str, Features]]:
+    """Returns the visions, the sound as int16 [samples] at 16 kHz, and the user's own features by modality.
 
-    What cannot be read is absent, with a remark, unless nothing at all can be read.
+    The first vision is that of the person who is read. What cannot be read is absent, with a remark, unless nothing at
+    all can be read.
     """
-    vision, audio = NOTHING, np.zeros(0, np.int16)
+    seen, audio = [NOTHING], np.zeros(0, np.int16)
     features: dict[str, Features] = {}
     failures: list[ClipError] = []
     start, end = (stretch.start, stretch.end) if stretch else (0.0, options.max_seconds)
@@ -229,7 +208,7 @@ def _read_files(
     looks = "vision" not in source.features
     listens = "audio" not in source.features or _is_to_transcribe(source, options)
     if looks and source.faces is not None:
-        vision = read_face_images(source.faces, options, remarks)
+        seen = [read_face_images(source.faces, options, remarks)]
     pictures = source.video if looks and source.faces is None else None
     voice = source.audio or (None if source.muted else source.video)
     sound = voice if listens else None
@@ -241,7 +220,8 @@ def _read_files(
             if path == pictures:
                 remarks += timeline.track_remarks["video"]
                 hear = functools.partial(_hear, voice, options, stretch)
-                vision = in_order(read_video_faces(path, timeline, options, remarks, hear))
+                company = stretch.company if stretch else None
+                seen = [in_order(each) for each in read_video_faces(path, timeline, options, remarks, hear, company)]
                 ends["video"] = shown_until(timeline.seconds)
             if path == sound:
                 remarks += timeline.track_remarks["audio"]
@@ -251,10 +231,10 @@ def _read_files(
             remarks += cut_off_remarks(path.name, _comparable(timeline, ends), ends)
         except ClipError as error:
             failures.append(error)
-    if failures and not (vision.faces or len(audio) or any(len(own.times) for own in features.values())):
+    if failures and not (seen[0].faces or len(audio) or any(len(own.times) for own in features.values())):
         raise failures[0]
     remarks += [Remark(UNREADABLE, f"{Path(error.path).name}: {error.why}") for error in failures]
-    return vision, audio, features
+    return seen, audio, features
 
 
 def _is_to_transcribe(source: ClipSource, options: ClipOptions) -> bool:

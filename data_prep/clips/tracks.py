@@ -1,5 +1,6 @@
 """Follows each person's face through a clip."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,40 @@ def find_tracks(candidates: Sequence[Sequence[Face]], seconds: np.ndarray) -> li
 def people(tracks: Sequence[Track], pictures: int) -> list[Track]:
     """The tracks that are seen often enough to be a person's, in the same order."""
     return [track for track in tracks if len(track) >= max(2, PERSON * pictures)] or list(tracks[:1])
+
+
+@dataclasses.dataclass
+class Company:
+    """The people of a clip that is read in stretches, each of whom keeps a number.
+
+    Attributes:
+        last: by number, each person's face when last seen, and the second.
+    """
+
+    last: dict[int, tuple[Face, float]] = dataclasses.field(default_factory=dict)
+
+    def numbers(self, tracks: Sequence[Track], seconds: np.ndarray) -> list[int]:
+        """The number of each track: that of a person last seen nearby in earlier stretches, else the next free one.
+
+        Args:
+            tracks: one for each person.
+            seconds: float [N], the times of the pictures since the clip's start.
+        """
+        pairs = []
+        for k, track in enumerate(tracks):
+            first = min(track)
+            for number, (face, second) in self.last.items():
+                reach = REACH + SPEED * max(0.0, float(seconds[first]) - second)
+                pairs.append((_likeness(face.box, track[first].box, reach), k, number))
+        found: dict[int, int] = {}
+        for likeness, k, number in sorted(pairs, reverse=True):
+            if likeness > -np.inf and k not in found and number not in found.values():
+                found[k] = number
+        for k in range(len(tracks)):
+            found.setdefault(k, max([0, *self.last, *found.values()]) + 1)
+        for k, track in enumerate(tracks):
+            self.last[found[k]] = track[max(track)], float(seconds[max(track)])
+        return [found[k] for k in range(len(tracks))]
 
 
 def _likeness(last: Box, box: Box, reach: float) -> float:

@@ -16,7 +16,7 @@ from data_prep.clips.faces import Box, Detector, Face, as_face
 from data_prep.clips.options import LANDMARKS, SPEAKING, ClipOptions
 from data_prep.clips.placement import place_crops
 from data_prep.clips.speaking import find_speaker, see_mouth
-from data_prep.clips.tracks import SHRINKING, Track, find_tracks, people
+from data_prep.clips.tracks import SHRINKING, Company, Track, find_tracks, people
 from data_prep.media.container import MOST_PIXELS
 from data_prep.media.pictures import read_pictures
 from data_prep.media.remarks import BAD_IMAGE, CENTRED, LONG, MANY_IMAGES, NO_FACE, PEOPLE, Remark
@@ -35,23 +35,33 @@ class Vision(NamedTuple):
         times: float64 [N], in seconds.
         found: bool [N], whether each counts as a face.
         landmarks: float64 [N, 5, 2] in shares of the crop's side, NaN where unknown; see `data_prep.build.dataset`.
+        places: float64 [N, 4], the square of the face in the picture: x and y of its centre and its side in shares of
+            the picture's longer side, and its angle in radians, clockwise; NaN where no face was found.
+        person: the person's number, if several are told apart; 0 for nobody.
     """
 
     faces: list[bytes]
     times: np.ndarray
     found: np.ndarray
     landmarks: np.ndarray
+    places: np.ndarray
+    person: int = 0
 
 
 UNKNOWN = np.full((5, 2), np.nan)
 """Landmarks of a face that has none."""
 
-NOTHING = Vision([], np.zeros(0), np.zeros(0, bool), np.zeros((0, 5, 2)))
+NOTHING = Vision([], np.zeros(0), np.zeros(0, bool), np.zeros((0, 5, 2)), np.zeros((0, 4)))
 
 
 def read_video_faces(
-    path: Path, timeline: Timeline, options: ClipOptions, remarks: list[Remark], hear: Callable[[], np.ndarray]
-) -> Vision:
+    path: Path,
+    timeline: Timeline,
+    options: ClipOptions,
+    remarks: list[Remark],
+    hear: Callable[[], np.ndarray],
+    company: Company | None = None,
+) -> list[Vision]:
     """Detects, tracks and crops a face in a video. Decodes it twice, so that its pictures need not be kept in memory.
 
     Args:
@@ -61,6 +71,10 @@ def read_video_faces(
         remarks: list to which remarks are appended.
         hear: gives the sound from the timeline's `since` on, int16 [M] at 16 kHz; called only to find out which of
             several people speaks.
+        company: numbers the people of the video; None if only one is wanted.
+
+    Returns:
+        First the vision of the person who is read, or of nobody; then, with `company`, that of the others.
 
     Raises:
         ClipError: the file is missing or not a media file.
@@ -83,25 +97,59 @@ def read_video_faces(
     seconds = np.array([clock[stamp] for stamp in scales])
     order = np.argsort(seconds, kind="stable")  # in which the pictures of odd files are not read
     candidates, mouths = [candidates[n] for n in order], [mouths[n] for n in order] if mouths else []
-    track = _choose_track(candidates, mouths, seconds[order] - timeline.since, remarks, hear)
-    places: Sequence[Box | Square | None] = [None] * len(scales)
-    if track:
-        places = place_crops(track, seconds[order], options.align == LANDMARKS)
-    crops, landmarks = [], np.full((len(scales), 5, 2), np.nan)
+    tracks = _choose_tracks(candidates, mouths, seconds[order] - timeline.since, remarks, hear)
+    numbers = (company.numbers(tracks, seconds[order]) if company else []) or [0]
+    tracks = tracks if company else tracks[:1]
+    visions = _cut_faces(path, timeline, options, tracks, scales, seconds, order)
+    if len(seconds) and not tracks:
+        centred = options.no_face == "centre"
+        remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(seconds)} pictures"))
+        visions[0].found[:] = centred
+        return visions
+    return [vision._replace(person=number) for vision, number in zip(visions, numbers, strict=True)]
+
+
+def _cut_faces(
+    path: Path,
+    timeline: Timeline,
+    options: ClipOptions,
+    tracks: Sequence[Track],
+    scales: Mapping[int, float],
+    seconds: np.ndarray,
+    order: np.ndarray,
+) -> list[Vision]:
+    """The vision of each track, or of the middle of the pictures if there is none.
+
+    Args:
+        path: the video.
+        timeline: its timeline.
+        options: how it is read.
+        tracks: the faces of each person, in shares of the pictures' longer sides, by the rank of their picture in time.
+        scales: the longer side of each picture in pixels, by its timestamp, in the order of the decoder.
+        seconds: float [N], the times of the pictures in this order.
+        order: int [N], this order by time.
+    """
+    aligned, count = options.align == LANDMARKS, len(scales)
+    persons = tracks or [{}]
+    placed: list[Sequence[Box | Square | None]] = [
+        place_crops(track, seconds[order], aligned) if track else [None] * count for track in persons
+    ]
+    visions = [
+        Vision([], seconds, np.zeros(count, bool), np.full((count, 5, 2), np.nan), np.full((count, 4), np.nan))
+        for _ in placed
+    ]
     pictures = read_pictures(path, np.array(list(scales), np.int64), [], timeline.joined)
     ranks = np.argsort(order)
     for n, ((stamp, picture), rank) in enumerate(zip(pictures, ranks.tolist(), strict=True)):
-        relative = places[rank]
-        place = relative and relative.scaled(scales[stamp])
-        crops.append(_jpeg(cut(picture, place, options.face_size, options.margin), options))
-        if place and rank in track:
-            landmarks[n] = _landmarks(track[rank].scaled(scales[stamp]), place, options.margin)
-    found = np.isin(ranks, list(track))
-    if crops and not track:
-        centred = options.no_face == "centre"
-        remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(crops)} pictures"))
-        found[:] = centred
-    return Vision(crops, seconds, found, landmarks)
+        for vision, places, track in zip(visions, placed, persons, strict=True):
+            relative = places[rank]
+            place = relative and relative.scaled(scales[stamp])
+            vision.faces.append(_jpeg(cut(picture, place, options.face_size, options.margin), options))
+            if place and rank in track:
+                vision.found[n] = True
+                vision.landmarks[n] = _landmarks(track[rank].scaled(scales[stamp]), place, options.margin)
+                vision.places[n] = relative if isinstance(relative, Square) else (*relative.centre, relative.side, 0.0)
+    return visions
 
 
 def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) -> Vision:
@@ -132,14 +180,16 @@ def read_face_images(folder: Path, options: ClipOptions, remarks: list[Remark]) 
         shown = [as_face(face) for face in find(image)] if find else []
         largest = max(shown, key=lambda face: face.box.side, default=None)
         landmarks.append(_landmarks(largest, centre_of(image), 0.0) if largest else UNKNOWN)
-    return Vision(faces, np.array(times), np.ones(len(faces), bool), np.array(landmarks).reshape(-1, 5, 2))
+    found, places = np.ones(len(faces), bool), np.full((len(faces), 4), np.nan)
+    return Vision(faces, np.array(times), found, np.array(landmarks).reshape(-1, 5, 2), places)
 
 
 def in_order(vision: Vision) -> Vision:
     """The same vision by ascending time; the pictures of odd files are read in another order."""
     order = np.argsort(vision.times, kind="stable")
     faces = [vision.faces[number] for number in order]
-    return Vision(faces, vision.times[order], vision.found[order], vision.landmarks[order])
+    arrays = {name: getattr(vision, name)[order] for name in ("times", "found", "landmarks", "places")}
+    return vision._replace(faces=faces, **arrays)
 
 
 def pick_evenly(seconds: np.ndarray, most: int) -> np.ndarray:
@@ -156,17 +206,17 @@ def _detector(options: ClipOptions) -> Detector:
     return load_detector(options.detector, options.detector_path, options.detector_model)
 
 
-def _choose_track(
+def _choose_tracks(
     candidates: Sequence[Sequence[Face]],
     mouths: Sequence[Mapping[Box, np.ndarray]],
     seconds: np.ndarray,
     remarks: list[Remark],
     hear: Callable[[], np.ndarray],
-) -> Track:
-    """The faces of the person who is read: the speaker if there are pictures of mouths, else the largest person."""
+) -> list[Track]:
+    """The faces of each person. The first is read: the speaker if there are pictures of mouths, else the largest."""
     persons = people(find_tracks(candidates, seconds), len(seconds))
     if len(persons) < 2:
-        return persons[0] if persons else {}
+        return persons
     chosen, why = 0, "the largest"
     if mouths:
         watched = [{n: mouths[n][face.box] for n, face in track.items()} for track in persons]
@@ -176,7 +226,7 @@ def _choose_track(
         chosen, why = (0, f"{why}, since {reason},") if speaker is None else (speaker, "the one who speaks")
     share = len(persons[chosen]) / len(seconds)
     remarks.append(Remark(PEOPLE, f"{len(persons)} people; {why} is read, seen in {share:.0%} of the pictures"))
-    return persons[chosen]
+    return [persons[chosen], *persons[:chosen], *persons[chosen + 1 :]]
 
 
 def _landmarks(face: Face, place: Box | Square, margin: float) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.clips.clip import Clip, ClipSource, Stretch, read_clip
+from data_prep.clips.clip import Clip, ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
+from data_prep.clips.stretches import Stretch
 from data_prep.corpora.feature_files import FeatureRequest, join_features
 from data_prep.corpora.folder import find_words, lost_names, words_remarks
 from data_prep.corpora.media_files import list_media
@@ -158,8 +159,10 @@ def read_clips(
 
     Yields:
         Examples as documented in `data_prep.build.dataset`, in order of completion. Each also has `remarks`:
-        (kind, detail) of the irregularities in the clip's files. Those of long clips have their `piece`, and the times
-        of their pictures and words are seconds since the clip's start.
+        (kind, detail) of the irregularities in the clip's files; `places`, float32 [N, 4], as in
+        `data_prep.clips.vision.Vision`; `person`, int [N], the number of the person in each picture, 0 for nobody; and
+        `others`: by number, faces, times, face_found and landmarks of the other people. Those of long clips have their
+        `piece`, and the times of their pictures and words are seconds since the clip's start.
     """
     read = functools.partial(_read_stretch, options=options)
     waiting = collections.deque(_Part(clip, Stretch(0.0, options.max_seconds)) for clip in clips)
@@ -167,7 +170,7 @@ def read_clips(
         if not isinstance(result, ClipError):
             clip, stretch = result
             if following := part.following(stretch):
-                waiting.appendleft(following)  # finish it first
+                waiting.appendleft(following)  # a clip is finished before others are started
             yield _example(clip, stretch)
         elif part.stretch.start:
             yield _broken_off(part, result)
@@ -220,9 +223,7 @@ class _Part(NamedTuple):
 
     def following(self, read: Stretch) -> "_Part | None":
         """The next stretch of the clip, given this one as it was read; None if the clip does not go on."""
-        if not read.goes_on:
-            return None
-        return _Part(self.clip, Stretch(read.end, read.end + (read.end - read.start), read.timelines))
+        return _Part(self.clip, read.next) if read.goes_on else None
 
 
 def _read_stretch(part: _Part, options: ClipOptions) -> tuple[Clip, Stretch]:
@@ -252,6 +253,9 @@ def _broken_off(part: _Part, error: ClipError) -> dict[str, Any]:
         "word_times": np.zeros((0, 2), np.float32),
         "labels": np.zeros(0, np.float32),
         "subject": "",
+        "places": np.zeros((0, 4), np.float32),
+        "person": np.zeros(0, int),
+        "others": {},
     }
     for modality, own in part.clip.features.items():
         none = no_features(own)

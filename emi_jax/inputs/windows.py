@@ -13,8 +13,10 @@ from emi_jax.inputs.pieces import TOLERANCE, Piece
 from emi_jax.inputs.texts import SECONDS_PER_WORD
 from emi_jax.modalities import AUDIBLE, SAMPLE_RATE
 
-FRAMES = ("faces", "times", "face_found", "landmarks")
-"""The parts of an example with an entry for each picture."""
+FRAMES = ("times", "faces", "face_found", "landmarks", "person")
+"""The parts of an example with an entry for each picture, the last one of new clips alone."""
+LEFT_OUT = ("piece", "places", "remarks", "others")
+"""What a piece has and a window has not."""
 WHOLE = Piece(0.0, math.inf, True)
 
 
@@ -54,12 +56,16 @@ class Window(NamedTuple):
         end: the same of its end.
         last: whether it is the clip's last one.
         example: what lies in it; its times are seconds since the window's start.
+        person: the number of the person who is seen in it; 0 for nobody, or if people are not told apart.
+        other: whether this is a person besides the one who is read.
     """
 
     start: float
     end: float
     last: bool
     example: Example
+    person: int = 0
+    other: bool = False
 
 
 def length(example: Example) -> float:
@@ -84,29 +90,36 @@ class Cutter:
         self._first = 0  # which sample of the clip is the first of the held sound
         self._end = 0.0  # of everything held so far
         self._words: list[tuple[str, float, float]] = []
+        self._others: dict[int, dict[str, Any]] = {}
         self._count = 0  # windows on the grid so far
 
     def add(self, example: Example) -> Iterator[Window]:
         """Yields the windows that are complete with the next piece of the clip.
 
+        There is one for each place, after those of other people whose face is found at this place.
+
         Args:
             example: a whole clip, or a piece of one that holds its `Piece` under "piece".
         """
         piece = example.get("piece", WHOLE)
-        self._hold(example, piece)
-        if not piece.last:
-            yield from self.until(piece.end)
-            return
-        yield from self._on_the_grid(self._end, last=True)
-        size = self.windows.seconds
-        covered = (self._count - 1) * self.windows.hop + size if self._count else 0.0
-        if not self._count or self._end - covered > min(TOLERANCE, self.windows.hop / 2):
-            yield self._cut(max(0.0, self._end - size), self._end, last=True)
+        self.hold(example, piece)
+        yield from self.finish() if piece.last else self.until(piece.end)
 
     def until(self, seconds: float) -> Iterator[Window]:
         """Yields the windows that end before a second up to which everything has been added."""
         if self._held is not None:
             yield from self._on_the_grid(seconds, last=False)
+
+    def finish(self) -> Iterator[Window]:
+        """Yields the remaining windows, at the end of the clip."""
+        if self._held is None:
+            return
+        end = self._end or max((last for _, _, last in self._words), default=0.0)
+        yield from self._on_the_grid(end, last=True)
+        size, hop = self.windows.seconds, self.windows.hop
+        covered = (self._count - 1) * hop + size if self._count else 0.0
+        if not self._count or end - covered > min(TOLERANCE, hop / 2):
+            yield from self._cut(max(0.0, end - size), end, last=True)
 
     def _on_the_grid(self, end: float, last: bool) -> Iterator[Window]:
         size, hop = self.windows.seconds, self.windows.hop
@@ -116,10 +129,10 @@ class Cutter:
             self._count += 1
             ends = last and self._count * hop + size > limit and end - (start + size) <= spare
             self._drop(start)
-            yield self._cut(start, start + size, ends)
+            yield from self._cut(start, start + size, ends)
 
-    def _cut(self, start: float, end: float, last: bool) -> Window:
-        """The window from one second to another; the last one includes what is held beyond its end."""
+    def _cut(self, start: float, end: float, last: bool) -> Iterator[Window]:
+        """The windows from one second to another; the last one includes what is held beyond its end."""
         assert self._held is not None
         held, until = self._held, math.inf if last else end
         first, stop = (max(0, round(second * SAMPLE_RATE) - self._first) for second in (start, end))
@@ -133,29 +146,35 @@ class Cutter:
         }
         for name in ("times", *(name for name, _ in _features(held))):
             example[name] = (example[name] - start).astype(np.float32)
-        return Window(start, end, last, example)
+        seen = example.pop("person", np.zeros(len(example["times"]), int))[example["face_found"]]
+        person = int(np.bincount(seen).argmax()) if len(seen) else 0
+        for number, frames in self._others.items():
+            inside = _between(frames, start, until)
+            if number != person and inside["face_found"].any():
+                inside["times"] = (inside["times"] - start).astype(np.float32)
+                yield Window(start, end, False, example | inside, number, other=True)
+        yield Window(start, end, last, example, person)
 
-    def _hold(self, example: Example, piece: Piece) -> None:
+    def hold(self, example: Example, piece: Piece) -> None:
         """Adds a piece to what is held."""
-        new: dict[str, Any] = {name: np.asarray(example[name]) for name in ("face_found", "landmarks")}
-        for name, values in (("times", "faces"), *_features(example)):
-            new[name] = np.asarray(np.asarray(example[name], np.float32), np.float64)
-            new[values] = list(example[values]) if values == "faces" else np.asarray(example[values])
+        new = _arrays(example)
         sound, at = np.asarray(example["audio"]), round(piece.start * SAMPLE_RATE)
         self._words += self._timed(example, piece)
-        self._end = max(self._end, length(example), len(sound) and piece.start + len(sound) / SAMPLE_RATE)
+        self._end = max(
+            self._end, length({**example, "word_times": ()}), len(sound) and (at + len(sound)) / SAMPLE_RATE
+        )
         if self._held is None:
-            self._held, self._first = {**example, **new, "audio": sound}, at
-            self._held.pop("piece", None)
-            return
-        held = self._held
-        held |= {
-            name: held[name] + part if name == "faces" else np.concatenate([held[name], part])
-            for name, part in new.items()
-        }
-        if len(sound):  # silence fills a gap
-            gap = max(0, at - self._first - len(held["audio"]))
-            held["audio"] = np.concatenate([held["audio"], np.zeros(gap, np.int16), sound])
+            rest = {name: value for name, value in example.items() if name not in LEFT_OUT}
+            self._held = {**rest, **new, "audio": sound[:0]}
+        else:
+            self._held |= _joined(self._held, new)
+        for number, frames in example.get("others", {}).items():
+            arrays = _arrays(frames)
+            self._others[number] = _joined(self._others[number], arrays) if number in self._others else arrays
+        if len(sound):
+            gap = at - self._first - len(self._held["audio"])
+            silence, late = np.zeros(max(0, gap), np.int16), max(0, -gap)  # what is late lies in windows that are gone
+            self._held["audio"] = np.concatenate([self._held["audio"], silence, sound[late:]])
 
     def _timed(self, example: Example, piece: Piece) -> list[tuple[str, float, float]]:
         """The words of an example, each with its start and end."""
@@ -171,19 +190,47 @@ class Cutter:
         """Drops what lies before a second."""
         assert self._held is not None
         self._held |= _between(self._held, start, math.inf)
+        self._others = {
+            number: kept
+            for number, frames in self._others.items()
+            if len((kept := _between(frames, start, math.inf))["times"])
+        }
         first = max(self._first, round(start * SAMPLE_RATE))
         self._held["audio"] = self._held["audio"][first - self._first :].copy()  # a view would keep the whole in memory
         self._first = first
         self._words = [word for word in self._words if word[2] >= start]
 
 
+def _arrays(example: Example) -> dict[str, Any]:
+    """The pictures and features of an example, with their times in double precision."""
+    arrays: dict[str, Any] = {}
+    for times, *values in _groups(example):
+        arrays[times] = np.asarray(np.asarray(example[times], np.float32), np.float64)
+        arrays |= {name: list(example[name]) if name == "faces" else np.asarray(example[name]) for name in values}
+    return arrays
+
+
+def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The pictures and features of two examples, one after the other."""
+    return {
+        name: first[name] + part if name == "faces" else np.concatenate([first[name], part])
+        for name, part in second.items()
+    }
+
+
 def _between(example: Example, start: float, end: float) -> dict[str, Any]:
     """The pictures and features of an example whose times lie between two seconds."""
     kept: dict[str, Any] = {}
-    for times, *values in (("times", *(name for name in FRAMES if name != "times")), *_features(example)):
+    for times, *values in _groups(example):
         inside = slice(*np.searchsorted(example[times], (start, end)).tolist())
         kept |= {name: example[name][inside] for name in (times, *values)}
     return kept
+
+
+def _groups(example: Example) -> list[list[str]]:
+    """The names of the parts of an example that have times, each after the name of its times."""
+    frames = [name for name in FRAMES if name in example]
+    return [frames, *([name, values] for name, values in _features(example))]
 
 
 def _audible(sound: np.ndarray) -> np.ndarray:

@@ -46,10 +46,19 @@ def render_clip_page(prediction: Prediction, label_range: tuple[float, float]) -
         own={name: int(np.sum(prediction.arrays.get(f"{name}/mask", 0))) for name in MODALITIES},
         frames=_frames(prediction),
         windows=len(prediction.over_time.windows) if prediction.over_time else 0,
+        others=_others(prediction),
         window_table=_window_table(prediction, label_range),
         course=Image.svg(_described(prediction), to_svg(course(prediction, label_range))),
         words=_words(prediction),
     )
+
+
+def _others(prediction: Prediction) -> int:
+    """How many people are seen besides those who are read."""
+    over_time = prediction.over_time
+    if over_time is None:
+        return 0
+    return len({window.person for window in over_time.others} - {window.person for window in over_time.windows})
 
 
 def _described(prediction: Prediction) -> str:
@@ -138,12 +147,17 @@ def _frames(prediction: Prediction) -> list[Mapping[str, Any]]:
 
 def _window_table(prediction: Prediction, label_range: tuple[float, float]) -> Table | None:
     """The intensities and flags of the windows; None without windows, or if they are too many for a page."""
-    windows = prediction.over_time.windows if prediction.over_time else ()
+    windows = prediction.over_time.all if prediction.over_time else ()
     if not 0 < len(windows) <= MOST_WINDOWS:
         return None
-    header = ["seconds", *prediction.intensities, "lacks"]
+    header = ["seconds", "person", *prediction.intensities, "lacks"]
     rows: list[Row] = [
-        [f"{window.start:.2f} to {window.end:.2f}", *window.intensities.values(), ", ".join(window.flags)]
+        [
+            f"{window.start:.2f} to {window.end:.2f}",
+            str(window.person or ""),
+            *window.intensities.values(),
+            ", ".join(window.flags),
+        ]
         for window in windows
     ]
     return Table("Windows, with intensities from {:g} to {:g}".format(*label_range), header, rows)

@@ -1,8 +1,8 @@
 """The folder of predictions of new clips, which grows clip by clip and can be resumed.
 
-Each clip has a JSON file, and a page on request, written as soon as it is predicted. `predictions.csv` and
-`left_out.csv` gain a line at a time, and `windows.csv` the lines of a clip that is predicted in windows. A clip is
-skipped if its JSON file was made by the same model from the same files.
+Each clip has a JSON file, and on request a page and a film with an overlay, written as soon as it is predicted.
+`predictions.csv` and `left_out.csv` gain a line at a time, and `windows.csv` the lines of a clip that is predicted in
+windows. A clip is skipped if its JSON file was made by the same model from the same files.
 """
 
 import collections
@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import signal
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,11 +26,16 @@ from emi_jax.report.terminal import printable
 from emi_jax.runs.submission import format_row, header
 from emi_jax.train.signals import StoppedError
 
+OVERLAY = ".overlay.mp4"
+"""Ending of a clip's film with an overlay."""
 PREDICTIONS, WINDOWS, LEFT_OUT, INDEX = "predictions.csv", "windows.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
 """Bytes of a clip's id to keep in its file names; file systems allow 255 for a whole name."""
 SHOWN = 20
 """Rows and lines shown at the end."""
+
+
+Draw = Callable[[Path, Prediction], bool]
 
 
 class PredictionFolder:
@@ -42,14 +47,21 @@ class PredictionFolder:
         left_out: clips that could not be read.
     """
 
-    def __init__(self, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool):
+    def __init__(
+        self,
+        path: Path,
+        label_names: Sequence[str],
+        label_range: tuple[float, float],
+        pages: bool,
+        draw: Draw | None = None,
+    ):
         """Starts a table in a folder that exists and is locked; the arguments are those of `open`.
 
         Raises:
             UserError: the folder cannot be written.
         """
         self.path, self.done, self.left_out = path, 0, 0
-        self._names, self._range, self._pages = tuple(label_names), label_range, pages
+        self._names, self._range, self._pages, self._draw = tuple(label_names), label_range, pages, draw
         self._made_from: Mapping[str, str] = {}
         self._files: dict[str, str] = {}
         self._rows: dict[str, list[float]] = {}
@@ -64,7 +76,12 @@ class PredictionFolder:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, path: Path, label_names: Sequence[str], label_range: tuple[float, float], pages: bool
+        cls,
+        path: Path,
+        label_names: Sequence[str],
+        label_range: tuple[float, float],
+        pages: bool,
+        draw: Draw | None = None,
     ) -> Iterator["PredictionFolder"]:
         """Makes the folder and locks out other writers until the block or the process ends.
 
@@ -73,6 +90,7 @@ class PredictionFolder:
             label_names: the K label names.
             label_range: lowest and highest label in the users' units.
             pages: whether each clip gets a page.
+            draw: writes a clip's film with an overlay to a path, and returns whether it can; None for no films.
 
         Raises:
             UserError: the folder cannot be made or written, or another program writes predictions to it.
@@ -81,7 +99,7 @@ class PredictionFolder:
             with _reported(path):
                 path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(lock(path))
-            yield cls(path, label_names, label_range, pages)
+            yield cls(path, label_names, label_range, pages, draw)
 
     def resume(self, made_from: Mapping[str, str]) -> set[str]:
         """Finds the clips that are already predicted.
@@ -96,7 +114,10 @@ class PredictionFolder:
         for clip, key in made_from.items():
             if self._pages and not self._path(clip, ".html").exists():
                 continue
-            if (facts := _read_facts(self._path(clip, ".json"))) and facts.get("made_from") == key:
+            facts = _read_facts(self._path(clip, ".json")) or {}
+            if self._draw and not (self._path(clip, OVERLAY).exists() or facts.get("overlay") is False):
+                continue
+            if facts.get("made_from") == key:
                 self._keep(clip, facts)
         self._write_tables()
         return set(self._rows)
@@ -108,7 +129,10 @@ class PredictionFolder:
             write_clip_page(page, prediction, self._range)
         else:
             page.unlink(missing_ok=True)  # from an earlier prediction
-        facts = prediction.facts() | {"made_from": self._made_from.get(prediction.id, "")}
+        film = self._path(prediction.id, OVERLAY)
+        film.unlink(missing_ok=True)
+        drawn = {"overlay": self._draw(film, prediction)} if self._draw else {}
+        facts = prediction.facts() | drawn | {"made_from": self._made_from.get(prediction.id, "")}
         write_json(self._path(prediction.id, ".json"), facts)
         self._keep(prediction.id, facts)
         self._append(PREDICTIONS, [self._row(prediction.id)])
@@ -164,12 +188,18 @@ class PredictionFolder:
     def _header(self) -> list[str]:
         """The first row of the table of windows."""
         weights = (f"weight_{name}" for name in self._modalities)
-        return ["Filename", "Start", "End", *self._names, *weights, "Flags"]
+        return ["Filename", "Start", "End", "Person", *self._names, *weights, "Flags"]
 
     def _window(self, clip: str, window: Mapping[str, Any]) -> list[str]:
         seconds = (f"{window[name]:.3f}" for name in ("start", "end"))
         values = [*(window["intensities"][name] for name in self._names), *window["weights"].values()]
-        return [printable(clip), *seconds, *(f"{value:.6f}" for value in values), "; ".join(window["flags"])]
+        return [
+            printable(clip),
+            *seconds,
+            str(window["person"] or ""),
+            *(f"{value:.6f}" for value in values),
+            "; ".join(window["flags"]),
+        ]
 
     def _append(self, name: str, rows: Iterable[Sequence[str]]) -> None:
         with (self.path / name).open("a", newline="", encoding="utf-8") as file:

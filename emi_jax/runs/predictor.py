@@ -45,6 +45,7 @@ class Predictor:
             `data_prep.corpora.new_clips.add_features`.
         fingerprint: a hash of the model: its parameters, encoder configs and labels.
         seconds: the longest clip or window that the model reads at once.
+        batch_size: number of clips or windows in a batch.
         compile_seconds: time spent on compilation so far; each new batch length and each length of windows adds to it.
     """
 
@@ -79,12 +80,13 @@ class Predictor:
         devices = self._mapping.devices
         wanted = batch_size or (1 if devices[0].platform == "cpu" else 8 * len(devices))
         self._one_length = one_length
-        self._batch_size = -(-wanted // len(devices)) * len(devices)
+        self.batch_size = -(-wanted // len(devices)) * len(devices)
         self._params = params
         self._min_samples = experiment.encoders.min_samples
         explain = of_members(standardised(experiment), "explain")
         self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
         self._compiled: dict[tuple, Callable] = {}
+        self._transforms: dict[float, ClipTransform] = {}
         self.compile_seconds = 0.0
         facts = (self._transform.shape, experiment.encoders.preprocessing, self.label_names, self.label_range)
         digest = hashlib.sha256(parameters.fingerprint(jax.device_get(params)).encode())
@@ -160,14 +162,13 @@ class Predictor:
             windows: from `windows`; all clips are then predicted in such windows, short ones in a single one.
         """
         cut, chosen = windows or self.windows(), windows is not None
-        transform = self._of_windows(cut.seconds)
         recordings: dict[str, Recording] = {}
         whole: list[Example] = []
         waiting: list[tuple[Recording, Window]] = []
         for example in examples:
             if not chosen and "piece" not in example and length(example) <= self.seconds + TOLERANCE:
                 whole.append(example)
-                if len(whole) == self._batch_size:
+                if len(whole) == self.batch_size:
                     yield from self._predict(whole, self._transform)
                     whole = []
                 continue
@@ -176,17 +177,24 @@ class Predictor:
                 waiting.append((recording, window))
                 if window.last:
                     del recordings[clip_id(example)]  # another clip may have the same id
-                if len(waiting) == self._batch_size:
-                    yield from self._predict_windows(waiting, transform)
+                if len(waiting) == self.batch_size:
+                    yield from self._record(waiting, cut.seconds)
                     waiting = []
         yield from self._predict(whole, self._transform)
-        yield from self._predict_windows(waiting, transform)
+        yield from self._record(waiting, cut.seconds)
 
-    def _predict_windows(
-        self, waiting: Sequence[tuple[Recording, Window]], transform: ClipTransform
-    ) -> Iterator[Prediction]:
+    def predict_windows(self, waiting: Sequence[Window], seconds: float) -> Iterator[Prediction]:
+        """Predicts at most a batch of windows, each as a clip of its own.
+
+        Args:
+            waiting: the windows, at most `batch_size` of them.
+            seconds: their length.
+        """
+        return self._predict([window.example for window in waiting], self._of_windows(seconds))
+
+    def _record(self, waiting: Sequence[tuple[Recording, Window]], seconds: float) -> Iterator[Prediction]:
         """Predicts a batch of windows; yields the predictions of the clips of which it has the last."""
-        predictions = self._predict([window.example for _, window in waiting], transform)
+        predictions = self.predict_windows([window for _, window in waiting], seconds)
         for (recording, window), prediction in zip(waiting, predictions, strict=True):
             recording.add(window, prediction)
             if window.last:
@@ -194,9 +202,11 @@ class Predictor:
 
     def _of_windows(self, seconds: float) -> ClipTransform:
         """The transform of windows of a length, all of which have the same shapes."""
-        samples = max(self._min_samples, round(seconds * SAMPLE_RATE))
-        shape = dataclasses.replace(self._transform.shape, num_samples=samples)
-        return dataclasses.replace(self._transform, shape=shape)
+        if seconds not in self._transforms:
+            samples = max(self._min_samples, round(seconds * SAMPLE_RATE))
+            shape = dataclasses.replace(self._transform.shape, num_samples=samples)
+            self._transforms[seconds] = dataclasses.replace(self._transform, shape=shape)
+        return self._transforms[seconds]
 
     def _predict(self, examples: Sequence[Example], transform: ClipTransform) -> Iterator[Prediction]:
         if not examples:
@@ -214,7 +224,7 @@ class Predictor:
     def _run(self, clips: list[Arrays], transform: ClipTransform) -> Arrays:
         """The model's outputs for a batch that is filled up with padding, [batch_size, ...]."""
         padding = transform.padding
-        padded = clips + [padding] * (self._batch_size - len(clips))
+        padded = clips + [padding] * (self.batch_size - len(clips))
         batch = {name: np.stack([clip[name] for clip in padded]) for name in padding}
         # Windows keep their shape, so that one program serves all of them.
         if transform is self._transform and not self._one_length:

@@ -8,7 +8,7 @@ import numpy as np
 from emi_jax.inputs.dataset import Example
 from emi_jax.inputs.windows import Cutter, Window, Windows
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
-from emi_jax.prediction import FaceFrame, OverTime, Prediction, WindowPrediction, frames_of
+from emi_jax.prediction import FaceFrame, OverTime, Prediction, WindowPrediction, frames_of, places_of
 
 LACKS = {VISION: "no face", AUDIO: "no sound", TEXT: "no words"}
 """Flags of a window without a modality."""
@@ -38,28 +38,29 @@ class Recording:
         self._cutter, self._chosen = Cutter(windows), chosen
         self._remarks: dict[str, dict[str, None]] = {}  # the details of each kind
         self._windows: list[WindowPrediction] = []
+        self._others: list[WindowPrediction] = []
         self._steps: dict[str, list[np.ndarray]] = {}
         self._times: dict[str, list[np.ndarray]] = {}
         self._tokens: list[str] = []
         self._frames: list[FaceFrame] = []
         self._frames_seen, self._stride = 0, 1
         self._peaks: list[np.ndarray] = []
+        self._places: list[np.ndarray] = []
         self._owned = 0.0  # second up to which the steps of earlier windows count
 
     def cut(self, example: Example) -> Iterator[Window]:
         """The windows that are complete with the next piece of the clip."""
         for kind, detail in example.get("remarks", ()):
             self._remarks.setdefault(kind, {})[detail] = None
+        self._places.append(places_of(example))
         return self._cutter.add(example)
 
     def add(self, window: Window, found: Prediction) -> None:
         """Adds the prediction of the next window."""
-        means = {name: float(np.mean(steps)) for name, steps in found.reliability.items() if len(steps)}
-        flags = tuple(LACKS[name] for name, steps in found.reliability.items() if not len(steps))
-        values = found.intensities, found.weights, found.share, means
-        self._windows.append(
-            WindowPrediction(window.start, window.end, *values, flags if found.informed else (*flags, NOTHING))
-        )
+        if window.other:
+            self._others.append(of_window(window, found))
+            return
+        self._windows.append(of_window(window, found))
         size, hop = self._cutter.windows.seconds, self._cutter.windows.hop
         start, end = self._owned, np.inf if window.last else window.start + (size + hop) / 2
         self._owned = end
@@ -86,7 +87,9 @@ class Recording:
             informed=bool(informed),
             arrays={name: np.ones(len(steps[part]), bool) for part in steps if (name := f"{part}/mask") in last.arrays},
             remarks=tuple(self._sentences()),
-            over_time=OverTime(tuple(self._windows), tuple(self._frames), waveform),
+            over_time=OverTime(
+                tuple(self._windows), tuple(self._others), tuple(self._frames), waveform, np.concatenate(self._places)
+            ),
         )
 
     def _sentences(self) -> Iterator[str]:
@@ -135,6 +138,16 @@ class Recording:
         lowest, highest = (extreme.reduceat(sound[:stop], edges) for extreme in (np.minimum, np.maximum))
         seconds = shift + (edges + PEAK / 2) / SAMPLE_RATE
         self._peaks.append(np.stack([seconds, lowest, highest], axis=1).astype(np.float32))
+
+
+def of_window(window: Window, found: Prediction) -> WindowPrediction:
+    """The prediction of a window, given that of its content as a clip."""
+    means = {name: float(np.mean(steps)) for name, steps in found.reliability.items() if len(steps)}
+    flags = [LACKS[name] for name, steps in found.reliability.items() if not len(steps)]
+    flags += [] if found.informed else [NOTHING]
+    return WindowPrediction(
+        window.start, window.end, found.intensities, found.weights, found.share, means, tuple(flags), window.person
+    )
 
 
 def _mean(parts: list[dict[str, float]]) -> dict[str, float]:

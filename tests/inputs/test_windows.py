@@ -134,6 +134,22 @@ def test_features_of_ones_own_are_cut_by_their_times():
     np.testing.assert_allclose(second.example["audio_feature_times"], [0, 0.5, 1, 1.5])
 
 
+def test_other_people_have_windows_where_their_faces_are_found():
+    clip = make_clip(4.0, person=np.repeat([1, 4], 20))
+    frames = {name: clip[name][:25] for name in ("times", "faces", "landmarks")}
+    other = {**frames, "face_found": np.arange(25) < 12, "faces": [b"other"] * 25}
+    found = cut(Windows(1, 1), [clip | {"others": {2: other}}])
+    assert [(w.start, w.person, w.other) for w in found] == [
+        *[(0, 2, True), (0, 1, False), (1, 2, True), (1, 1, False)],
+        *[(2, 4, False), (3, 4, False)],
+    ]
+    second = found[2].example
+    assert second["faces"] == [b"other"] * 10
+    assert second["face_found"].tolist() == [True] * 2 + [False] * 8
+    np.testing.assert_allclose(second["times"], np.arange(10) / 10, atol=1e-6)
+    np.testing.assert_array_equal(second["audio"], found[3].example["audio"])
+
+
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [((0, 1), "--window=0: expected"), ((2, -1), "--hop=-1: expected"), ((2, 3), "--hop=3 is longer than the window")],

@@ -1,6 +1,9 @@
 """Pages in a real browser: they open without console messages, show their figures, follow dark and light mode."""
 
+import base64
+import dataclasses
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from emi_jax.modalities import MODALITIES
-from emi_jax.prediction import Prediction
+from emi_jax.prediction import FaceFrame, OverTime, Prediction, WindowPrediction
 from emi_jax.report import figures, studies, svg
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
@@ -135,6 +138,64 @@ def clip_page(tmp_path_factory):
         remarks=("1.5 s of silence stand for a gap in the <sound>.",),
     )
     return write_clip_page(tmp_path_factory.mktemp("clip") / "00007.html", prediction, (0.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def page_over_time(tmp_path_factory):
+    """The page of a clip of a minute, in windows of 4 s."""
+    rng = np.random.default_rng(0)
+    faces = make_example(rng, "x", frames=12)["faces"]
+    course = 0.5 + 0.4 * np.sin(np.arange(57)[:, None] / 9 + np.arange(6))
+    windows = tuple(
+        WindowPrediction(
+            start=float(n),
+            end=n + 4.0,
+            intensities=dict(zip(NAMES, values, strict=True)),
+            weights=dict(zip(MODALITIES, (0.5, 0.3, 0.2) if n < 30 else (0.0, 0.6, 0.4), strict=True)),
+            share={},
+            reliability={},
+            flags=() if n < 30 else ("no face",),
+            person=int(n < 30),
+        )
+        for n, values in enumerate(course.tolist())
+    )
+    seconds = np.arange(0, 60, 0.01)
+    waveform = np.stack([seconds, -abs(np.sin(seconds)), abs(np.sin(seconds))], axis=1)
+    frames = tuple(FaceFrame(face, 5.0 * n, 0.8 if n < 6 else None) for n, face in enumerate(faces))
+    steps = {"vision": np.full(60, 0.8), "audio": rng.random(3000), "text": np.zeros(0)}
+    times = {"vision": np.arange(60) / 2, "audio": np.arange(3000) / 50, "text": np.zeros(0)}
+    means, share = dict(zip(NAMES, course.mean(0).tolist(), strict=True)), dict.fromkeys(MODALITIES, 1 / 3)
+    other = dataclasses.replace(windows[3], person=2)
+    over_time = OverTime(windows, (other,), frames, waveform, np.zeros((0, 5)))
+    example = {"labels": np.zeros(0), "face_found": np.zeros(0, bool)}
+    prediction = Prediction("long", means, share, share, steps, times, [], True, {}, example, (), over_time)
+    return write_clip_page(tmp_path_factory.mktemp("clip") / "long.html", prediction, (0.0, 1.0))
+
+
+def test_the_page_of_a_clip_in_windows_shows_its_course(page_over_time):
+    sources = Sources()
+    sources.feed(page_over_time.read_text(encoding="utf-8"))
+    assert sources.fetched == []
+    assert sources.drawings == 3
+    text = page_over_time.read_text()
+    assert "The mean over 57 windows" in text
+    assert "Another person is seen" in text
+    assert text.count("data:image/jpeg") == 12
+    (drawing,) = re.findall(r'alt="Intensities and modality weights[^"]*"', text)
+    images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]*)"', text)
+    assert drawing
+    drawn = [base64.b64decode(image).decode() for image in images]
+    assert all("prefers-color-scheme:dark" in image for image in drawn)
+    assert all(name in drawn[2] for name in (*NAMES, "intensity", "weight w", "waveform", "seconds"))
+    assert "56.00 to 60.00" in text
+
+
+@needs_browser
+def test_the_page_of_a_clip_in_windows_opens_without_console_messages(page_over_time, tmp_path):
+    dom, messages, picture = browse(page_over_time, tmp_path, "dark")
+    assert messages == []
+    assert dom.count("<img") == 12 + 3
+    assert picture.std() > 5
 
 
 def test_clip_page_counts_steps_of_features_of_ones_own(tmp_path):

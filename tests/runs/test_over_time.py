@@ -8,6 +8,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.pieces import Piece
 from emi_jax.report.clip import write_clip_page
 from emi_jax.runs.predictor import Predictor
+from emi_jax.runs.stream import Frame, Sound, Words, stream
 from tests.fakes import make_example
 
 RATE = 16_000
@@ -16,7 +17,7 @@ RATE = 16_000
 @pytest.fixture(scope="module")
 def predictor(trained):
     """It reads 0.5 s at once."""
-    return Predictor.load(trained[1], batch_size=2, devices=jax.devices()[:1])
+    return Predictor.load(trained[1], batch_size=2, devices=jax.devices()[:1], one_length=True)
 
 
 @pytest.fixture
@@ -123,6 +124,22 @@ def test_windows_of_any_clip_run_one_program_and_share_batches(predictor, timed)
     assert calls == [2, 2, 2, 2]
 
 
+def test_other_people_are_predicted_from_their_own_faces(predictor, timed):
+    """They do not change the prediction of the clip, which is that of the person who is read."""
+    rng = np.random.default_rng(1)
+    other = {name: make_example(rng, "x", frames=18)[name] for name in ("faces", "face_found", "landmarks")}
+    other["times"] = timed["times"]
+    seen = timed | {"person": np.full(18, 1), "others": {2: other}}
+    (found,) = predictor.predict([seen], predictor.windows(0.4))
+    (alone,) = predictor.predict([timed], predictor.windows(0.4))
+    assert found.intensities == pytest.approx(alone.intensities)
+    (as_read,) = predictor.predict([timed | other], predictor.windows(0.4))
+    assert [window.person for window in found.over_time.others] == [2] * 5
+    for window, own in zip(found.over_time.others, as_read.over_time.windows, strict=True):
+        assert window.intensities == pytest.approx(own.intensities, abs=1e-6)
+    assert [window["person"] for window in found.facts()["windows"]] == [1, 2, 1, 2, 0, 2, 0, 2, 0, 2]
+
+
 def test_pieces_of_interleaved_clips_are_put_together(predictor, timed):
     def pieces(name):
         for start in (0.0, 0.9):
@@ -136,6 +153,58 @@ def test_pieces_of_interleaved_clips_are_put_together(predictor, timed):
     for found in predictor.predict(mixed):
         assert found.intensities == pytest.approx(whole.intensities, abs=1e-6)
         assert len(found.over_time.windows) == len(whole.over_time.windows)
+
+
+def arrivals(clip):
+    """The parts of a clip in the order of a live stream: words, then 50 ms of sound and the frames in them."""
+    frames = list(zip(clip["times"].tolist(), clip["faces"], clip["face_found"], strict=True))
+    for word, (start, end) in zip(clip["transcript"].decode().split(), clip["word_times"].tolist(), strict=True):
+        yield Words(word, start, end)
+    for first in range(0, len(clip["audio"]), 800):
+        while frames and frames[0][0] < (first + 800) / RATE:
+            seconds, face, found = frames.pop(0)
+            yield Frame(seconds, face if found else None)
+        yield Sound(clip["audio"][first : first + 800])
+    for seconds, face, found in frames:
+        yield Frame(seconds, face if found else None)
+
+
+def test_a_stream_predicts_what_the_recorded_clip_does_and_with_the_stated_delay(predictor, timed):
+    windows = predictor.windows(0.4, 0.2)
+    come: list[float] = []
+
+    def watched():
+        for arrival in arrivals(timed):
+            come.append(arrival.seconds if isinstance(arrival, Frame) else 0.0)
+            yield arrival
+
+    found, delays = [], []
+    for window in stream(predictor, watched(), windows):
+        found.append(window)
+        delays.append(max(come) - window.end)
+    (recorded,) = predictor.predict([timed], windows)
+    assert [(window.start, window.end) for window in found] == [(w.start, w.end) for w in recorded.over_time.windows]
+    for live, offline in zip(found, recorded.over_time.windows, strict=True):
+        assert live.flags == offline.flags
+        for name in ("intensities", "weights", "share", "reliability"):
+            assert getattr(live, name) == pytest.approx(getattr(offline, name), abs=1e-6), name
+    with_sound = [delay for window, delay in zip(found, delays, strict=True) if window.end < 1.2]
+    assert max(with_sound) < 0.2  # frames come each 0.1 s, in no order with the sound
+
+
+def test_a_stream_does_not_wait_long_for_sound_that_stays_away(predictor, clip):
+    frames = [Frame(0.1 * n, np.full((32, 32, 3), 9 * n, np.uint8)) for n in range(25)]
+    seen: list[float] = []
+
+    def muted():
+        yield Sound(clip["audio"][:1600])
+        for frame in frames:
+            seen.append(frame.seconds)
+            yield frame
+
+    first = next(stream(predictor, muted(), predictor.windows(0.4, 0.2)))
+    assert (first.start, first.end) == (0, 0.4)
+    assert 1.4 <= max(seen) <= 1.5
 
 
 def test_windows_that_the_model_cannot_read_are_refused(predictor):

@@ -27,10 +27,14 @@ def prediction(clip, joy=0.25, remarks=()):
 def over_time(clip, count):
     """A prediction in windows of a second each."""
     windows = [
-        WindowPrediction(n, n + 1.0, {"Joy": n / 4, "Fear": 1.0}, {"audio": 0.5}, {}, {}, ("no face",) * (n == 1))
+        WindowPrediction(
+            n, n + 1.0, {"Joy": n / 4, "Fear": 1.0}, {"audio": 0.5}, {}, {}, ("no face",) * (n == 1), 3 - 3 * n
+        )
         for n in range(count)
     ]
-    return dataclasses.replace(prediction(clip), over_time=OverTime(tuple(windows), (), np.zeros((0, 3))))
+    return dataclasses.replace(
+        prediction(clip), over_time=OverTime(tuple(windows), (), (), np.zeros((0, 3)), np.zeros((0, 5)))
+    )
 
 
 def opened(path, pages=False):
@@ -110,10 +114,10 @@ def test_the_windows_of_clips_have_a_table(tmp_path):
     for clip in "cb":
         first.add(over_time(clip, 2))
     lines = (tmp_path / "windows.csv").read_text().splitlines()
-    assert lines[0] == "Filename,Start,End,Joy,Fear,weight_audio,Flags"
+    assert lines[0] == "Filename,Start,End,Person,Joy,Fear,weight_audio,Flags"
     assert lines[1:3] == [
-        "c,0.000,1.000,0.000000,1.000000,0.500000,",
-        "c,1.000,2.000,0.250000,1.000000,0.500000,no face",
+        "c,0.000,1.000,3,0.000000,1.000000,0.500000,",
+        "c,1.000,2.000,,0.250000,1.000000,0.500000,no face",
     ]
     first.finish()
     of_all = (tmp_path / "windows.csv").read_text().splitlines()
@@ -123,6 +127,30 @@ def test_the_windows_of_clips_have_a_table(tmp_path):
     assert (tmp_path / "windows.csv").read_text().splitlines() == of_all
     assert opened(tmp_path).resume({"a": "1"}) == {"a"}
     assert not (tmp_path / "windows.csv").exists()
+
+
+def test_films_with_an_overlay_are_drawn_once(tmp_path):
+    drawn = []
+
+    def draw(path, prediction):
+        drawn.append(prediction.id)
+        if prediction.id == "sound only":
+            return False
+        path.write_text("film")
+        return True
+
+    made_from = {"a": "1", "sound only": "1"}
+    opened(tmp_path).resume(made_from)
+    first = PredictionFolder(tmp_path, NAMES, (0.0, 1.0), False, draw)
+    first.resume(made_from)
+    for clip in made_from:
+        first.add(prediction(clip))
+    assert (tmp_path / "a.overlay.mp4").read_text() == "film"
+    assert PredictionFolder(tmp_path, NAMES, (0.0, 1.0), False, draw).resume(made_from) == set(made_from)
+    (tmp_path / "a.overlay.mp4").unlink()
+    assert PredictionFolder(tmp_path, NAMES, (0.0, 1.0), False, draw).resume(made_from) == {"sound only"}
+    assert opened(tmp_path).resume(made_from) == set(made_from)
+    assert drawn == ["a", "sound only"]
 
 
 def test_an_unwritable_folder_is_reported_in_one_line(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     folder = tmp_path / "out"
     listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
     command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={read_only}", "--mode=predict"]
-    command += [f"--input={listed}", f"--output={folder}"]
+    command += [f"--input={listed}", f"--output={folder}", "--overlay"]
     run = on_one_device(command, ROOT)
     assert "clips longer than 0.5 s are predicted in windows" in run.stdout  # by the run's own config
     (left_out,) = [line for line in run.stdout.splitlines() if "left out: " in line]
@@ -141,6 +142,8 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     assert facts["weights"]["vision"] == 0.0  # a grey ramp shows no face
     assert "longer than the model reads; the mean of windows is given (6 of 0.5 s in 3.0 s)" in facts["remarks"]
     assert "windows with no face (6 of 6)" in facts["remarks"]
+    with av.open(str(folder / "a.overlay.mp4")) as film:
+        assert len(list(film.decode(video=0))) == 15
     before = (folder / "a.json").stat().st_mtime_ns
     again = on_one_device(command, ROOT)
     assert "3 clips, 2 of them predicted before" in again.stdout

@@ -11,6 +11,8 @@ from data_prep.clips.alignment import TEMPLATE
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.faces import Box, Face
 from data_prep.clips.options import ClipOptions
+from data_prep.clips.stretches import Stretch
+from data_prep.clips.tracks import Company
 from data_prep.media.remarks import NO_FACE, PEOPLE, Remark
 from tests.data_prep.conftest import decode, write_video
 
@@ -95,6 +97,32 @@ def test_without_evidence_of_a_speaker_the_largest_is_read(tmp_path, sound, reas
     example, people = read(path, face="speaking")
     assert shows(example) == "right"
     assert people == [f"2 people; the largest, since {reason}, is read, seen in 100% of the pictures"]
+
+
+def test_people_keep_their_numbers_in_all_stretches(tmp_path):
+    path = write_people(tmp_path / "a.mp4", sound=voice())
+    options, stretch = dataclasses.replace(OPTIONS, max_seconds=0.8), Stretch(0.0, 0.8)
+    for _ in range(3):
+        example = read_clip(ClipSource("a", path, transcript="x"), options, stretch=stretch).example
+        assert shows(example) == "right"
+        assert set(example["person"]) == {1}
+        assert list(example["others"]) == [2]
+        other = example["others"][2]
+        assert shows(other) == "left"
+        np.testing.assert_array_equal(other["times"], example["times"])
+        stretch = stretch.next
+    assert not stretch.goes_on
+
+
+def test_a_person_who_comes_later_has_the_next_number():
+    def track(x, *pictures):
+        return {n: Face(Box(x, 0.0, 0.1)) for n in pictures}
+
+    company, seconds = Company(), np.arange(4) / 10
+    assert company.numbers([track(0.1, 0, 1), track(0.5, 0)], seconds) == [1, 2]
+    assert company.numbers([track(0.9, 0), track(0.52, 0), track(0.1, 2)], seconds + 0.4) == [3, 2, 1]
+    assert company.numbers([], seconds) == []
+    assert company.numbers([track(0.12, 1)], seconds + 0.8) == [1]
 
 
 def test_a_single_person_is_read_without_remark(tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.clips import clip as clips
-from data_prep.clips.clip import ClipSource, Stretch, read_clip
+from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
+from data_prep.clips.stretches import Stretch
 from data_prep.media.remarks import LONG, NO_FACE
 from data_prep.media.timeline import read_timeline
 from tests.data_prep.conftest import decode, write_video
@@ -35,7 +36,7 @@ def stretches(source, options=OPTIONS):
         found.append((read_clip(source, options, stretch=stretch), stretch))
         if not stretch.goes_on:
             return found
-        stretch = Stretch(stretch.end, stretch.end + options.max_seconds, stretch.timelines)
+        stretch = stretch.next
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])

@@ -1,0 +1,1 @@
+"""Draws what a model says of a clip into the clip."""
