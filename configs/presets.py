@@ -46,7 +46,8 @@ def under_root(config: ConfigDict, name: str) -> FieldReference:
 def paper_scale(config: ConfigDict) -> None:
     """Settings of both stages of `vidmimic2`: the encoders, sizes and schedule that are usual in the literature.
 
-    `model.*.scratch` holds the architectures of the same weights, for a run with `pretrained=` (empty).
+    `model.*.scratch` holds the architectures of the same weights, for a run with `pretrained=` (empty). Attention
+    weights are not dropped out: cuDNN's attention has no dropout, and towers with it would train on the plain form.
     """
     config.root = "runs/vidmimic2"
     config.data.update(dir="", corpus="vidmimic2", num_frames=16, seconds=12.0, num_tokens=128)
@@ -60,5 +61,6 @@ def paper_scale(config: ConfigDict) -> None:
         config.model[modality].scratch = ConfigDict(architecture)
     config.model.dtype = "bfloat16"
     config.model.remat = True
+    config.model.attention_dropout = False
     config.train.update(batch_size=32, epochs=30, learning_rate=1e-4, final_rate=1e-6, warmup_epochs=1.0)
     config.train.update(evaluate_every=1.0, save_every=1.0)

@@ -85,6 +85,9 @@ COMPUTE: Section = {
     "dtype": Field("float32", "dtype of the operands of matrix products: float32 or bfloat16"),
     "remat": Field(False, "recompute each encoder layer in the backward pass: less memory, more time"),
     "attention": Field("auto", "attention implementation: xla, cudnn, or auto for cuDNN's where it is available"),
+    "attention_dropout": Field(
+        True, "dropout of the encoders' attention weights as in their config.json; False: none, for fused attention"
+    ),
 }
 
 LORA: Section = {
@@ -221,6 +224,7 @@ STAGE_2: Section = {
         **COMPUTE,
         "lora": LORA,
         "modalities": Field(MODALITIES, "modalities in use", MODEL),
+        "lstm": Field("auto", "the fusion's LSTM: xla, a scan; cudnn; or auto for cuDNN's where it is available"),
         "modality_dropout": Field(0.1, "probability that a present modality is hidden in training, never the last one"),
         "head": HEADS,
     },

@@ -1,5 +1,6 @@
 """Chooses the attention implementation of an encoder: cuDNN where the devices support it, XLA elsewhere."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,24 @@ def choose_attention(
 def head_width(config: Any) -> int:
     """Features of each attention head of an encoder."""
     return config.hidden_size // config.num_attention_heads
+
+
+DROPOUTS = ("attention_dropout", "attention_probs_dropout_prob")
+"""The names that Hugging Face's configs give to the dropout rate of attention weights."""
+
+
+def attention_dropout(config: Any) -> float:
+    """The dropout rate of an encoder's attention weights in training."""
+    return max((getattr(config, name) for name in _dropouts(config)), default=0.0)
+
+
+def without_attention_dropout(config: Any) -> Any:
+    """The config of an encoder whose attention weights are not dropped out."""
+    return dataclasses.replace(config, **dict.fromkeys(_dropouts(config), 0.0))
+
+
+def _dropouts(config: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(config) if field.name in DROPOUTS]
 
 
 def _has_cudnn_attention(device: jax.Device) -> bool:

@@ -17,7 +17,12 @@ import jax
 import jax.numpy as jnp
 
 from emi_jax.encoders import pretrained
-from emi_jax.encoders.attention_choice import choose_attention, head_width
+from emi_jax.encoders.attention_choice import (
+    attention_dropout,
+    choose_attention,
+    head_width,
+    without_attention_dropout,
+)
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
 from emi_jax.encoders.positions import fit_positions
@@ -135,7 +140,7 @@ def open_encoders(
 
     Args:
         model: the config's section: for each modality `pretrained`, `config`, `scratch`, `layers` and possibly
-            `pooling`; `dtype`, `remat`, `attention` and `lora`.
+            `pooling`; `dtype`, `remat`, `attention`, `attention_dropout` and `lora`.
         modalities: those in use.
         workdir: of this run.
         init_from: workdir of a stage-1 run; empty for none.
@@ -189,9 +194,18 @@ def open_encoders(
                 max_tokens = encoder.config.max_tokens
         if modality == VISION:
             encoder = _for_square_images(encoder, source)
+        if not model["attention_dropout"]:
+            encoder = encoder.clone(config=without_attention_dropout(encoder.config))
         biased = encoder.config.model_type in BIASED_ATTENTION
         attention = choose_attention(model["attention"], options["dtype"], devices, head_width(encoder.config), biased)
         log.info("%-7s attention: %s", modality, {"xla": "XLA's", "cudnn": "cuDNN's"}[attention])
+        if attention == "cudnn" and (rate := attention_dropout(encoder.config)):
+            log.warning(
+                "%-7s attention: XLA's when this tower is trained, since cuDNN's cannot drop out weights and the "
+                "encoder's rate is %g; --config.model.attention_dropout=False leaves this dropout out",
+                modality,
+                rate,
+            )
         encoder = encoder.clone(attention_implementation=attention)
         towers[modality] = build_tower(modality, encoder, facts, section)
     lora = build_lora(model["lora"])

@@ -48,7 +48,8 @@ def dot_product_attention(
         attention_mask: bool, broadcast to `[B, heads, T, S]`, True = visible, or None. A query that sees no key gets a
             finite value, with finite gradients, that means nothing.
         bias: float, broadcast to `[B, heads, T, S]`, added to the logits, or None.
-        implementation: "cudnn" runs on NVIDIA GPUs in half precision, for T = S and without a bias. It has no dropout
+        implementation: "cudnn" runs on NVIDIA GPUs in half precision, for T = S and without a bias. In a mask of keys
+            alone, `[B, 1, 1, S]`, the visible keys must come first, since cuDNN reads their number. It has no dropout
             here: with `keep`, and for None, the plain form runs.
         keep: bool `[B, heads, T, S]`, the weights that dropout keeps, or None for all.
         dropout_rate: probability with which a weight was dropped; those that are kept are divided by 1 - dropout_rate.
@@ -62,11 +63,21 @@ def dot_product_attention(
 
 
 def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, attention_mask: jax.Array | None) -> jax.Array:
-    """The kernel of cuDNN. With a mask it needs an even T and a mask with a row for each query."""
-    T = query.shape[1]
-    if attention_mask is not None:
+    """The kernel of cuDNN, which takes the number of visible keys, or a mask with a row for each query."""
+    B, T = query.shape[:2]
+    lengths = None
+    if attention_mask is not None and attention_mask.shape[1:3] == (1, 1):
+        lengths = jnp.maximum(attention_mask[:, 0, 0].sum(axis=-1, dtype=jnp.int32), 1)
+        attention_mask = None
+    elif attention_mask is not None:
         attention_mask = jnp.broadcast_to(attention_mask, (*attention_mask.shape[:2], T, T))
-        if T % 2:  # one more step, which no query sees
-            query, key, value = (jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value))
+    if T % 2:  # JAX refuses to differentiate it: one more step, which no query sees
+        query, key, value = (jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value))
+        if attention_mask is not None:
             attention_mask = jnp.pad(attention_mask, ((0, 0), (0, 0), (0, 1), (0, 1)))
-    return jax.nn.dot_product_attention(query, key, value, mask=attention_mask, implementation="cudnn")[:, :T]
+        elif lengths is None:
+            lengths = jnp.full((B,), T, jnp.int32)
+    mixed = jax.nn.dot_product_attention(
+        query, key, value, mask=attention_mask, key_value_seq_lengths=lengths, implementation="cudnn"
+    )
+    return mixed[:, :T]

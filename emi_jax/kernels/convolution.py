@@ -5,34 +5,37 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 
-def reference(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+def reference(x: jax.Array, kernel: jax.Array, groups: int, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """The plain form of `convolve`."""
     width = kernel.shape[0]
-    return lax.conv_general_dilated(
-        x,
-        kernel,
+    y = lax.conv_general_dilated(
+        x.astype(dtype),
+        kernel.astype(dtype),
         window_strides=(1,),
         padding=[(width // 2, _steps_after(width))],
         dimension_numbers=("NTC", "TIO", "NTC"),
         feature_group_count=groups,
-        precision=lax.Precision.HIGHEST,
+        precision=lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None,
     )
+    return y.astype(jnp.float32)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """A grouped convolution over time with as many steps out as in, centred like Hugging Face's, in full float32.
+def convolve(x: jax.Array, kernel: jax.Array, groups: int, dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """A grouped convolution over time with as many steps out as in, centred like Hugging Face's.
 
     Args:
         x: float32 `[B, T, D]`.
         kernel: float32 `[width, D / groups, D]`.
         groups: number of groups of channels.
+        dtype: dtype of the convolution on accelerators; float32 is full float32. On the CPU it is always float32.
 
     Returns:
         float32 `[B, T, D]`.
     """
-    forms = {"cpu": partial(tuned, groups=groups), "default": partial(reference, groups=groups)}
+    forms = {"cpu": partial(tuned, groups=groups), "default": partial(reference, groups=groups, dtype=dtype)}
     return lax.platform_dependent(x, kernel, **forms)
 
 

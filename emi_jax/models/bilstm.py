@@ -3,7 +3,7 @@
 The gate here mixes the output of the LSTM with its input. The gates inside the LSTM are in `emi_jax/kernels/lstm.py`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,8 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.kernels import cudnn_lstm
 from emi_jax.kernels.lstm import recurrence
 from emi_jax.models.dense import Dense, product
+
+Implementation = Literal["xla", "cudnn"]
 
 
 class GatedBiLSTM(nn.Module):
@@ -26,26 +29,29 @@ class GatedBiLSTM(nn.Module):
         gate: False gives y_t = W_h h_t + b_h.
         dropout: dropout rate of h_t.
         dtype: dtype of the operands of matrix products.
+        implementation: "xla" for a scan over the steps, "cudnn" for cuDNN's LSTM in float32, on NVIDIA GPUs.
     """
 
     hidden: int
     gate: bool = True
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
+    implementation: Implementation = "xla"
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
         """Maps x [B, T, d] with mask bool [B, T] to float32 [B, T, d], 0 on masked steps."""
         width = x.shape[-1]
         lecun = nn.initializers.lecun_normal(batch_axis=0)
-        h = bidirectional_lstm(
-            x,
-            mask,
+        weights = (
             self.param("input_kernel", lecun, (2, width, 4 * self.hidden)),
             self.param("recurrent_kernel", _orthogonal_gates, (2, self.hidden, 4 * self.hidden)),
             self.param("bias", _forget_bias_one, (2, 4 * self.hidden)),
-            self.dtype,
         )
+        if self.implementation == "cudnn":
+            h = cudnn_lstm.bidirectional(x, mask, *weights)
+        else:
+            h = bidirectional_lstm(x, mask, *weights, self.dtype)
         h = nn.Dropout(self.dropout, deterministic=deterministic)(h)
         y = Dense(width, dtype=self.dtype, name="output")(h)
         if self.gate:

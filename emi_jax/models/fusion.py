@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.modalities import AUDIO, MODALITIES, VISION, in_order
-from emi_jax.models.bilstm import GatedBiLSTM
+from emi_jax.models.bilstm import GatedBiLSTM, Implementation
 from emi_jax.models.decoder import Decoder, Memory, Pooled
 from emi_jax.models.dense import Dense
 from emi_jax.models.pooling import masked_mean
@@ -59,6 +59,7 @@ class Fusion(nn.Module):
         mlp_ratio: hidden width of its MLPs over `width`.
         dropout: dropout rate in every part.
         dtype: dtype of the operands of matrix products; norms, statistics and states are float32.
+        lstm_implementation: that of the BiLSTM, as in `GatedBiLSTM`.
     """
 
     num_labels: int
@@ -83,6 +84,7 @@ class Fusion(nn.Module):
     mlp_ratio: int = 4
     dropout: float = 0.1
     dtype: DTypeLike = jnp.float32
+    lstm_implementation: Implementation = "xla"
 
     def __post_init__(self) -> None:
         """Checks the fields.
@@ -184,7 +186,8 @@ class Fusion(nn.Module):
             return enhancer(x, mask, deterministic)
         if name == AUDIO and self.bilstm:
             hidden = self.lstm_hidden or self.width
-            return GatedBiLSTM(hidden, self.gate, self.dropout, self.dtype, name="bilstm")(x, mask, deterministic)
+            bilstm = GatedBiLSTM(hidden, self.gate, self.dropout, self.dtype, self.lstm_implementation, name="bilstm")
+            return bilstm(x, mask, deterministic)
         return x
 
     def _decode(

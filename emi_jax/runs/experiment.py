@@ -79,7 +79,7 @@ class Experiment:
         modalities = used_modalities(config)
         encoders = _open_encoders(config, dataset, folder.path, mapping)
         transform = build_transform(config, encoders, modalities, len(dataset.label_names))
-        stage = build_stage(config, encoders, transform, dataset.label_names)
+        stage = build_stage(config, encoders, transform, dataset.label_names, mapping.devices)
         return cls(config, dataset, folder, mapping, encoders, transform, stage)
 
     def reopen_encoders(self) -> Encoders:

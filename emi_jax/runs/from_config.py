@@ -15,7 +15,9 @@ from emi_jax.encoders.sources import Encoders
 from emi_jax.errors import UserError
 from emi_jax.inputs.texts import Subwords, Words
 from emi_jax.inputs.transforms import ClipTransform, InputShape
+from emi_jax.kernels import cudnn_lstm
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
+from emi_jax.models.bilstm import Implementation
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.heads import build_head
 from emi_jax.models.lora import LORA_A, Lora
@@ -94,12 +96,18 @@ def build_transform(
     )
 
 
-def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform, label_names: Sequence[str]) -> Stage:
-    """The stage that a config describes.
+def build_stage(
+    config: ConfigDict,
+    encoders: Encoders,
+    transform: ClipTransform,
+    label_names: Sequence[str],
+    devices: Sequence[jax.Device],
+) -> Stage:
+    """The stage that a config describes, for these devices.
 
     Raises:
         UserError: the head has no such field, or rejects its value or the text encoder; cached features would be
-            augmented without copies.
+            augmented without copies; the LSTM's implementation is not available.
     """
     example: dict[str, Any] = {name: np.asarray(array)[None] for name, array in transform.padding.items()}
     model, dtype = config.model, jnp.dtype(config.model.dtype)
@@ -116,7 +124,9 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         pairs = ContrastiveModel(encoders.towers, tuple(model.pairs), model.width, dtype, config.loss.kind)
         return Alignment(pairs, example, {name: config.loss[name] for name in pairs.modalities}, trained_towers)
     modalities, name = transform.shape.modalities, model.head.name
-    fields = model.head.get(name, {})
+    fields = dict(model.head.get(name, {}))
+    if name == "fusion" and fields["bilstm"]:
+        fields["lstm_implementation"] = choose_lstm(model.lstm, devices)
     try:
         head = build_head(name, num_labels=len(label_names), modalities=modalities, dtype=dtype, **fields)
     except ValueError as error:
@@ -137,6 +147,27 @@ def build_stage(config: ConfigDict, encoders: Encoders, transform: ClipTransform
         trained_towers=trained_towers,
         modality_dropout=model.modality_dropout,
     )
+
+
+def choose_lstm(name: str, devices: Sequence[jax.Device]) -> Implementation:
+    """The implementation of the fusion's LSTM on these devices.
+
+    Args:
+        name: "xla", "cudnn", or "auto" for cuDNN's where it is available.
+        devices: the devices it will run on.
+
+    Raises:
+        UserError: an unknown name, or "cudnn" where it is not available.
+    """
+    if name not in ("auto", "xla", "cudnn"):
+        raise UserError(f"config.model.lstm={name!r} is unknown; use 'auto', 'xla' or 'cudnn'")
+    reason = cudnn_lstm.unavailable(devices)
+    if name == "cudnn" and reason:
+        raise UserError(f"config.model.lstm='cudnn': {reason}; use config.model.lstm='auto'")
+    chosen: Implementation = "xla" if name == "xla" or reason else "cudnn"
+    why = f" ({reason})" if name == "auto" and reason else ""
+    log.info("LSTM: %s%s", {"xla": "a scan by XLA", "cudnn": "cuDNN's, in float32"}[chosen], why)
+    return chosen
 
 
 def _check_first_token(head: str, encoders: Encoders) -> None:

@@ -55,18 +55,21 @@ def test_a_query_that_sees_no_key_has_finite_gradients():
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("kind", ["keys", "causal"])
+@pytest.mark.parametrize("kind", [None, "keys", "causal"])
 @pytest.mark.parametrize("length", [5, 6])
 def test_arguments_of_cudnn_give_the_plain_result(length, kind, monkeypatch):
     """The kernel runs on GPUs alone: JAX's plain attention replaces it, and its rules are checked on the arguments."""
     query, key, value = arrays(length, length)
-    mask, plain, calls = masks(length, length)[kind], jax.nn.dot_product_attention, []
+    mask, plain, calls = masks(length, length).get(kind), jax.nn.dot_product_attention, []
 
-    def kernel(query, key, value, *, mask, implementation):
+    def kernel(query, key, value, *, mask=None, key_value_seq_lengths=None, implementation):
         calls.append(implementation)
         assert query.shape[1] % 2 == 0
-        assert mask.shape[2:] == (query.shape[1], key.shape[1])
-        return plain(query, key, value, mask=mask)
+        if kind == "causal":
+            assert mask.shape[2:] == (query.shape[1], key.shape[1])
+        else:  # no dense mask, which cuDNN would turn into a bias with a gradient
+            assert mask is None
+        return plain(query, key, value, mask=mask, key_value_seq_lengths=key_value_seq_lengths)
 
     monkeypatch.setattr(attention.jax.nn, "dot_product_attention", kernel)
 
@@ -80,6 +83,21 @@ def test_arguments_of_cudnn_give_the_plain_result(length, kind, monkeypatch):
     for given, expected in zip(jax.tree.leaves(gradients("cudnn")), jax.tree.leaves(gradients("xla")), strict=True):
         np.testing.assert_allclose(given, expected, atol=1e-5)
     assert calls == ["cudnn"]
+
+
+def test_cudnn_is_never_called_without_a_key(monkeypatch):
+    """Its result for an empty clip would not be finite."""
+    lengths = []
+
+    def kernel(query, *_, key_value_seq_lengths, **__):
+        lengths.append(key_value_seq_lengths)
+        return query
+
+    monkeypatch.setattr(attention.jax.nn, "dot_product_attention", kernel)
+    mask = np.arange(S) < np.array([[S], [2], [0]])
+    attention.dot_product_attention(*arrays(S, S), jnp.asarray(mask)[:, None, None], implementation="cudnn")
+    assert lengths[0].dtype == jnp.int32
+    assert lengths[0].tolist() == [S, 2, 1]
 
 
 def test_dropout_and_a_bias_run_the_plain_form(monkeypatch):

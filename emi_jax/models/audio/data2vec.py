@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from emi_jax.kernels.convolution import convolve
 from emi_jax.models.audio.speech import Speech, position_groups
@@ -16,12 +17,14 @@ class PositionalConvolutions(nn.Module):
     """Grouped convolutions, each followed by a layer norm without parameters and an activation."""
 
     config: Data2VecAudioConfig
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps x, float `[B, T, D]` with zeros where mask `[B, T]` is False, to float32 `[B, T, D]`."""
         for index in range(self.config.num_conv_pos_embeddings):
-            x = PositionalLayer(self.config, name=f"layers_{index}")(jnp.where(mask[:, :, None], x, 0.0))
+            layer = PositionalLayer(self.config, self.dtype, name=f"layers_{index}")
+            x = layer(jnp.where(mask[:, :, None], x, 0.0))
         return x
 
 
@@ -29,6 +32,7 @@ class PositionalLayer(nn.Module):
     """One of the `PositionalConvolutions`."""
 
     config: Data2VecAudioConfig
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -37,7 +41,7 @@ class PositionalLayer(nn.Module):
         groups = position_groups(self.config, D)
         kernel = self.param("kernel", nn.initializers.he_normal(), (width, D // groups, D))
         bias = self.param("bias", nn.initializers.zeros_init(), (D,))
-        y = convolve(x, kernel, groups) + bias[None, None]
+        y = convolve(x, kernel, groups, self.dtype) + bias[None, None]
         y = LayerNorm(NORM_EPSILON, use_scale=False, use_bias=False)(y)
         return ACTIVATIONS[self.config.feat_extract_activation](y)
 
@@ -49,4 +53,4 @@ class Data2VecAudio(Speech):
     """
 
     def _positions(self, x: jax.Array, step_mask: jax.Array) -> jax.Array:
-        return PositionalConvolutions(self.config, name="positions")(x, step_mask)
+        return PositionalConvolutions(self.config, self.dtype, name="positions")(x, step_mask)

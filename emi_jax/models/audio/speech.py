@@ -21,6 +21,7 @@ class PositionalConvolution(nn.Module):
     """Relative positions by a wide grouped convolution with weight norm (Salimans & Kingma 2016) over each tap."""
 
     config: SpeechConfig
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -32,7 +33,7 @@ class PositionalConvolution(nn.Module):
         norm = jnp.sqrt(jnp.square(direction).sum(axis=(1, 2)))
         magnitude = self.param("magnitude", lambda _: norm)
         bias = self.param("bias", nn.initializers.zeros_init(), (D,))
-        y = convolve(x, direction * (magnitude / norm)[:, None, None], groups)
+        y = convolve(x, direction * (magnitude / norm)[:, None, None], groups, self.dtype)
         return ACTIVATIONS[self.config.feat_extract_activation](y + bias[None, None])
 
 
@@ -107,7 +108,7 @@ class Speech(ProjectingEncoder):
 
     def _positions(self, x: jax.Array, step_mask: jax.Array) -> jax.Array:
         """What tells the steps of x `[B, T, D]` their positions, added to it; x is 0 where step_mask is False."""
-        return PositionalConvolution(self.config, name="positions")(x)
+        return PositionalConvolution(self.config, self.dtype, name="positions")(x)
 
     def _attention_bias(self, steps: int) -> jax.Array | None:
         """The bias of the attention logits of all layers, or None."""
