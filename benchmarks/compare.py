@@ -9,6 +9,7 @@ so that other load on the machine affects both. Compilations are cached between 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,8 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.comparison import summary
-from benchmarks.comparison.cases import CASES, Case
-from benchmarks.comparison.worker import SIDES
+from benchmarks.comparison.cases import CASES, COMPARED, Case
+from benchmarks.comparison.worker import DEFAULT_SIDES, SIDES
 
 TIMEOUT = 1800
 
@@ -59,8 +60,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     names = ",".join(CASES)
     parser.add_argument("--cases", type=_list(CASES), default=None, help=f"names joined by commas, of: {names}")
     parser.add_argument("--stage", type=int, choices=(1, 2), help="cases of this stage only")
-    parser.add_argument("--preset", choices=("demo", "base"), help="cases of this preset only")
-    parser.add_argument("--sides", type=_list(SIDES), default=list(SIDES), help=f"of: {','.join(SIDES)}")
+    parser.add_argument("--preset", choices=COMPARED, help="cases of this preset only")
+    parser.add_argument("--sides", type=_list(SIDES), default=list(DEFAULT_SIDES), help=f"of: {','.join(SIDES)}")
     parser.add_argument("--dtype", type=_list(("float32", "bfloat16")), default=["float32"])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=2, help="rounds")
@@ -86,7 +87,7 @@ def _list(known: Any) -> Any:
 
 def chosen(options: argparse.Namespace) -> Iterator[Case]:
     """The cases that the options name."""
-    for name in options.cases or CASES:
+    for name in options.cases or [name for name, case in CASES.items() if case.preset in COMPARED]:
         case = CASES[name]
         if options.stage in (None, case.stage) and options.preset in (None, case.preset):
             yield case
@@ -112,34 +113,42 @@ def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -
     return found
 
 
-def run_worker(folder: Path, arguments: list[str], options: argparse.Namespace) -> dict[str, Any]:
+def run_worker(
+    folder: Path, arguments: list[str], options: argparse.Namespace, timeout: float = TIMEOUT
+) -> dict[str, Any]:
     """Runs a module in a fresh process and returns the JSON that it wrote.
 
     Args:
         folder: for the JSON file and the compilation caches.
         arguments: the module's name and its options, except `--device`, `--threads` and `--out`.
         options: supplies `device` and `threads`.
+        timeout: seconds after which the process, and those that it started, are stopped.
     """
     out = folder / "out.json"
     out.unlink(missing_ok=True)
     caches = {"JAX_COMPILATION_CACHE_DIR": folder / "jax", "TORCHINDUCTOR_CACHE_DIR": folder / "inductor"}
     settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TOKENIZERS_PARALLELISM": "false"}
-    settings["JAX_PLATFORMS"] = options.device
+    settings["JAX_PLATFORMS"] = {"cpu": "cpu", "cuda": "cuda,cpu"}[options.device]
     command = [sys.executable, "-m", *arguments, f"--device={options.device}", f"--threads={options.threads}"]
+    process = subprocess.Popen(
+        [*command, f"--out={out}"],
+        env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a group of its own, so that compilers that it started can be stopped with it
+    )
     try:
-        done = subprocess.run(
-            [*command, f"--out={out}"],
-            env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        _, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        return {"unavailable": f"took longer than {TIMEOUT} s"}
-    if done.returncode or not out.exists():
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"unavailable": f"exit code {done.returncode}: {last}"}
+        return {"unavailable": f"took longer than {timeout:.0f} s"}
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode or not out.exists():
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        return {"unavailable": f"exit code {process.returncode}: {last}"}
     return json.loads(out.read_text())
 
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,21 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "threads": threads or os.cpu_count(),
         "instructions": [name for name in WIDE if name in flags] or [platform.machine()],
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in PACKAGES},
     }
     if hasattr(os, "getloadavg"):
         facts["load_before"] = round(os.getloadavg()[0], 1)
     if device == "cuda":
-        import torch
-
-        facts["gpu"] = torch.cuda.get_device_name()
+        query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+        try:
+            facts["gpu"] = subprocess.run(query, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+        except (OSError, subprocess.CalledProcessError, IndexError):
+            facts["gpu"] = "GPU that nvidia-smi does not report"
     return facts
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"

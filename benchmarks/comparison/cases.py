@@ -18,7 +18,7 @@ class Case:
         kind: the kind of work: `stage1`, `stage2`, `cached`, `fed`, `predict`, `bilstm`, `tcn`, `attention`,
             `contrastive`, `input`.
         stage: the stage to which it belongs; 0 for none.
-        preset: `demo` or `base`.
+        preset: `demo`, `base`, `paper` or `tiny`.
         sizes: sizes of its batch.
         length: T of a single module, or B of the contrastive loss.
     """
@@ -57,5 +57,13 @@ CASES = {
         Case("predict-10s", "predict", 2, "base", PREDICTED),
         Case("input", "input", 0, "demo", STAGE1["demo"]),
         Case("stage1-fed", "fed", 1, "demo", STAGE1["demo"]),
+        *(
+            Case(f"{kind}-{preset}", kind, stage, preset, sizes[preset])
+            for preset in ("paper", "tiny")
+            for kind, stage, sizes in (("stage1", 1, STAGE1), ("stage2", 2, STAGE2), ("cached", 2, CACHED))
+        ),
+        Case("input-paper", "input", 0, "paper", STAGE1["paper"]),
     )
 }
+COMPARED = ("demo", "base")
+"""The presets whose cases are compared by default; `benchmarks.accelerator` uses the others."""

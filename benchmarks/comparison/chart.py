@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.comparison.summary import Row
-from benchmarks.comparison.worker import SIDES
+from benchmarks.comparison.worker import DEFAULT_SIDES
 
-COLOURS = dict(zip(SIDES, ("#1b7f79", "#c2703d", "#7a5195"), strict=True))
+COLOURS = dict(zip(DEFAULT_SIDES, ("#1b7f79", "#c2703d", "#7a5195"), strict=True))
 
 
 def draw(results: Sequence[Row], path: Path) -> None:
@@ -17,7 +17,7 @@ def draw(results: Sequence[Row], path: Path) -> None:
     groups = list(dict.fromkeys((row["case"], row["dtype"]) for row in rows))
     figure = Figure(figsize=(8, 1.5 + 0.4 * len(groups)), layout="constrained")
     axes = figure.subplots()
-    for offset, side in enumerate(SIDES):
+    for offset, side in enumerate(DEFAULT_SIDES):
         places, values = [], []
         for place, group in enumerate(groups):
             for row in rows:

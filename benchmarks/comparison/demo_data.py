@@ -76,12 +76,12 @@ def _open(case: Case, encoders: dict[str, Any]) -> tuple[Any, Any, dict[str, Any
     if not (DIRECTORY / "emi").is_dir():
         raise UnavailableError(f"no {DIRECTORY}; make it with: {HOW_TO_MAKE}")
     split = open_dataset(DIRECTORY, HOW_TO_MAKE).split("train")
-    tokenizer = train_wordpiece(transcripts(split), encoders["text"]["vocab_size"])
+    tokenizer = train_wordpiece(transcripts(split), encoders["text"].get("vocab_size", 30522))
     shape = InputShape(
         num_labels=6,
         modalities=("vision", "audio", "text"),
         num_frames=case.sizes.num_frames,
-        image_size=encoders["vision"]["image_size"],
+        image_size=encoders["vision"].get("image_size", 224),
         num_samples=round(case.sizes.seconds * SAMPLE_RATE),
         num_tokens=case.sizes.num_tokens,
     )

@@ -1,5 +1,6 @@
 """The JAX side of each case, run as in training: `make_step` mapped by `Mapping`, with a donated state."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from jax import Array
 from benchmarks.comparison import batches, flops, ours
 from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP, Case
 from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS
-from benchmarks.comparison.work import Work
+from benchmarks.comparison.work import UnavailableError, Work
 from emi_jax.losses import info_nce
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.tcn import TCN
@@ -25,8 +26,27 @@ from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.step import create_state, make_step
 
 
-def prepare(case: Case, dtype: str, mapping: Kind = "pmap") -> Work:
-    """Builds a case; `mapping` as in `config.train.mapping`."""
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    dtype: Any
+    mapping: Kind
+    remat: bool
+
+
+def prepare(case: Case, dtype: str, mapping: Kind = "pmap", remat: bool = False) -> Work:
+    """Builds a case.
+
+    Args:
+        case: the case to build.
+        dtype: as in `config.model.dtype`.
+        mapping: as in `config.train.mapping`.
+        remat: as in `config.model.remat`, for cases that train encoders.
+
+    Raises:
+        UnavailableError: the case cannot run here, or `remat` has no effect on it.
+    """
+    if remat and case.kind not in ("stage1", "fed"):
+        raise UnavailableError("recomputation has no effect: no encoder is trained")
     builders = {
         "stage1": _stage1,
         "stage2": _stage2,
@@ -39,10 +59,10 @@ def prepare(case: Case, dtype: str, mapping: Kind = "pmap") -> Work:
         "contrastive": _contrastive,
         "input": _input,
     }
-    return builders[case.kind](case, jnp.dtype(dtype), mapping)
+    return builders[case.kind](case, _Settings(jnp.dtype(dtype), mapping, remat))
 
 
-def _stage1(case: Case, dtype: Any, mapping: Kind) -> Work:
+def _stage1(case: Case, settings: _Settings) -> Work:
     encoders = ENCODERS[case.preset]
     source, send = _clips(case), _send_lazily
     if case.kind == "fed":
@@ -51,18 +71,24 @@ def _stage1(case: Case, dtype: Any, mapping: Kind) -> Work:
 
         (source, encoders), send = loader(case, encoders), to_device
     first = next(source)
-    stage = ours.alignment(encoders, case.sizes, PAIR_WEIGHTS[case.preset], _one(first), dtype)
-    return _training(stage, itertools.chain([first], source), case.sizes.batch, (), mapping, send)
+
+    def stage(remat: bool) -> Alignment:
+        weights = PAIR_WEIGHTS[case.preset]
+        return ours.alignment(encoders, case.sizes, weights, _one(first), settings.dtype, remat)
+
+    clips = itertools.chain([first], source)
+    counted = stage(remat=False)  # recomputed operations do not count
+    return _training(stage(settings.remat), counted, clips, case.sizes.batch, (), settings.mapping, send)
 
 
-def _stage2(case: Case, dtype: Any, mapping: Kind) -> Work:
+def _stage2(case: Case, settings: _Settings) -> Work:
     source = _clips(case) if case.kind == "stage2" else _features(case)
-    stage = _intensity(case, dtype)
-    return _training(stage, source, case.sizes.batch, ("^towers/",), mapping)
+    stage = _intensity(case, settings.dtype)
+    return _training(stage, stage, source, case.sizes.batch, ("^towers/",), settings.mapping)
 
 
-def _predict(case: Case, dtype: Any, mapping: Kind) -> Work:
-    stage, source = _intensity(case, dtype), _clips(case)
+def _predict(case: Case, settings: _Settings) -> Work:
+    stage, source = _intensity(case, settings.dtype), _clips(case)
     params = jax.device_put(ours.tree(ours.draw(stage)))
     forward = jax.jit(stage.forward)
 
@@ -84,6 +110,7 @@ def _send_lazily(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[A
 
 def _training(
     stage: Alignment | Intensity,
+    counted: Alignment | Intensity,
     source: Iterator[Any],
     clips: int,
     frozen: tuple[str, ...],
@@ -95,8 +122,7 @@ def _training(
         trained, schedule(RATE, 0.0, WARMUP, STEPS), weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),)
     )
     mapping = Mapping(kind, jax.devices()[:1])
-    function = make_step(stage, optimizer)
-    take = mapping.map(function, (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    take = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
     state = mapping.replicate(create_state(trained, held, optimizer))
     rng = mapping.replicate(jax.random.PRNGKey(0))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, rng))
@@ -109,7 +135,8 @@ def _training(
         return jax.block_until_ready(metrics["loss"])
 
     def operations() -> float:
-        traced = Mapping("shard_map", jax.devices()[:1]).map(function, (REPLICATED, SHARDED, REPLICATED))
+        one = Mapping("shard_map", jax.devices()[:1])
+        traced = one.map(make_step(counted, optimizer), (REPLICATED, SHARDED, REPLICATED))
         return flops.count(traced, shapes[0], first, shapes[1])
 
     return Work(lambda: next(on_devices), step, clips, operations)
@@ -137,16 +164,16 @@ def _part(module: Any, case: Case) -> Work:
     return _gradients(loss, params, (x, mask, gradient), case.sizes.batch)
 
 
-def _bilstm(case: Case, dtype: Any, mapping: Kind) -> Work:
-    return _part(GatedBiLSTM(case.sizes.width, dtype=dtype), case)
+def _bilstm(case: Case, settings: _Settings) -> Work:
+    return _part(GatedBiLSTM(case.sizes.width, dtype=settings.dtype), case)
 
 
-def _tcn(case: Case, dtype: Any, mapping: Kind) -> Work:
-    return _part(TCN(dtype=dtype), case)
+def _tcn(case: Case, settings: _Settings) -> Work:
+    return _part(TCN(dtype=settings.dtype), case)
 
 
-def _attention(case: Case, dtype: Any, mapping: Kind) -> Work:
-    module = Attention(Layer(case.sizes.num_heads, 4 * case.sizes.width, dtype=dtype))
+def _attention(case: Case, settings: _Settings) -> Work:
+    module = Attention(Layer(case.sizes.num_heads, 4 * case.sizes.width, dtype=settings.dtype))
     x, _, gradient = batches.sequences(np.random.default_rng(0), case.sizes, case.length)
     shapes = jax.eval_shape(lambda key: module.init(key, x), jax.random.key(0))["params"]
 
@@ -156,7 +183,7 @@ def _attention(case: Case, dtype: Any, mapping: Kind) -> Work:
     return _gradients(loss, ours.tree(ours.draw_like(shapes)), (x, gradient), case.sizes.batch)
 
 
-def _contrastive(case: Case, dtype: Any, mapping: Kind) -> Work:
+def _contrastive(case: Case, settings: _Settings) -> Work:
     left, right, transcript, valid = batches.embeddings(np.random.default_rng(0), case.length, case.sizes.width)
 
     def loss(left: Array, right: Array, transcript: Array, valid: Array) -> Array:
@@ -166,7 +193,7 @@ def _contrastive(case: Case, dtype: Any, mapping: Kind) -> Work:
     return _gradients(loss, left, (right, transcript, valid), case.length)
 
 
-def _input(case: Case, dtype: Any, mapping: Kind) -> Work:
+def _input(case: Case, settings: _Settings) -> Work:
     from benchmarks.comparison.demo_data import loader
 
     source, _ = loader(case, ENCODERS[case.preset])

@@ -1,7 +1,9 @@
 """The JAX side: the stages of `emi_jax` at the sizes of the comparison."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ from flax import traverse_util
 from jax.typing import DTypeLike
 
 from benchmarks.comparison.shapes import NUM_LABELS, Sizes
-from emi_jax.encoders.registry import build_encoder
+from emi_jax.encoders.attention_choice import choose_attention, head_width
+from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
+from emi_jax.kernels import cudnn_lstm
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.fusion import Fusion
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
@@ -24,8 +28,15 @@ Encoders = Mapping[str, Mapping[str, Any]]
 
 
 def towers(encoders: Encoders, dtype: DTypeLike = jnp.float32, remat: bool = False) -> Towers:
-    """The towers for encoder configs by modality."""
-    built: Any = {name: build_encoder(config, name, dtype=dtype, remat=remat) for name, config in encoders.items()}
+    """The towers for encoder configs by modality, with the attention that `run.py` chooses by default."""
+
+    def build(name: str, config: Mapping[str, Any]) -> Any:
+        encoder: Any = build_encoder(config, name, dtype=dtype, remat=remat)
+        biased = config["model_type"] in BIASED_ATTENTION
+        attention = choose_attention("auto", jnp.dtype(dtype), jax.devices()[:1], head_width(encoder.config), biased)
+        return encoder.clone(attention_implementation=attention)
+
+    built = {name: build(name, config) for name, config in encoders.items()}
     return Towers(
         VisionTower(built["vision"], HALF, HALF), AudioTower(built["audio"], normalize=True), TextTower(built["text"])
     )
@@ -53,8 +64,20 @@ def intensity(
     modality_dropout: float = 0.1,
     **fields: Any,
 ) -> Intensity:
-    """Stage 2 on frozen towers or cached features; `fields` are the fusion's. The twin numbers the steps."""
-    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, positions="steps", dtype=dtype, **fields)
+    """Stage 2 on frozen towers or cached features; `fields` are the fusion's. The twin numbers the steps.
+
+    The LSTM is the one that `run.py` chooses by default, unless `fields` name another.
+    """
+    lstm = fields.pop("lstm_implementation", "xla" if cudnn_lstm.unavailable(jax.devices()[:1]) else "cudnn")
+    head = Fusion(
+        NUM_LABELS,
+        sizes.width,
+        num_heads=sizes.num_heads,
+        positions="steps",
+        dtype=dtype,
+        lstm_implementation=lstm,
+        **fields,
+    )
     return Intensity(towers(encoders, dtype), head, dict(example), LABELS, modality_dropout=modality_dropout)
 
 
@@ -78,3 +101,10 @@ def draw_like(shapes: Any, seed: int = 0, std: float = 0.02) -> dict[str, np.nda
 def tree(flat: Mapping[str, Any]) -> dict:
     """Converts parameters by path to the tree that the models expect."""
     return traverse_util.unflatten_dict(flat, sep="/")
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+    """Runs emi_jax, whose modules name float32, in double precision."""
+    with jax.enable_x64(True), mock.patch.object(jnp, "float32", jnp.float64):
+        yield

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.comparison.worker import hold_threads
 
-SIZE = {"cpu": 2048, "cuda": 8192}
+SIZE = {"cpu": 2048, "cuda": 12288}
 REPEATS = 7
 
 
@@ -46,13 +46,16 @@ def _jax(size: int, dtype: str, device: str) -> Callable[[], Any]:
 
     x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
     # For a result in bfloat16, XLA would multiply in float32 on the CPU.
-    multiply = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
+    result = jnp.float32 if device == "cpu" else x.dtype
+    multiply = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=result))
     return lambda: jax.block_until_ready(multiply(x))
 
 
 def _torch(size: int, dtype: str, device: str) -> Callable[[], Any]:
     import torch
 
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as JAX multiplies there by default
     x = torch.randn(size, size, device=device).to(getattr(torch, dtype))
 
     def multiply() -> None:

@@ -1,4 +1,4 @@
-"""The PyTorch side of each case: eager or `torch.compile`, autocast for bfloat16, fused AdamW."""
+"""The PyTorch side of each case: eager or `torch.compile`, autocast for bfloat16, fused AdamW; TF32 on GPUs."""
 
 import contextlib
 import itertools
@@ -22,16 +22,18 @@ from benchmarks.comparison.twin.towers import round_kernels
 from benchmarks.comparison.work import Work
 
 
-def prepare(case: Case, dtype: str, *, compiled: bool, device: str = "cpu") -> Work:
+def prepare(case: Case, dtype: str, *, mode: str | None = None, device: str = "cpu") -> Work:
     """Builds a case.
 
     Args:
         case: the case to build.
         dtype: `float32`, or `bfloat16` for autocast.
-        compiled: whether to use `torch.compile`.
+        mode: that of `torch.compile`, or None for eager execution.
         device: `cpu` or `cuda`.
     """
     torch.manual_seed(0)
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as JAX multiplies on GPUs by default
     builders = {
         "stage1": _stage1,
         "stage2": _stage2,
@@ -44,14 +46,14 @@ def prepare(case: Case, dtype: str, *, compiled: bool, device: str = "cpu") -> W
         "contrastive": _contrastive,
         "input": _input,
     }
-    return builders[case.kind](case, _Settings(dtype, compiled, torch.device(device)))
+    return builders[case.kind](case, _Settings(dtype, mode, torch.device(device)))
 
 
 class _Settings:
     """Device, dtype and compilation of a run."""
 
-    def __init__(self, dtype: str, compiled: bool, device: torch.device):
-        self.dtype, self.compiled, self.device = dtype, compiled, device
+    def __init__(self, dtype: str, mode: str | None, device: torch.device):
+        self.dtype, self.mode, self.device = dtype, mode, device
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Autocast to bfloat16 if that is the dtype."""
@@ -59,9 +61,11 @@ class _Settings:
 
     def wrap(self, function: Callable) -> Callable:
         """Compiles a function if the settings say so, and runs it under autocast."""
-        inner = torch.compile(function) if self.compiled else function
+        inner = torch.compile(function, mode=self.mode) if self.mode else function
 
         def run(*arguments: Any) -> Any:
+            if self.mode == "max-autotune":  # replays CUDA graphs, which reuse the memory of the previous step
+                torch.compiler.cudagraph_mark_step_begin()
             with self.autocast():
                 return inner(*arguments)
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from emi_jax.memory import restart_with_tuned_malloc
 
-SIDES = ("jax", "torch", "torch.compile")
+SIDES = ("jax", "jax.remat", "torch", "torch.compile", "torch.max-autotune")
+"""`jax.remat` recomputes the encoders' layers in the backward pass, as the preset `vidmimic2` does."""
+DEFAULT_SIDES = ("jax", "torch", "torch.compile")
 KERNELS = ("lstm", "convolution")
 """Operations with a CPU-specific form."""
 MIN_STEPS, MAX_STEPS = 3, 200
@@ -57,18 +59,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     case = CASES[options.case].resized(options.batch, options.frames, options.audio_seconds)
     try:
-        if options.side == "jax":
+        if options.side.startswith("jax"):
             from benchmarks.comparison import jax_side
 
             if options.plain:
                 kernel = importlib.import_module(f"emi_jax.kernels.{options.plain}")
                 kernel.tuned = kernel.reference
-            work = jax_side.prepare(case, options.dtype)
+            work = jax_side.prepare(case, options.dtype, remat=options.side == "jax.remat")
         else:
             from benchmarks.comparison import torch_side
 
-            compiled = options.side == "torch.compile"
-            work = torch_side.prepare(case, options.dtype, compiled=compiled, device=options.device)
+            mode = {"torch": None, "torch.compile": "default"}.get(options.side, "max-autotune")
+            work = torch_side.prepare(case, options.dtype, mode=mode, device=options.device)
     except UnavailableError as error:
         return {"unavailable": str(error)}
 
@@ -77,7 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     work.step(batch)
     first = time.perf_counter() - start
     work.step(work.feed())
-    reset_peak()
+    reset_peak(options)
     steps, waits, cpu = [], [], []
     begun = time.perf_counter()
     while len(steps) < MIN_STEPS or (time.perf_counter() - begun < options.seconds and len(steps) < MAX_STEPS):
@@ -99,15 +101,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def reset_peak() -> None:
-    """Resets the kernel's record of this process's peak memory, so that compilation is not included."""
+def reset_peak(options: argparse.Namespace) -> None:
+    """Resets the record of the peak memory, so that compilation is not included; JAX cannot reset that of a GPU."""
+    if options.device == "cuda" and options.side.startswith("torch"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # not Linux, or not permitted: the record then includes compilation
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mib(options: argparse.Namespace) -> float:
     """The peak memory so far in MiB: of the GPU if there is one, otherwise of the process."""
-    if options.device == "cuda" and options.side == "jax":
+    if options.device == "cuda" and options.side.startswith("jax"):
         import jax
 
         return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0) / 2**20

@@ -127,6 +127,6 @@ def test_both_sides_of_a_part_run_and_are_counted(kind):
     from benchmarks.comparison import jax_side, torch_side
 
     case = Case("small", kind, 2, "base", Sizes(2, 0, 0.0, 0, 16, 2), 6)
-    for work in (jax_side.prepare(case, "float32"), torch_side.prepare(case, "float32", compiled=False)):
+    for work in (jax_side.prepare(case, "float32"), torch_side.prepare(case, "float32")):
         work.step(work.feed())
         assert work.count() > 0

@@ -24,9 +24,9 @@ STEPS, WARMUP, RATE, DECAY, CLIP = 10, 4, 1e-2, 0.1, 0.02
 TOLERANCE = 1e-4  # of how far each tensor has come; PyTorch's clipping adds 1e-6 to the norm
 
 
-def both(stage, twin, stage_towers, found, frozen, monkeypatch):
+def both(stage, twin, stage_towers, found, frozen):
     """Parameters before, after our ten steps, and after the twin's."""
-    with tiny.float64(monkeypatch):
+    with ours.float64():
         start = {path: value.astype(np.float64) for path, value in ours.draw(stage, std=0.2).items()}
         twin = twin.double().train()
         paths = weights.load(twin, start, stage_towers)
@@ -40,7 +40,7 @@ def both(stage, twin, stage_towers, found, frozen, monkeypatch):
     for batch in found:
         take(tiny.torch_batch(batch))
 
-    with tiny.float64(monkeypatch):
+    with ours.float64():
         theirs_after = weights.fetch(twin, start, stage_towers)
         trained, held = split(ours.tree(start), frozen, "frozen")
         optimizer = our_optimizer.adamw(
@@ -61,20 +61,20 @@ def both(stage, twin, stage_towers, found, frozen, monkeypatch):
     return start, traverse_util.flatten_dict(after, sep="/"), theirs_after
 
 
-def test_stage_1(monkeypatch):
+def test_stage_1():
     found = [tiny.clips(seed) for seed in range(STEPS)]
-    with tiny.float64(monkeypatch):
+    with ours.float64():
         stage = ours.alignment(tiny.ENCODERS, tiny.SIZES, tiny.PAIRS, found[0], np.float64)
     twin = theirs.alignment(tiny.ENCODERS, tiny.SIZES, tiny.PAIRS)
-    assert_came_the_same_way(*both(stage, twin, stage.model.towers, found, (), monkeypatch))
+    assert_came_the_same_way(*both(stage, twin, stage.model.towers, found, ()))
 
 
-def test_stage_2(monkeypatch):
+def test_stage_2():
     found = [batches.features(np.random.default_rng(seed), tiny.SIZES, tiny.ENCODERS) for seed in range(STEPS)]
-    with tiny.float64(monkeypatch):
+    with ours.float64():
         stage = ours.intensity(tiny.ENCODERS, tiny.SIZES, tiny.clips(), np.float64, modality_dropout=0.0, **tiny.FUSION)
     twin = theirs.intensity(tiny.ENCODERS, tiny.SIZES, modality_dropout=0.0, **tiny.FUSION)
-    assert_came_the_same_way(*both(stage, twin, stage.towers, found, ("^towers/",), monkeypatch))
+    assert_came_the_same_way(*both(stage, twin, stage.towers, found, ("^towers/",)))
 
 
 def assert_came_the_same_way(start, ours_after, theirs_after):

@@ -1,10 +1,7 @@
 """Tiny systems without dropout, and how both sides' numbers are compared."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,11 +78,3 @@ def assert_agree(
     for path, norm in norms.items():
         difference = np.linalg.norm(np.asarray(ours[path], np.float64) - np.asarray(theirs[path], np.float64))
         assert difference <= tolerance * norm + floor, f"{path}: {difference / max(norm, floor):.1e} of {norm:.1e}"
-
-
-@contextlib.contextmanager
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs emi_jax, which names float32, in double precision."""
-    with jax.enable_x64(True), monkeypatch.context() as patch:
-        patch.setattr(jnp, "float32", jnp.float64)
-        yield

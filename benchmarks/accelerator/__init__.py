@@ -1,0 +1,1 @@
+"""Everything worth measuring on an accelerator, in one command."""
