@@ -26,35 +26,56 @@ from tests.fakes import make_dataset
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ((), "no config given: choose one, as in --config=configs/stage1.py"),
-        (("--config=configs/stage3.py",), "configs/stage3.py"),
-        (("--config=configs/stage1.py:hugest",), "unknown preset 'hugest'; there are demo"),
-        (("--config=configs/stage1.py", "--config.train.bach_size=8"), "batch_size"),
-        (("--config=configs/stage1.py", "--config.train.flavour=8"), "the config has no such field: 'flavour'"),
-        (("--config=configs/stage1.py", "--config.train.batch_size=many"), "many"),
-        (("--config=configs/stage1.py", "--mode=dance"), "dance"),
-        (
-            ("--config=configs/stage2.py", "--mode=predict", "--input=run.py", "--config.data.seconds=9"),
-            "--config.data.seconds does nothing for new clips",
-        ),
-        (("--config=configs/stage1.py", "train"), "unexpected argument 'train'"),
-        (
-            ("--config=configs/stage1.py", "--config.data.corpus=folder", "--config.data.dir={tmp}/none"),
-            "no dataset in {tmp}/none",
-        ),
-    ],
+WRONG = (
+    ((), "no config given: choose one, as in --config=configs/stage1.py"),
+    (("--config=configs/stage3.py",), "configs/stage3.py"),
+    (("--config=configs/stage1.py:hugest",), "unknown preset 'hugest'; there are demo"),
+    (("--config=configs/stage1.py", "--config.train.bach_size=8"), "batch_size"),
+    (("--config=configs/stage1.py", "--config.train.flavour=8"), "the config has no such field: 'flavour'"),
+    (("--config=configs/stage1.py", "--config.train.batch_size=many"), "many"),
+    (("--config=configs/stage1.py", "--mode=dance"), "dance"),
+    (
+        ("--config=configs/stage2.py", "--mode=predict", "--input=run.py", "--config.data.seconds=9"),
+        "--config.data.seconds does nothing for new clips",
+    ),
+    (("--config=configs/stage1.py", "train"), "unexpected argument 'train'"),
+    (
+        ("--config=configs/stage1.py", "--config.data.corpus=folder", "--config.data.dir={tmp}/none"),
+        "no dataset in {tmp}/none",
+    ),
 )
-def test_wrong_input_is_one_clear_line(arguments, expected, tmp_path):
-    arguments = [argument.format(tmp=tmp_path) for argument in (*arguments, f"--workdir={tmp_path / 'run'}")]
-    run = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 2
-    assert "Traceback" not in run.stderr + run.stdout
-    errors = [line for line in run.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1
-    assert expected.format(tmp=tmp_path) in errors[0]
+"""Command lines, and what their error says."""
+STARTS = """
+import os, sys
+from emi import program  # once for all command lines: each is then run by a fork
+for number, line in enumerate(sys.argv[2:]):
+    if not os.fork():
+        output = os.open(f"{sys.argv[1]}/{number}", os.O_CREAT | os.O_WRONLY)
+        os.dup2(output, 1), os.dup2(output, 2)
+        sys.argv = ["run.py", *line.split()]
+        program.execute("")
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """The exit code and the output of each of the wrong command lines."""
+    folder = tmp_path_factory.mktemp("wrong")
+    lines = [" ".join(arguments).format(tmp=folder) + f" --workdir={folder}/run" for arguments, _ in WRONG]
+    command = [sys.executable, "-c", STARTS, str(folder), *lines]
+    codes = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+    return folder, [(int(code), (folder / str(n)).read_text()) for n, code in enumerate(codes.split())]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=[expected for _, expected in WRONG])
+def test_wrong_input_is_one_clear_line(outcomes, case):
+    folder, runs = outcomes
+    code, output = runs[case]
+    assert code == 2, output
+    assert "Traceback" not in output
+    (error,) = [line for line in output.splitlines() if line.startswith("error:")]
+    assert WRONG[case][1].format(tmp=folder) in error
 
 
 @pytest.fixture
