@@ -96,8 +96,7 @@ def test_dropout_is_of_the_updates_input_in_training_alone():
     np.testing.assert_allclose(dropped.mean(), 1, atol=0.03)
 
 
-@pytest.mark.parametrize("remat", [False, True])
-@pytest.mark.parametrize("lora", [QUERIES, EVERYTHING])
+@pytest.mark.parametrize(("lora", "remat"), [(QUERIES, False), (EVERYTHING, True)])
 def test_merged_towers_equal_unmerged_ones(lora, remat):
     towers, batch = make_towers(lora, remat), make_batch()
     params = random_params(towers, batch)

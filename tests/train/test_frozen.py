@@ -28,9 +28,8 @@ def partly_trained(dtype="float32"):
     return config
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_only_the_unfrozen_layers_of_a_partly_trained_tower_change(dtype, tmp_path):
-    config = partly_trained(dtype)
+def test_only_the_unfrozen_layers_of_a_partly_trained_tower_change(tmp_path):
+    config = partly_trained("bfloat16")
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
     assert list(experiment.stage.trained_towers) == ["text"]
     train(experiment)
