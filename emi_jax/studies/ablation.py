@@ -30,12 +30,10 @@ from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_s
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
-from emi_jax.studies.variants import changed
+from emi_jax.studies.variants import SECTIONS, changed
 
 FULL = "full"
 """The cell to which the others are compared."""
-SECTIONS = ("init_from", "data", "model", "train", "features", "loss")
-"""The parts of a config that determine a cell's result."""
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
-from emi_jax.studies.variants import changed
+from emi_jax.studies.variants import SECTIONS, changed
 
 VALUES, UNIFORM, LOG = KINDS = ("values", "uniform", "log")
 """A list of values; a range of numbers, drawn evenly; a positive range, drawn evenly in the logarithm."""
-SECTIONS = ("augment", "data", "features", "init_from", "loss", "model", "train")
-"""The parts of a config that may be searched."""
 OWN = ("study", "sweep")
 """The parts of a sweep's config that its runs lack."""
 DIGITS = 3

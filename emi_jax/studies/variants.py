@@ -7,6 +7,9 @@ from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
 
+SECTIONS = ("augment", "data", "features", "init_from", "loss", "model", "train")
+"""The parts of a config of stage 2 that determine the result of a run."""
+
 
 def changed(config: ConfigDict, changes: Iterable[tuple[str, Any]], without: Iterable[str], name: str) -> ConfigDict:
     """A copy of a config with some fields changed.

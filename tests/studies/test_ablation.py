@@ -120,6 +120,16 @@ def test_cells_are_known_by_the_content_of_folders_and_not_by_their_paths(tmp_pa
     assert sum(one != other for one, other in zip(before, recipes(tmp_path / "other"), strict=True)) == len(before) - 1
 
 
+def test_cells_are_known_by_every_setting_that_determines_their_result():
+    dataset, found = make_dataset(1, 1, 1), set()
+    for field in (None, "augment.voice", "train.corrupt", "loss.mse", "model.modality_dropout", "data.smallest_crop"):
+        config = shipped.get_config()
+        if field:
+            config.update_from_flattened_dict({field: 0.55})
+        found.add(ablation._recipe(ablation.cells(config)[0], dataset, (0,), "test"))
+    assert len(found) == 6
+
+
 def test_cells_of_modalities_that_are_not_in_use_are_left_out():
     config = shipped.get_config()
     config.model.modalities = ("vision", "text")
