@@ -74,7 +74,8 @@ class Clip:
     def summary(self) -> dict[str, Any]:
         """What the list shows of it, JSON-able."""
         shown = {name: getattr(self, name) for name in ("number", "name", "state", "part", "reason")}
-        return shown | {"intensities": self.facts.get("intensities")}
+        remarks = [remark.partition(" (")[0] for remark in self.facts.get("remarks", ())]
+        return shown | {"intensities": self.facts.get("intensities"), "remarks": remarks}
 
 
 class Upload(NamedTuple):

@@ -62,7 +62,7 @@ def test_prediction_does_not_change_the_folder_of_the_run(trained, tmp_path):
     assert state() == before
 
 
-def test_a_short_clip_gets_the_same_prediction_alone_and_in_a_batch_with_a_long_one(trained):
+def test_a_short_clip_gets_the_same_prediction_alone_in_a_batch_with_a_long_one_and_from_one_program_for_all(trained):
     _, folder = trained
     predictor = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1])
     rng = np.random.default_rng(0)
@@ -72,9 +72,15 @@ def test_a_short_clip_gets_the_same_prediction_alone_and_in_a_batch_with_a_long_
     compiled = predictor.compile_seconds
     together, _ = predictor.predict([short, long])
     assert predictor.compile_seconds > compiled > 0
+    for_all = Predictor.load(folder, batch_size=2, devices=jax.devices()[:1], one_length=True)
+    (padded,) = for_all.predict([short])
+    compiled = for_all.compile_seconds
+    assert len(list(for_all.predict([long]))) == 1
+    assert for_all.compile_seconds == compiled > 0
     for name in ("intensities", "weights"):
-        one, other = (list(getattr(prediction, name).values()) for prediction in (alone, together))
-        np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
+        one, *others = (list(getattr(prediction, name).values()) for prediction in (alone, together, padded))
+        for other in others:
+            np.testing.assert_allclose(one, other, atol=1e-6, err_msg=name)
 
 
 def test_an_empty_clip_gets_the_prior_and_is_flagged(trained):

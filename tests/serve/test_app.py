@@ -1,18 +1,21 @@
 """What the page lets in, its limits, and what it keeps."""
 
 import errno
+import html
 import json
 import re
 import threading
 
 import anyio
 import pytest
+from starlette.testclient import TestClient
 
 from emi_jax.serve import app as app_module
 from emi_jax.serve import clips as clips_module
+from emi_jax.serve.app import build_app
 from emi_jax.serve.clips import State
 from tests.fakes import NAMES
-from tests.serve.fakes import HOST, LIMITS, ORIGIN, TOKEN, finish, send, sound
+from tests.serve.fakes import FACTS, HOST, LIMITS, ORIGIN, PORT, TOKEN, finish, send, sound
 
 
 def post(app, messages):
@@ -98,6 +101,17 @@ def test_the_page_runs_its_own_script_alone(client):
         "x-content-type-options": "nosniff",
     }.items():
         assert first.headers[name] == client.get("/nowhere").headers[name] == value
+
+
+def test_labels_are_shown_as_text(clips):
+    hostile = "</script><script>alert('\"')</script>"
+    app = build_app(clips, FACTS | {"label_names": (hostile,)}, TOKEN, PORT, LIMITS)
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        text = client.get(f"/{TOKEN}/").text
+    assert text.count("<script") == 1
+    assert "<script>" not in text
+    (facts,) = re.findall(r'data-facts="([^"]*)"', text)
+    assert json.loads(html.unescape(facts))["labels"] == [hostile]
 
 
 def test_a_clip_is_read_predicted_and_shown_and_its_file_is_deleted(client, clips, tmp_path):

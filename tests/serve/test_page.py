@@ -133,7 +133,8 @@ def test_a_clip_is_recorded_by_keyboard_alone_and_its_page_is_read(browser, addr
         page.keyboard.press("Enter")
         row = page.locator("#clips tr")
         row.locator("td.value").first.wait_for()
-        assert row.locator("th").inner_text() == "recording 1.webm"
+        assert row.locator("th a").inner_text() == "recording 1.webm"
+        assert "no words" in row.locator("th .remarks").inner_text()
         values = intensities(row)
         assert len(values) == len(NAMES)
         assert all(0 < value < 1 for value in values)
@@ -157,7 +158,7 @@ def test_a_clip_is_recorded_by_keyboard_alone_and_its_page_is_read(browser, addr
 
 def test_several_files_are_compared_saved_and_removed(browser, address, drawn, tmp_path):
     frames, sound = drawn
-    for name, part in (("a.mp4", slice(0, None)), ("b.mp4", slice(0, None, -1))):
+    for name, part in (("a.mp4", slice(None)), ("b.mp4", slice(None, None, -1))):
         write_mp4(tmp_path / name, frames[part], sound if name == "a.mp4" else None, FPS, RATE)
     (tmp_path / "c.mp4").write_bytes(b"nothing of the kind")
     with opened(browser, address, viewport=NARROW, color_scheme="dark", accept_downloads=True) as page:
@@ -175,7 +176,13 @@ def test_several_files_are_compared_saved_and_removed(browser, address, drawn, t
         assert failed.inner_text().startswith("not a readable media file")
         assert intensities(rows["a.mp4"]) != intensities(rows["b.mp4"])
         assert overflow(page) == 0
-        page.screenshot(path=tmp_path / "compared.png", full_page=True)
+        for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+            page.screenshot(path=tmp_path / f"compared-{scheme}.png", full_page=True)
+        page.set_viewport_size({"width": 760, "height": 900})
+        assert overflow(page) == 0
+        page.screenshot(path=tmp_path / "between.png", full_page=True)
         with page.expect_download() as table:
             page.click("text=CSV")
         saved = list(csv.reader(table.value.path().read_text().splitlines()))
@@ -212,5 +219,6 @@ def test_files_are_dropped_anywhere_on_the_page(browser, address, drawn, tmp_pat
     }"""
     with opened(browser, address, viewport=WIDE, color_scheme="dark") as page:
         page.evaluate(drop, list((tmp_path / "dropped.mp4").read_bytes()))
+        page.screenshot(path=tmp_path / "progress.png", full_page=True)
         page.locator("#clips tr", has_text="dropped.mp4").locator("td.value").first.wait_for()
         page.screenshot(path=tmp_path / "dropped.png", full_page=True)

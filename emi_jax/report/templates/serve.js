@@ -7,6 +7,7 @@
   const STEPS = { received: "waiting", reading: "reading the clip", predicting: "predicting" };
   const LOOK = 250; // milliseconds between two looks at the clips in work
   const LONGEST = 60; // seconds of a recording
+  const SHOWN = 2; // remarks on a clip in the table
   const rows = new Map(); // by the number of the clip
   find("list").style.setProperty("--labels", facts.labels.length);
 
@@ -20,7 +21,7 @@
   // The table
 
   function addRow(name) {
-    const row = create("tr", { role: "row" });
+    const row = create("tr", { role: "row", "data-name": name });
     const title = create("th", { scope: "row", role: "rowheader" }, name);
     const end = create("td", { role: "cell" });
     const button = create("button", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
@@ -59,7 +60,7 @@
     cell.classList.add("failed");
     cell.textContent = reason;
     row.dataset.state = "failed";
-    say(`${row.children[0].textContent}: ${reason}`);
+    say(`${row.dataset.name}: ${reason}`);
   }
 
   function show(row, clip) {
@@ -71,7 +72,10 @@
       return cell;
     });
     setCells(row, cells);
-    row.children[0].replaceChildren(create("a", { href: `clips/${clip.number}`, target: "page" }, clip.name));
+    const link = create("a", { href: `clips/${clip.number}`, target: "page" }, clip.name);
+    const remarks = clip.remarks.slice(0, SHOWN);
+    if (clip.remarks.length > SHOWN) remarks.push(`${clip.remarks.length - SHOWN} more on its page`);
+    row.children[0].replaceChildren(link, create("span", { class: "soft remarks" }, remarks.join("; ")));
     row.dataset.state = "done";
     say(`${clip.name} is done.`);
   }
@@ -83,16 +87,20 @@
     else setProgress(row, STEPS[clip.state], clip.part ?? undefined);
   }
 
-  async function remove(row) {
+  function remove(row) {
     const next = row.nextElementSibling ?? row.previousElementSibling;
     row.request?.abort();
     row.remove();
     (next?.querySelector("button") ?? find("files")).focus();
     find("list").hidden = !find("clips").children.length;
-    say(`${row.children[0].textContent} is removed.`);
+    say(`${row.dataset.name} is removed.`);
     if (find("page").dataset.number === row.dataset.number) find("page").hidden = true;
-    rows.delete(row.dataset.number);
-    if (row.dataset.number) await fetch(`clips/${row.dataset.number}`, { method: "DELETE" }).catch(() => say(STOPPED));
+    if (row.dataset.number) forget(row.dataset.number);
+  }
+
+  function forget(number) {
+    rows.delete(number);
+    fetch(`clips/${number}`, { method: "DELETE" }).catch(() => say(STOPPED));
   }
 
   // Looks at the clips in work until none is left; `all` also lists those that this page does not know yet.
@@ -114,7 +122,7 @@
 
   function enter(row, clip) {
     rows.set(clip.number, row);
-    row.dataset.number = clip.number;
+    Object.assign(row.dataset, { number: clip.number, name: clip.name });
     row.children[0].textContent = clip.name;
     row.querySelector("button").setAttribute("aria-label", `Remove ${clip.name}`);
   }
@@ -138,7 +146,8 @@
       request.responseType = "json";
       request.upload.addEventListener("progress", (event) => setProgress(row, "sending", event.loaded / event.total));
       request.addEventListener("loadend", () => {
-        if (request.status === 201) enter(row, request.response);
+        if (request.status === 201 && row.isConnected) enter(row, request.response);
+        else if (request.status === 201) forget(request.response.number); // removed meanwhile
         else if (row.isConnected) fail(row, request.response?.error ?? STOPPED);
         row.request = undefined;
         watch();
@@ -162,10 +171,14 @@
   });
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     addEventListener(kind, (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
       event.preventDefault();
-      const over = kind === "dragover" || kind === "dragenter";
-      document.body.classList.toggle("dropping", over && event.dataTransfer.types.includes("Files"));
-      if (kind === "drop") addFiles([...event.dataTransfer.files]);
+      document.body.classList.toggle("dropping", kind === "dragenter" || kind === "dragover");
+      if (kind !== "drop") return;
+      const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+      const files = items.filter((item) => !item.webkitGetAsEntry()?.isDirectory);
+      addFiles(files.map((item) => item.getAsFile()));
+      if (files.length < items.length) say("Folders are not read: drop the files that are in them.");
     });
   }
 
@@ -179,7 +192,7 @@
   find("frame").addEventListener("load", () => {
     const number = find("frame").contentWindow.location.pathname.split("/").pop();
     if (!rows.has(number)) return; // the frame's first, empty page
-    const name = rows.get(number).children[0].textContent;
+    const name = rows.get(number).dataset.name;
     find("page").dataset.number = number;
     find("page-title").textContent = find("frame").title = `Page of ${name}`;
     for (const id of ["page-link", "page-save"]) find(id).href = `clips/${number}`;
@@ -198,7 +211,7 @@
     NotReadableError: "The device is in use by another program.",
   };
   const FORMATS = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4", "audio/webm", "audio/mp4"];
-  let stream, recorder, clock;
+  let stream, recorder, clock, turningOn;
   let recordings = 0;
 
   async function turnOn() {
@@ -268,7 +281,10 @@
     say("Recording.");
   }
 
-  find("power").addEventListener("click", () => (stream ? turnOff() : turnOn()));
+  find("power").addEventListener("click", () => {
+    if (stream) turnOff();
+    else turningOn ??= turnOn().finally(() => (turningOn = undefined)); // the browser asks once
+  });
   find("record").addEventListener("click", () => (recorder?.state === "recording" ? recorder.stop() : record()));
 
   watch(true);
