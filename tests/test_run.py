@@ -14,7 +14,7 @@ import pytest
 from absl.testing import flagsaver
 
 from configs import crossval, stage1, stage2
-from configs.command_line import next_command, preparation_command, refuse_without_effect, unknown_field
+from configs.command_line import refuse_without_effect, unknown_field
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
 from emi import clips, options, program
@@ -83,21 +83,6 @@ def parsed():
     options.flags.FLAGS(["run.py"])
 
 
-@pytest.mark.parametrize(
-    ("corpus", "options"),
-    [
-        ("synthetic", ""),
-        ("vidmimic2", " --source=CORPUS"),
-        ("cremad", " --source=CORPUS"),
-        ("folder", " --source=CORPUS --labels=CSV"),
-    ],
-)
-def test_preparation_command_names_the_source_of_the_corpus(corpus, options):
-    config = stage2.get_config()
-    config.data.update(corpus=corpus, dir="data/x")
-    assert preparation_command(config) == f"python -m data_prep --corpus={corpus}{options} --out=data/x"
-
-
 def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
     config = stage2.get_config()
     clip = tmp_path / "clip.mp4"
@@ -113,25 +98,6 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
         pytest.raises(UserError, match="predict either a split or new clips"),
     ):
         program.run(config)
-
-
-def test_after_stage_1_the_next_command_takes_its_result_and_data():
-    config = stage1.get_config()
-    command = next_command(config, Path("runs/demo/stage1").absolute())
-    shared = "python run.py --config=configs/stage2.py:demo --config.root=runs/demo --config.data.dir=data/demo"
-    assert command == f"{shared} --config.data.corpus=synthetic"
-    config.model.pairs = ("audio",)
-    command = next_command(config, Path("/elsewhere"))
-    assert shlex.split(command)[-2:] == ["--config.init_from=/elsewhere", "--config.model.modalities=('audio', 'text')"]
-
-
-def test_after_stage_2_the_next_command_predicts_with_it():
-    command = next_command(stage2.get_config("finetune"), Path("/elsewhere"))
-    assert command.startswith(
-        "python run.py --config=configs/stage2.py:demo,finetune --workdir=/elsewhere --mode=predict "
-    )
-    command = next_command(stage2.get_config("descriptors"), Path("/elsewhere"), own=["audio"])
-    assert command.endswith("--mode=predict --input=CSV_OF_NAMES --features=audio=DIR --pages")
 
 
 def test_the_split_that_is_scored(parsed):
