@@ -18,7 +18,6 @@ from typing import Any
 import jax
 
 from configs import stage2
-from data_prep.clips.clip import duration
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.new_clips import find_clips, read_clips
 from emi_jax.inputs.dataset import Dataset
@@ -45,7 +44,8 @@ def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor
     config.model.dtype = dtype
     for modality in MODALITIES:
         config.model[modality].pretrained = ""
-    described = Dataset.described(LABELS, (0.0, 1.0), {})
+    options = ClipOptions(detector="haar").stored()
+    described = Dataset.described(LABELS, (0.0, 1.0), "folder", options, "", {})
     words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
     experiment = Experiment.open(config, words, folder)
     params = experiment.stage.init(jax.random.PRNGKey(0), {})
@@ -74,12 +74,12 @@ def main() -> None:
             read_clips(sources, ClipOptions(detector="haar"), lambda clip, error: print("left out:", error))
         )
         read = time.perf_counter()
-        list(predictor.predict(examples))
+        predictions = list(predictor.predict(examples))
         compiled = predictor.compile_seconds - before
         done = time.perf_counter() - compiled
-        seconds = sum(map(duration, examples))
+        seconds = sum(prediction.seconds for prediction in predictions)
         times = f"{compiled:.1f} | {read - begun:.2f} | {done - read:.2f} | {seconds / (done - begun):.1f}"
-        print(f"| {len(examples)} | {seconds:.1f} | {times} |", flush=True)
+        print(f"| {len(predictions)} | {seconds:.1f} | {times} |", flush=True)
 
 
 if __name__ == "__main__":
