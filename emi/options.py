@@ -22,6 +22,9 @@ MODE = flags.DEFINE_enum(
 SPLIT = flags.DEFINE_string(
     "split", None, "split to score or predict (default: test, and valid for scores where test has no labels)"
 )
+COMPARE = flags.DEFINE_string(
+    "compare", None, "to evaluate: another run's folder, or a CSV of its predictions, to compare the run with"
+)
 INPUT = flags.DEFINE_string(
     "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, instead of a split"
 )
@@ -54,7 +57,7 @@ DISTRIBUTED = flags.DEFINE_bool(
 )
 FOR_FILES = (PAGES, OVERLAY, RECURSIVE, FEATURES)
 FOR_NEW_CLIPS = (WINDOW, HOP, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
-ALL = (CONFIG, WORKDIR, MODE, SPLIT, INPUT, OUTPUT, *FOR_FILES, *FOR_NEW_CLIPS, PORT, DISTRIBUTED)
+ALL = (CONFIG, WORKDIR, MODE, SPLIT, COMPARE, INPUT, OUTPUT, *FOR_FILES, *FOR_NEW_CLIPS, PORT, DISTRIBUTED)
 
 
 def overrides() -> set[str]:

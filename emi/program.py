@@ -17,6 +17,7 @@ from data_prep.build.prepare import prepare
 from emi import options, sweep
 from emi.clips import predict_clips
 from emi.options import (
+    COMPARE,
     CONFIG,
     DISTRIBUTED,
     FOR_FILES,
@@ -97,6 +98,8 @@ def run(config: ConfigDict | None) -> None:
         expand_paths(config, WORKDIR.value)
         command_line.refuse_without_effect(config, overrides())
         workdir = config.workdir
+    if MODE.value != "evaluate":
+        refuse("is for --mode=evaluate", COMPARE)
     if MODE.value == "serve":
         serve_page(Path(workdir))
         return
@@ -150,7 +153,8 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
         log.info("written: %s", results.predict(experiment, split))
         return
     command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own)
-    log_summary(results.evaluate(experiment, split), f"\nnext: {command}\n")
+    other = Path(local_path(COMPARE.value, "--compare")) if COMPARE.value else None
+    log_summary(results.evaluate(experiment, split, other), f"\nnext: {command}\n")
 
 
 def chosen_split(config: ConfigDict, dataset: Dataset) -> str:

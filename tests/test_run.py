@@ -93,6 +93,8 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
         program.run(config)
     with flagsaver.flagsaver(output="out"), pytest.raises(UserError, match="--output=out does nothing"):
         program.run(config)
+    with flagsaver.flagsaver(compare="runs/x"), pytest.raises(UserError, match="--compare is for --mode=evaluate"):
+        program.run(config)
     with (
         flagsaver.flagsaver(mode="predict", input=str(clip), split="test"),
         pytest.raises(UserError, match="predict either a split or new clips"),

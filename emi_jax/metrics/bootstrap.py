@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emi_jax.metrics import regression
+
 Floats = NDArray[np.float64]
 METRICS = ("pearson", "ccc", "mse")
 # Variances this far below the split's are rounding errors of a constant column.
@@ -70,14 +72,48 @@ def resampled(
         {metric: [R, K + 1]}, the last column for the mean; NaN where a metric is undefined.
     """
     sums, shift = group_sums(pred, labels, mask, groups)
-    count = len(sums)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    found = {}
-    for name, values in from_sums(np.tensordot(drawn, sums, 1), shift).items():
-        defined = ~np.isnan(values)
-        means = np.where(defined, values, 0).sum(1) / np.maximum(defined.sum(1), 1)
-        found[name] = np.column_stack([values, np.where(defined.any(1), means, np.nan)])
-    return found
+    found = from_sums(np.tensordot(draws(len(sums), resamples, seed), sums, 1), shift)
+    return {name: with_mean(values) for name, values in found.items()}
+
+
+def differences(
+    pred: ArrayLike,
+    other: ArrayLike,
+    labels: ArrayLike,
+    mask: ArrayLike,
+    groups: Sequence[str] | NDArray | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Paired 95% percentile intervals: of the metrics of one model minus those of another on the same resamples.
+
+    Args:
+        pred: [n, K].
+        other: [n, K], the predictions of the other model for the same clips.
+        labels: [n, K]; this and what follows as for `intervals`.
+        mask: bool [n, K].
+        groups: [n], or None.
+        resamples: number of resamples.
+        seed: seed of the draws.
+
+    Returns:
+        {metric: [K + 1, 2]} as from `intervals`.
+    """
+    one, two = (resampled(x, labels, mask, groups, resamples=resamples, seed=seed) for x in (pred, other))
+    return {name: np.array([quantiles(column) for column in (one[name] - two[name]).T]) for name in METRICS}
+
+
+def draws(count: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each of `count` groups is drawn in each resample, [R, count]; the same for the same seed."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+
+
+def with_mean(values: Floats) -> Floats:
+    """Values [R, K] with their mean over the labels where they are defined as a further column, [R, K + 1]."""
+    defined = ~np.isnan(values)
+    means = np.where(defined, values, 0).sum(1) / np.maximum(defined.sum(1), 1)
+    return np.column_stack([values, np.where(defined.any(1), means, np.nan)])
 
 
 def group_sums(
@@ -89,7 +125,7 @@ def group_sums(
     from p - y.
     """
     known = np.asarray(mask, bool)
-    pred, labels = (np.where(known, np.asarray(x, np.float64), 0) for x in (pred, labels))
+    pred, labels = (np.where(known, np.asarray(x, np.float64), 0) for x in (_levelled(pred, known), labels))
     count = np.maximum(known.sum(0), 1)
     means = [x.sum(0) / count for x in (pred, labels)]
     p, y = (np.where(known, x - mean[None, :], 0) for x, mean in zip((pred, labels), means, strict=True))
@@ -100,6 +136,25 @@ def group_sums(
     sums = np.zeros((int(places.max()) + 1, *terms.shape[1:]))
     np.add.at(sums, places, terms)
     return sums, means[0] - means[1]
+
+
+def paired_sums(
+    pred: ArrayLike,
+    other: ArrayLike,
+    labels: ArrayLike,
+    mask: ArrayLike,
+    groups: Sequence[str] | NDArray | None,
+) -> tuple[Floats, Floats]:
+    """The sums of `group_sums` of two models on the same clips, [2, G, 6, K], and their common shift [K]."""
+    known = np.asarray(mask, bool)
+    places = np.arange(len(known))
+    if groups is not None:
+        _, places = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(places.max()) + 1
+    both = np.concatenate([_levelled(x, known) for x in (pred, other)])
+    twice, known_twice = (np.concatenate([np.asarray(x)] * 2) for x in (labels, known))
+    sums, shift = group_sums(both, twice, known_twice, np.concatenate([places, places + count]))
+    return sums.reshape(2, count, *sums.shape[1:]), shift
 
 
 def from_sums(sums: Floats, shift: Floats) -> dict[str, Floats]:
@@ -122,3 +177,13 @@ def quantiles(values: Floats, levels: tuple[float, float] = (0.025, 0.975)) -> F
     """The quantiles of the defined values; NaN if there are none. The levels are those of a 95% interval."""
     known = values[~np.isnan(values)]
     return np.quantile(known, levels) if len(known) else np.full(2, np.nan)
+
+
+def _levelled(pred: ArrayLike, known: NDArray[np.bool_]) -> Floats:
+    """Predictions [n, K] in which columns that are constant up to a float32 model's rounding are constant."""
+    pred = np.asarray(pred, np.float64)
+    count = known.sum(0)
+    means = np.where(known, pred, 0).sum(0) / np.maximum(count, 1)
+    largest = np.abs(np.where(known, pred - means[None, :], 0)).max(0)
+    constant = largest <= regression.ROUNDING * np.abs(means)
+    return np.where(constant[None, :], means[None, :], pred)

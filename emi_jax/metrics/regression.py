@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# A float32 model with a constant output still varies by this fraction from one batch shape to another.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+"""A float32 model with a constant output still varies by this fraction from one batch shape to another."""
 
 
 def pearson(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> Floats:
@@ -21,7 +21,7 @@ def pearson(pred: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -
     def correlation(p: Floats, y: Floats) -> float:
         if not np.ptp(y):
             return np.nan
-        if np.ptp(p) <= _ROUNDING * np.abs(p).max():
+        if np.ptp(p) <= ROUNDING * np.abs(p).max():
             return 0.0
         # Scaled to the range so that no square underflows.
         p, y = (p - p.mean()) / np.ptp(p), (y - y.mean()) / np.ptp(y)

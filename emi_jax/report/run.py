@@ -9,13 +9,34 @@ from typing import Any
 
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.report import page, score_tables
+from emi_jax.report.diagnostic_tables import calibration_table, confusion_table
 from emi_jax.report.page import Image
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
 FIGURES = {
     "curves": ("Learning curves", "Training loss and validation score by step."),
     "pearson": ("Pearson, with intervals", "Pearson correlation of each label and their mean."),
+    "comparison": (
+        "Comparison with another model",
+        "Pearson correlation of both models for each label, and the differences with paired intervals.",
+    ),
     "predictions": ("Predictions against labels", "A panel for each label, a point for each clip."),
+    "calibration": (
+        "Calibration",
+        "Mean label against mean prediction, in bins of about equally many clips; a calibrated model lies on the "
+        "diagonal. Bias: mean of prediction minus label. Slope: of the line from predictions to labels, 1 if right. "
+        "Error: mean distance of the curve from the diagonal.",
+    ),
+    "confusion": (
+        "Confusion between labels",
+        "Pearson correlations: of the labels themselves, which a perfect model would reproduce; of predictions (rows) "
+        "with labels (columns); and of the errors with each other.",
+    ),
+    "groups": ("Scores by modalities and length", "Mean scores of groups of clips, with the number of clips of each."),
+    "subjects": (
+        "Scores of subjects",
+        "Each subject's correlation over its own clips, and its squared error; both the mean over labels.",
+    ),
     "weights": (
         "Modality weights",
         "Distribution over the clips of the weight of each modality, of clips that have all modalities and of clips "
@@ -30,6 +51,10 @@ FIGURES = {
     "robustness": ("Robustness", "Scores and weights against the severity of a defect in one modality."),
 }
 """Title and description of each kind of figure, in the order of the page."""
+TABLES = {"calibration": calibration_table, "confusion": confusion_table}
+"""Tables that stand below a figure, from the scores of the same split."""
+TITLES = {"out_of_fold": "held-out clips"}
+"""What stands for the name of a split in the names of files."""
 
 
 def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> Path:
@@ -56,7 +81,8 @@ def write_report(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> P
 
 def _scores(path: Path) -> dict[str, Any]:
     """The scores of one split."""
-    split, results = path.stem.removeprefix("metrics_"), json.loads(path.read_text(encoding="utf-8"))
+    name, results = path.stem.removeprefix("metrics_"), json.loads(path.read_text(encoding="utf-8"))
+    split = TITLES.get(name, name)
     if "labels" in results:
         tables = score_tables.intensity_tables(results, split)
     else:
@@ -73,14 +99,16 @@ def _related(config: Mapping[str, Any]) -> list[str]:
 
 
 def _drawings(folder: Path, origin: str = "") -> Iterator[dict[str, Any]]:
-    """The figures of a folder, each with the table of the same name if there is one; `origin` ends their titles."""
+    """The figures of a folder, each with its table and the text of the same name if any; `origin` ends their titles."""
     for path in sorted(folder.glob("figures/*.svg"), key=lambda path: (_rank(path), path.name)):
         kind, _, rest = path.stem.partition("_")
         title, description = FIGURES.get(kind, (kind, f"Figure {path.name}."))
-        table = folder / f"{path.stem}.txt"
+        table, scores = folder / f"{path.stem}.txt", folder / f"metrics_{rest}.json"
+        of_scores = [TABLES[kind](json.loads(scores.read_text(encoding="utf-8")))] if kind in TABLES else []
         yield {
-            "title": ": ".join(filter(None, (title, rest.replace("_", " ")))) + origin,
+            "title": ": ".join(filter(None, (title, TITLES.get(rest, rest.replace("_", " "))))) + origin,
             "image": Image.svg(description, path.read_text(encoding="utf-8")),
+            "tables": of_scores,
             "text": table.read_text(encoding="utf-8") if table.exists() else "",
         }
 

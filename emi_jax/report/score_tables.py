@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emi_jax.report import tables
+from emi_jax.report.diagnostic_tables import baseline_table, comparison_table, group_table, subject_table
 from emi_jax.report.tables import Cell, Table
 
 Results = Mapping[str, Any]
@@ -12,59 +13,54 @@ CHOSEN = "selected_on_this_split"
 """Field of the results that says whether the checkpoint was chosen by its score on the split."""
 TRAINED = "trained_on_this_split"
 """Field of the results that says whether the model was trained on the clips of the split."""
+ENOUGH_TO_EXCHANGE = 6
+"""With this many subjects or more, a permutation test can give p-values below .05."""
 
 
 def intensity_tables(results: Results, split: str) -> list[Table]:
-    """Scores by label with their mean, then the mean by which modalities a clip has.
+    """Scores by label, by groups of clips, of subjects, of the linear baseline, and the comparison with another model.
 
     Args:
-        results: of `runs.results.measure`.
+        results: of `runs.scores.measure`, with `baseline` and `comparison` where there are any.
         split: that they are of.
     """
+    tables_of_groups = [
+        group_table(results, caption, name, field)
+        for caption, name, field in (
+            ("mean scores by the modalities that a clip has", "modalities", "availability"),
+            ("mean scores by the length of a clip", "length", "lengths"),
+        )
+        if results[field]
+    ]
+    found = [_label_table(results, split), *tables_of_groups]
+    if results["by_subject"]:
+        found.append(subject_table(results))
+    if results.get("baseline"):
+        found.append(baseline_table(results))
+    if results.get("comparison"):
+        found.append(comparison_table(results["comparison"]))
+    return found
+
+
+def _label_table(results: Results, split: str) -> Table:
     rows = [*results["labels"].items(), ("mean", results["mean"])]
     known, few = results["mean"]["ceiling"] is not None, results["few_subjects"]
-    found = [
-        Table(
-            f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}",
-            ["", "Pearson", "95% interval", *(["over clips"] if few else []), "CCC", "MSE"]
-            + (["ceiling"] if known else []),
-            [
-                [
-                    name,
-                    row["pearson"],
-                    _interval(row["pearson_interval"]),
-                    *([_interval(row["pearson_clip_interval"])] if few else []),
-                    row["ccc"],
-                    row["mse"],
-                    *([row["ceiling"]] if known else []),
-                ]
-                for name, row in rows
-            ],
-        ),
-        Table(
-            "mean Pearson by the modalities that a clip has",
-            ["modalities", "clips", "Pearson", "95% interval, over clips"],
-            [
-                [title, row["clips"], row["pearson"], _interval(row["pearson_interval"])]
-                for title, row in results["availability"].items()
-            ],
-        ),
-    ]
-    return [*found, _baseline_table(results)] if results.get("baseline") else found
-
-
-def _baseline_table(results: Results) -> Table:
-    """A ridge on pooled statistics of the same features next to the model."""
-    baseline, mean = results["baseline"], results["mean"]["pearson"]
-    within = "within each subject" if baseline["standardised"] == "subject" else "over the training split"
-    rows: list[list[Cell]] = [
-        [f"ridge, {name}", row["pearson"], row["valid"], f"{row['penalty']:g}"]
-        for name, row in baseline["rows"].items()
-    ]
     return Table(
-        f"linear baseline: ridge on statistics of the features, standardised {within}; penalty chosen on valid",
-        ["", "mean Pearson", "on valid", "penalty"],
-        [["this model", mean, None, ""], *rows],
+        f"intensities on {split}: {results['clips']} clips, intervals over {results['resampled']}",
+        ["", "Pearson", "95% interval", *(["over clips"] if few else []), "CCC", "MSE"]
+        + (["ceiling"] if known else []),
+        [
+            [
+                name,
+                row["pearson"],
+                tables.interval(row["pearson_interval"]),
+                *([tables.interval(row["pearson_clip_interval"])] if few else []),
+                row["ccc"],
+                row["mse"],
+                *([row["ceiling"]] if known else []),
+            ]
+            for name, row in rows
+        ],
     )
 
 
@@ -129,16 +125,30 @@ def meaning(results: Results, split: str) -> list[str]:
             sentences.append("All clips show one person: the intervals say nothing about other people.")
         if results["few_subjects"]:
             sentences.append(f"{unit} are too few for intervals that hold for other people: see those over clips too.")
+        if results.get("comparison"):
+            sentences += _meaning_of_comparison(results["comparison"], results["subjects"])
         if results["mean"]["ceiling"] is not None:
             sentences.append("The ceiling is what a model without any error would score, as the labels carry noise.")
+    return sentences
+
+
+def _meaning_of_comparison(comparison: Results, subjects: int) -> list[str]:
+    """What the comparison with another model rests on, and what the other one knew of the clips."""
+    whole = "of whole subjects" if subjects > 1 else "of single clips"
+    sentences = [
+        "Intervals of the differences between the two models come from a paired bootstrap. p is two-sided, from a "
+        f"permutation test that exchanges the two models' predictions {whole} at random; Holm's correction is for the "
+        "number of labels."
+    ]
+    if 1 < subjects < ENOUGH_TO_EXCHANGE:
+        sentences.append(f"With {subjects} subjects no p can be below {2 / 2**subjects:.2g}.")
+    if comparison.get(TRAINED):
+        sentences.append("The other model was trained on these clips: the comparison says nothing about new ones.")
+    elif comparison.get(CHOSEN):
+        sentences.append("The checkpoint of the other model was chosen by its score on these clips.")
     return sentences
 
 
 def _rank(value: float) -> str:
     """A median rank: a whole number, or half way between two."""
     return f"{value:.0f}" if value.is_integer() else f"{value:.1f}"
-
-
-def _interval(ends: list[float | None]) -> str:
-    low, high = ends
-    return "-" if low is None or high is None else tables.interval((low, high))

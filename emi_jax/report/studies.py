@@ -42,7 +42,7 @@ def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], 
     Args:
         defects: {defect: `severities`, `unit`, `models` {title: {value: [severity][seed]}}}; None is a clean clip.
         titles: of the models, in order.
-        shows: the values that are drawn: of "pearson", "weight" and "reliability".
+        shows: the values that are drawn: of "pearson", "mse", "weight" and "reliability".
     """
     with style():
         figure = new_figure(0.6 + 2.6 * len(defects), 0.9 + 2.2 * len(shows))
@@ -67,7 +67,11 @@ def robustness(defects: Mapping[str, Mapping[str, Any]], titles: Sequence[str], 
                 column[-1].set_xticks(places, named)
                 column[-1].set_xlabel(defect["unit"])
         for axes, shown in zip(grid[:, 0], shows, strict=True):
-            axes.set_ylabel({"pearson": "mean Pearson"}.get(shown, f"{shown} of the\ncorrupted modality"))
+            axes.set_ylabel(
+                {"pearson": "mean Pearson", "mse": "mean squared error"}.get(
+                    shown, f"{shown} of the\ncorrupted modality"
+                )
+            )
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK = "#0a0b0c"
@@ -46,7 +47,9 @@ def to_svg(figure: Figure) -> str:
     text = io.StringIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
-        figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+        figure.dpi = 150  # of rasterized parts
+        # As figure.savefig, which draws everything twice.
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
     drawing = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawing)

@@ -44,10 +44,17 @@ def latex(header: Sequence[str], rows: Sequence[Row]) -> str:
     return _replace(text, _LATEX) + "\n"
 
 
-def interval(ends: Sequence[float]) -> str:
-    """Both ends of an interval, or a dash if one is NaN."""
+def interval(ends: Sequence[float | None]) -> str:
+    """Both ends of an interval, or a dash if one is None or NaN."""
     low, high = ends
-    return f"[{low:.3f}, {high:.3f}]" if low == low and high == high else "-"
+    return "-" if low is None or high is None or low != low or high != high else f"[{low:.3f}, {high:.3f}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with three decimals, or a dash if it is None or NaN."""
+    if p is None or p != p:
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _tabulated(style: str, header: list[str], rows: list[list[str]]) -> str:
@@ -74,4 +81,4 @@ def _texts(row: Row) -> list[str]:
 def _text(cell: Cell) -> str:
     if cell is None or cell != cell:
         return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else printable(str(cell))
+    return f"{cell:.3f}".replace("-0.000", "0.000") if isinstance(cell, float) else printable(str(cell))

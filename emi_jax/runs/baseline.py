@@ -1,12 +1,12 @@
-"""The linear bar: a ridge on pooled statistics of the same features that the model reads.
+"""The linear baseline: a ridge on pooled statistics of the same features that the model reads.
 
-It shows whether the fusion earns its keep. For each modality the statistics over time of the clean features are
-standardised as the model's are, over the training split or within subjects; one ridge is fitted for each, and for all
-of them together the predictions are added. The penalty is chosen on the validation split.
+It shows what the fusion adds. For each modality the statistics over time of the clean features are standardised over
+the training split or within subjects, as the model's are; one ridge is fitted for each, and for all of them together
+the predictions are added. The penalty is chosen on the validation split.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ import numpy as np
 from emi_jax.inputs.cached import CachedClips
 from emi_jax.inputs.dataset import subject
 from emi_jax.inputs.features import CLEAN
-from emi_jax.metrics import regression
-from emi_jax.metrics.ridge import PENALTIES, ridge
+from emi_jax.metrics import bootstrap
+from emi_jax.metrics.ridge import best_penalty, by_penalty, column_moments, mean_pearson
 from emi_jax.models.readout import readouts_of
 from emi_jax.runs.checks import AUTO, OFF
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_clips
-from emi_jax.runs.standardisation import NONE, SUBJECT, choice
+from emi_jax.runs.scores import for_json, units
+from emi_jax.runs.standardisation import SPLIT, SUBJECT, choice
 
 MOST_NUMBERS = 2e9
 """With `auto`, features of more numbers than this are left out: reading and sorting them takes minutes."""
@@ -37,8 +38,10 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
 
     Returns:
         For JSON: {"standardised": "split" or "subject", "rows": {modality or "all": {"penalty": its penalty, "pearson":
-        the mean Pearson correlation over the labels on `split`, "valid": that on the validation split}}}. None where
-        there is no feature cache, training changes the features, it takes too long, or the config switches it off.
+        the mean Pearson correlation over the labels on `split`, "interval": of it, as of the model's, "valid": the
+        correlation on the validation split}}}. None where
+        there is no feature cache, training changes the features, it takes too long, no clip has all its labels, or the
+        config switches it off.
     """
     config = experiment.config
     if config.baseline == OFF or not config.features.dir:
@@ -53,28 +56,44 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     splits = {name: cached_clips(experiment, name, clean) for name in dict.fromkeys(("train", "valid", split))}
     if not is_quick(experiment, splits):
         return None
-    modalities, how = experiment.transform.shape.modalities, choice(experiment)[0]
     labels = {name: labels_of(clips) for name, clips in splits.items()}  # reading these keeps the statistics
     pooled = {name: statistics(experiment, name, clips) for name, clips in splits.items()}
-    moments = [column_moments(x) for x in pooled["train"]]
-    pooled = {
-        name: [(x - mean) / deviation for x, (mean, deviation) in zip(parts, moments, strict=True)]
-        for name, parts in pooled.items()
-    }
-    known = labels["train"][1].all(axis=1)
+    (values, every), count = labels["train"], len(splits["valid"])
+    fitted = every.all(axis=1)
+    if not fitted.any():
+        log.info("linear baseline: left out, since no clip that is trained on has all its labels")
+        return None
+    train = {name: x[fitted] for name, x in pooled["train"].items()}
+    others = {name: np.concatenate([x, pooled[split][name]]) for name, x in pooled["valid"].items()}
     rows: dict[str, Any] = {}
-    everything: dict[float, list[np.ndarray]] = {}
-    for place, modality in enumerate(modalities):
-        train = pooled["train"][place][known]
-        wanted = [pooled[name][place] for name in ("valid", split)]
-        predicted = {penalty: ridge(train, labels["train"][0][known], wanted, penalty) for penalty in PENALTIES}
-        for penalty, parts in predicted.items():
-            sums = everything.setdefault(penalty, [np.zeros_like(part) for part in parts])
-            everything[penalty] = [total + part for total, part in zip(sums, parts, strict=True)]
-        rows[modality] = _best(predicted, labels, split)
-    if len(modalities) > 1:
-        rows["all"] = _best(everything, labels, split)
-    return {"standardised": how if how != NONE else "split", "rows": rows}
+    groups, _, _ = units(subjects_of(experiment, split))
+    for name, predicted in by_penalty(train, values[fitted], others).items():
+        on_valid = {penalty: x[:count] for penalty, x in predicted.items()}
+        penalty = best_penalty(on_valid, *labels["valid"])
+        rows[name] = score_baseline(predicted[penalty][count:], *labels[split], groups) | {
+            "penalty": penalty,
+            "valid": mean_pearson(on_valid[penalty], *labels["valid"]),
+        }
+    return {"standardised": standardised_over(experiment), "rows": rows}
+
+
+def score_baseline(
+    predictions: np.ndarray, labels: np.ndarray, known: np.ndarray, groups: Sequence[str] | None
+) -> dict[str, Any]:
+    """For JSON: the mean Pearson correlation over the labels [n, K], and its interval over groups, as `measure` has."""
+    ends = bootstrap.intervals(predictions, labels, known, groups)["pearson"][-1]
+    return {"pearson": mean_pearson(predictions, labels, known), "interval": for_json(ends)}
+
+
+def standardised_over(experiment: Experiment) -> str:
+    """What the statistics are standardised over: "subject" as the run's features are, or the training "split"."""
+    return SUBJECT if choice(experiment)[0] == SUBJECT else SPLIT
+
+
+def subjects_of(experiment: Experiment, split: str) -> list[str]:
+    """The person in each clip of a split, "" where unknown."""
+    texts = experiment.dataset.texts(split)
+    return [subject(texts[row]) for row in range(len(texts))]
 
 
 def changing(experiment: Experiment) -> list[str]:
@@ -92,29 +111,16 @@ def is_quick(experiment: Experiment, splits: Mapping[str, CachedClips]) -> bool:
     return True
 
 
-def statistics(experiment: Experiment, split: str, clips: CachedClips) -> list[np.ndarray]:
+def statistics(experiment: Experiment, split: str, clips: CachedClips) -> dict[str, np.ndarray]:
     """The statistics of all clips of a split, float32 [n, S] by modality in use.
 
     They are standardised within subjects if the run's features are, and otherwise not at all.
     """
-    pooled = [_read(clips, modality) for modality in experiment.transform.shape.modalities]
+    pooled = {modality: _read(clips, modality) for modality in experiment.transform.shape.modalities}
     if choice(experiment)[0] != SUBJECT:
         return pooled
-    texts = experiment.dataset.texts(split)
-    who = np.array([subject(texts[row]) for row in range(len(clips))])
-    return [_within(x, who) for x in pooled]
-
-
-def _best(predicted: dict[float, list[np.ndarray]], labels: dict[str, Any], split: str) -> dict[str, float]:
-    """The scores with the penalty that is best on the validation split."""
-    valid = {penalty: mean_pearson(parts[0], *labels["valid"]) for penalty, parts in predicted.items()}
-    penalty = max(valid, key=valid.__getitem__)
-    return {"penalty": penalty, "valid": valid[penalty], "pearson": mean_pearson(predicted[penalty][1], *labels[split])}
-
-
-def mean_pearson(predictions: np.ndarray, labels: np.ndarray, known: np.ndarray) -> float:
-    """Pearson's correlation, the mean over the labels [n, K] where it is defined; 0 where none is."""
-    return regression.mean(regression.pearson(predictions, labels, known))
+    who = np.array(subjects_of(experiment, split))
+    return {modality: _within(x, who) for modality, x in pooled.items()}
 
 
 def _numbers(splits: Mapping[str, CachedClips]) -> int:
@@ -139,12 +145,6 @@ def _within(x: np.ndarray, who: np.ndarray) -> np.ndarray:
         mean, deviation = column_moments(x[mine])
         standardised[mine] = (x[mine] - mean) / deviation
     return standardised
-
-
-def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of columns; 1 for a column that is constant."""
-    deviation = x.std(axis=0)
-    return x.mean(axis=0), np.where(deviation > 1e-6, deviation, 1)
 
 
 def labels_of(clips: CachedClips) -> tuple[np.ndarray, np.ndarray]:

@@ -8,12 +8,15 @@ import numpy as np
 
 from emi_jax.errors import UserError
 from emi_jax.files import write_json
-from emi_jax.inputs.dataset import Dataset, clip_id, subject
+from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
 from emi_jax.metrics.combination import fitted_weights, rank_mean
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import score_tables
-from emi_jax.runs.results import Summary, measure
-from emi_jax.runs.submission import check_submission, read_predictions, write_predictions
+from emi_jax.runs.comparison import compare
+from emi_jax.runs.results import Summary
+from emi_jax.runs.scores import measure
+from emi_jax.runs.stored import read_predictions_of, use_of_split
+from emi_jax.runs.submission import check_submission, write_predictions
 
 MEAN, RANK, FITTED = HOW = ("mean", "rank", "nnls")
 """The mean; the mean of ranks; a weighted mean whose weights are fitted on the validation split."""
@@ -21,7 +24,14 @@ MEAN, RANK, FITTED = HOW = ("mean", "rank", "nnls")
 log = logging.getLogger(__name__)
 
 
-def combine(sources: Sequence[Path], dataset: Dataset, split: str, output: Path, how: str = MEAN) -> Summary:
+def combine(
+    sources: Sequence[Path],
+    dataset: Dataset,
+    split: str,
+    output: Path,
+    how: str = MEAN,
+    other: Path | None = None,
+) -> Summary:
     """Writes the combined predictions of several models on a split as a submission, and scores them.
 
     Args:
@@ -31,13 +41,18 @@ def combine(sources: Sequence[Path], dataset: Dataset, split: str, output: Path,
         split: name of the split.
         output: folder for `predictions_SPLIT.csv` and, where labels are known, `metrics_SPLIT.json`.
         how: one of `HOW`.
+        other: a further source to compare the combination with, where labels are known.
 
     Raises:
-        UserError: predictions are missing, or not those of the split.
+        UserError: predictions are missing or not those of the split, weights are to be fitted on clips that a source
+            was trained on, or there are no labels for a comparison.
     """
-    texts = dataset.texts(split)
-    ids = [clip_id(texts[row]) for row in range(len(texts))]
+    ids, subjects = _clips(dataset, split)
+    unlabelled = dataset.lacks(split, "labels")
+    if other and unlabelled:
+        raise UserError(f"--compare={other}: no clip of {split} has labels to compare predictions with")
     predictions = _read(sources, dataset, split, ids)
+    compared = read_predictions_of(other, dataset, split, ids) if other else None
     weights = np.full(len(sources), 1 / len(sources))
     if how == FITTED:
         weights = _fit(sources, dataset)
@@ -48,15 +63,19 @@ def combine(sources: Sequence[Path], dataset: Dataset, split: str, output: Path,
     path = output / f"predictions_{split}.csv"
     write_predictions(path, ids, combined, dataset.label_names, dataset.label_range)
     check_submission(path, ids, dataset.label_names, dataset.label_range)
-    if dataset.lacks(split, "labels"):
+    if unlabelled:
         return Summary(f"{split} has no labels: nothing is scored", [path], f"predicted {len(ids)} clips")
-    labels, present = _labels(dataset, split), np.ones((len(ids), len(MODALITIES)), bool)
+    (labels, lengths), present = _labels(dataset, split), np.ones((len(ids), len(MODALITIES)), bool)
     outputs = {"predictions": combined, "labels": labels, "label_mask": np.isfinite(labels), "present": present}
     ceiling = {name: float(value) for name, value in dataset.ceiling.get(split, {}).items()}
-    results = measure(outputs, dataset.label_names, [subject(texts[row]) for row in range(len(ids))], ceiling)
+    results = measure(outputs, dataset.label_names, subjects, ceiling, seconds=lengths)
+    results["availability"] = {}  # predictions do not say what their models have read
     results |= {"members": [str(source) for source in sources], "how": how, "weights": weights.tolist()}
-    table, _ = score_tables.intensity_tables(results, f"{split}, {len(sources)} models combined by {how}")
-    text = "\n\n".join([score_tables.text_of([table]), *score_tables.meaning(results, split)])
+    results |= _use(sources, split)
+    if other is not None and compared is not None:
+        results["comparison"] = compare(outputs, other, compared, dataset.label_names, subjects, split)
+    tables = score_tables.intensity_tables(results, f"{split}, {len(sources)} models combined by {how}")
+    text = "\n\n".join([score_tables.text_of(tables), *score_tables.meaning(results, split)])
     metrics = output / f"metrics_{split}.json"
     write_json(metrics, results | {"table": text})
     verdict = f"mean pearson {results['mean']['pearson'] or 0.0:.3f}"
@@ -65,46 +84,57 @@ def combine(sources: Sequence[Path], dataset: Dataset, split: str, output: Path,
     return Summary(text, [path, metrics], verdict)
 
 
-def _read(sources: Sequence[Path], dataset: Dataset, split: str, ids: Sequence[str]) -> np.ndarray:
-    """The predictions of each source in [0, 1], [M, n, K].
-
-    Raises:
-        UserError: predictions are missing, or not those of the split.
-    """
-    low, high = dataset.label_range
-    parts = []
-    for source in sources:
-        path = source / f"predictions_{split}.csv" if source.is_dir() else source
-        if not path.is_file():
-            raise UserError(
-                f"no predictions in {path}: write those of a run with python run.py --config=CONFIG --workdir={source} "
-                f"--mode=predict --split={split}"
-            )
-        found = read_predictions(path, dataset.label_names)
-        if missing := [clip for clip in ids if clip not in found]:
-            raise UserError(f"{path} lacks {len(missing)} of the {len(ids)} clips of {split}, such as {missing[0]}")
-        parts.append([(found[clip] - low) / (high - low) for clip in ids])
-    return np.array(parts)
-
-
 def _fit(sources: Sequence[Path], dataset: Dataset) -> np.ndarray:
     """The weights of the sources, fitted on the validation split.
 
     Raises:
-        UserError: a source is a single CSV, or the weights are all 0.
+        UserError: a source is a single CSV or was trained on the validation split, or the weights are all 0.
     """
-    if files := [source for source in sources if not source.is_dir()]:
-        raise UserError(f"{files[0]}: weights are fitted on predictions_valid.csv, so name the run's folder instead")
-    texts = dataset.texts("valid")
-    ids = [clip_id(texts[row]) for row in range(len(texts))]
-    labels = _labels(dataset, "valid")
+    for source in sources:
+        if not source.is_dir():
+            raise UserError(f"{source}: weights are fitted on predictions_valid.csv, so name the run's folder instead")
+        use = use_of_split(source, "valid")
+        if use is None:
+            log.warning("%s does not say what it was trained on: make sure that valid was not part of it", source)
+        elif use[score_tables.TRAINED]:
+            raise UserError(
+                f"{source} was trained on clips of valid (config.data.train_on), where its predictions are too good to "
+                f"fit a weight on them: leave it out, or combine the runs with --how={MEAN} or --how={RANK}"
+            )
+    ids, _ = _clips(dataset, "valid")
+    labels, _ = _labels(dataset, "valid")
     try:
         return fitted_weights(_read(sources, dataset, "valid", ids), labels, np.isfinite(labels))
     except ValueError as error:
         raise UserError(f"weights cannot be fitted on valid: {error}; combine the runs by their mean") from error
 
 
-def _labels(dataset: Dataset, split: str) -> np.ndarray:
-    """The labels of a split, [n, K], NaN where unknown."""
+def _read(sources: Sequence[Path], dataset: Dataset, split: str, ids: Sequence[str]) -> np.ndarray:
+    """The predictions of each source in [0, 1], [M, n, K]."""
+    return np.stack([read_predictions_of(source, dataset, split, ids) for source in sources])
+
+
+def _use(sources: Sequence[Path], split: str) -> dict[str, bool]:
+    """Whether any of the sources was trained on or chosen by the clips of a split; empty unless all of them say."""
+    uses = [use_of_split(source, split) for source in sources]
+    known = [use for use in uses if use is not None]
+    if len(known) < len(uses):
+        return {}
+    return {name: any(use[name] for use in known) for name in (score_tables.TRAINED, score_tables.CHOSEN)}
+
+
+def _clips(dataset: Dataset, split: str) -> tuple[list[str], list[str]]:
+    """The ids and subjects of the clips of a split."""
+    texts = dataset.texts(split)
+    clips = [texts[row] for row in range(len(texts))]
+    return [clip_id(clip) for clip in clips], [subject(clip) for clip in clips]
+
+
+def _labels(dataset: Dataset, split: str) -> tuple[np.ndarray, list[float]]:
+    """The labels of a split, [n, K], NaN where unknown, and the lengths of its clips in seconds."""
     examples = dataset.split(split)
-    return np.stack([np.asarray(examples[row]["labels"], np.float64) for row in range(len(examples))])
+    found = [
+        (np.asarray(example["labels"], np.float64), seconds(example))
+        for example in (examples[row] for row in range(len(examples)))
+    ]
+    return np.stack([labels for labels, _ in found]), [length for _, length in found]

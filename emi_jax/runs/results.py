@@ -3,28 +3,24 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from emi_jax.inputs.dataset import Dataset, clip_id, subject
-from emi_jax.metrics import bootstrap
-from emi_jax.metrics import regression as metrics
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
 from emi_jax.report.tables import Table
 from emi_jax.runs.baseline import linear_baseline
+from emi_jax.runs.comparison import compare
+from emi_jax.runs.drawings import draw_scores
 from emi_jax.runs.evaluation import SELECTED, TRAINED_ON, chosen_params, evaluator, selected_on, trained_on
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.scores import Outputs, Results, measure, score_subjects, write_subjects
 from emi_jax.runs.standardisation import choice
+from emi_jax.runs.stored import read_predictions_of
 from emi_jax.runs.submission import write_predictions
-
-ENOUGH_SUBJECTS = 8
-"""With fewer subjects, an interval over subjects says little about unseen people."""
-
-Outputs = dict[str, np.ndarray]
-Results = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +38,28 @@ class Summary:
     verdict: str
 
 
-def evaluate(experiment: Experiment, split: str) -> Summary:
-    """Scores a trained run on a split; writes and plots the results."""
+def evaluate(experiment: Experiment, split: str, other: Path | None = None) -> Summary:
+    """Scores a trained run on a split; writes and plots the results.
+
+    Args:
+        experiment: the run.
+        split: name of the split.
+        other: in stage 2, the folder of another run, or a CSV of predictions, to compare the run with.
+
+    Raises:
+        UserError: the other predictions are missing or of other clips, or the run is of stage 1.
+    """
+    if other and experiment.config.stage == "alignment":
+        raise UserError(f"--compare={other} is for stage 2: stage 1 predicts no intensities")
+    compared = _read_other(experiment, split, other) if other else None
     experiment.workdir.make_output()
     [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
     folder = experiment.workdir.output
     svg.save(figures.curves(experiment.workdir.metrics(), experiment.stage.goal), folder / "figures" / "curves.svg")
-    summarise = {"alignment": _alignment, "intensity": _intensity}[experiment.config.stage]
-    summary = summarise(experiment, split, scores, outputs)
+    if experiment.config.stage == "alignment":
+        summary = _alignment(experiment, split, scores, outputs)
+    else:
+        summary = _intensity(experiment, split, scores, outputs, compared)
     page = write_report(folder, experiment.config.to_dict(), experiment.dataset)
     return dataclasses.replace(summary, written=[*summary.written, page])
 
@@ -59,55 +69,6 @@ def predict(experiment: Experiment, split: str) -> Path:
     experiment.workdir.make_output()
     outputs = evaluator(experiment, split).gather(chosen_params(experiment), progress=True)
     return _write_predictions(experiment, split, experiment.clip_ids(split, outputs["clip"]), outputs)
-
-
-def measure(
-    outputs: Outputs,
-    names: Sequence[str],
-    subjects: Sequence[str],
-    ceiling: Mapping[str, float],
-    modalities: Sequence[str] = MODALITIES,
-) -> Results:
-    """The scores of predictions on a split.
-
-    Args:
-        outputs: `predictions`, `labels`, `label_mask` [n, K] and `present` [n, 3].
-        names: the K label names.
-        subjects: [n], the person in each clip; empty strings where unknown. Intervals are over subjects if all are
-            known and there are at least two, otherwise over clips.
-        ceiling: the Pearson correlation that a perfect model would reach, by label; empty if unknown.
-        modalities: the modalities in use; clips are counted by which of them they have.
-
-    Returns:
-        For JSON: `clips`, `subjects` (0 where unknown), `resampled`, `few_subjects`, `labels` {name: row}, `mean` row,
-        `availability` {which modalities: row}. A row holds `pearson`, `ccc`, `mse`, each with `_interval`, and
-        `ceiling`; None where a number is undefined. With `few_subjects` these intervals mean little, and a row also
-        holds `_clip_interval`, over clips.
-    """
-    arrays = outputs["predictions"], outputs["labels"], outputs["label_mask"]
-    count = len(set(subjects)) if all(subjects) else 0
-    known, few = count > 1, 1 < count < ENOUGH_SUBJECTS
-    rows, mean = _rows(arrays, subjects if known else None)
-    if few:
-        over_clips, mean_over_clips = _rows(arrays, None)
-        for row, other in zip([*rows, mean], [*over_clips, mean_over_clips], strict=True):
-            row |= {f"{metric}_clip_interval": other[f"{metric}_interval"] for metric in bootstrap.METRICS}
-    for row, name in zip(rows, names, strict=True):
-        row["ceiling"] = ceiling.get(name)
-    mean["ceiling"] = float(np.mean(list(ceiling.values()))) if ceiling else None
-    availability = {}
-    for title, chosen in _availability(outputs["present"], modalities).items():
-        _, mean_of_some = _rows([array[chosen] for array in arrays], None)
-        availability[title] = {"clips": int(chosen.sum()), **mean_of_some}
-    return {
-        "clips": len(arrays[0]),
-        "subjects": count,
-        "resampled": f"{count} subjects" if known else "clips",
-        "few_subjects": few,
-        "labels": dict(zip(names, rows, strict=True)),
-        "mean": mean,
-        "availability": availability,
-    }
 
 
 def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
@@ -129,26 +90,41 @@ def _alignment(experiment: Experiment, split: str, scores: dict[str, float], out
     return Summary(table, written, _cautious(verdict, facts, split))
 
 
-def _intensity(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
-    folder, dataset = experiment.workdir.output, experiment.dataset
+def _intensity(
+    experiment: Experiment,
+    split: str,
+    scores: dict[str, float],
+    outputs: Outputs,
+    compared: tuple[Path, np.ndarray] | None,
+) -> Summary:
+    folder, dataset, workdir = experiment.workdir.output, experiment.dataset, experiment.workdir
     ids, subjects = named_clips(dataset, split, outputs["clip"])
+    examples, names = dataset.split(split), dataset.label_names
+    lengths = [seconds(examples[int(clip)]) for clip in outputs["clip"]]
     modalities = experiment.transform.shape.modalities
-    results = measure(outputs, dataset.label_names, subjects, _ceiling(dataset, split), modalities)
+    results = measure(outputs, names, subjects, _ceiling(dataset, split), modalities, lengths)
     results |= _facts(experiment, split) | {"baseline": linear_baseline(experiment, split)}
+    if compared:
+        results["comparison"] = compare(outputs, *compared, names, subjects, split)
     table = _text(score_tables.intensity_tables(results, split), results, split)
     written = [
-        experiment.workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
+        workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
         _write_predictions(experiment, split, ids, outputs),
-        svg.save(figures.pearson_bars(results), folder / "figures" / f"pearson_{split}.svg"),
-        svg.save(
-            figures.scatter(outputs, results, dataset.label_range), folder / "figures" / f"predictions_{split}.svg"
-        ),
-        svg.save(figures.weights(outputs), folder / "figures" / f"weights_{split}.svg"),
+        *draw_scores(folder / "figures", split, outputs, results, subjects, dataset.label_range),
     ]
+    if results["by_subject"]:
+        written.append(write_subjects(folder / f"subjects_{split}.csv", score_subjects(outputs, subjects), names))
     verdict = f"mean pearson {scores[experiment.stage.goal]:.3f}"
     if (best := results["mean"]["ceiling"]) is not None:
         verdict += f" ceiling {best:.3f} ratio {scores[experiment.stage.goal] / best:.2f}"
     return Summary(table, written, _cautious(verdict, results, split))
+
+
+def _read_other(experiment: Experiment, split: str, other: Path) -> tuple[Path, np.ndarray]:
+    """The source of other predictions, and the predictions of all clips of a split in [0, 1], [n, K]."""
+    texts = experiment.dataset.texts(split)
+    ids = [clip_id(texts[row]) for row in range(len(texts))]
+    return other, read_predictions_of(other, experiment.dataset, split, ids)
 
 
 def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
@@ -156,31 +132,6 @@ def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray)
     examples = dataset.texts(split)
     named = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
     return [name for name, _ in named], [who for _, who in named]
-
-
-def _rows(arrays: Sequence[np.ndarray], groups: Sequence[str] | None) -> tuple[list[Results], Results]:
-    """A row for each label, and a row for their mean."""
-    pred, labels, mask = arrays
-    ends = bootstrap.intervals(pred, labels, mask, groups)
-    rows: list[Results] = [{} for _ in range(pred.shape[1] + 1)]
-    for metric in bootstrap.METRICS:
-        values = getattr(metrics, metric)(*arrays)
-        defined = values[np.isfinite(values)]
-        values = np.append(values, defined.mean() if len(defined) else np.nan)
-        for row, value, interval in zip(rows, values, ends[metric], strict=True):
-            row |= {metric: _known(value), f"{metric}_interval": [_known(end) for end in interval]}
-    return rows[:-1], rows[-1]
-
-
-def _availability(present: np.ndarray, modalities: Sequence[str]) -> dict[str, np.ndarray]:
-    """Groups clips by which of the modalities in use they have: all, all but one, none; omits empty groups."""
-    has = {name: present[:, MODALITIES.index(name)].astype(bool) for name in modalities}
-    count = np.sum(list(has.values()), axis=0)
-    every = "all three" if len(has) == len(MODALITIES) else " and ".join(has)
-    groups = {every: count == len(has)}
-    groups |= {f"no {name}": ~there & (count > 0) for name, there in has.items()}
-    groups["none"] = count == 0
-    return {title: chosen for title, chosen in groups.items() if chosen.any()}
 
 
 def _facts(experiment: Experiment, split: str) -> Results:
@@ -214,7 +165,3 @@ def _pairs(scores: Mapping[str, float]) -> list[str]:
 def _write_predictions(experiment: Experiment, split: str, ids: Sequence[str], outputs: Outputs) -> Path:
     dataset, path = experiment.dataset, experiment.workdir.output / f"predictions_{split}.csv"
     return write_predictions(path, ids, outputs["predictions"], dataset.label_names, dataset.label_range)
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset
+from emi_jax.metrics.significance import holm
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import studies, svg, tables
 from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_seeds, selected_on
@@ -161,7 +162,9 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
         rows[title] |= {name: result[name] for name in ("seconds", "name", "selected_on_this_split")}
         for metric in ("ccc", "mse"):
             rows[title][metric] = float(np.mean([scores[f"mean/{metric}"] for scores in result["scores"]]))
-    header = ["", "Pearson", "95% interval", "minus full", "95% interval", "CCC", "MSE"]
+    for row, corrected in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
+        row["p_holm"] = float(corrected)
+    header = ["", "Pearson", "95% interval", "minus full", "95% interval", "p", "p, Holm", "CCC", "MSE"]
     lines = [
         [
             title,
@@ -169,6 +172,8 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
             tables.interval(row["interval"]),
             row["difference"],
             tables.interval(row["difference_interval"]),
+            tables.p_value(row["p"]),
+            tables.p_value(row["p_holm"]),
             row["ccc"],
             row["mse"],
         ]
@@ -176,7 +181,10 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
     ]
     figure = svg.save(studies.ablation(rows), folder / "figures" / "ablation.svg")
     seeds = len(next(iter(results.values()))["seeds"])
-    caption = f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed\n"
+    caption = (
+        f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed; p of a paired "
+        f"t-test, corrected for {sum(row['p'] == row['p'] for row in rows.values())} comparisons by Holm\n"
+    )
     if any(result["selected_on_this_split"] for result in results.values()):
         caption += SELECTED.format(split=split) + "\n"
     ceiling = [float(value) for value in dataset.ceiling.get(split, {}).values()]
@@ -195,10 +203,16 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
 
 
 def compare(scores: np.ndarray, full: np.ndarray | None) -> dict[str, Any]:
-    """Mean over seeds with Student's 95% interval, and the same for the paired differences to the full model."""
+    """Mean over seeds with Student's 95% interval, and the same for the paired differences to the full model.
+
+    Returns:
+        `pearson`, `interval`, `difference`, `difference_interval` and `p`, the two-sided p-value of a paired t-test;
+        NaN where a number is undefined.
+    """
     mean, ends = t_interval(scores)
     difference, apart = (float("nan"), [float("nan")] * 2) if full is None else t_interval(scores - full)
-    return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart}
+    p = float("nan") if full is None else t_test(scores - full)
+    return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart, "p": p}
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[float]]:
@@ -208,6 +222,14 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[flo
         return mean, [float("nan")] * 2
     half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
     return mean, [mean - half, mean + half]
+
+
+def t_test(values: np.ndarray) -> float:
+    """Student's two-sided p-value of the mean of independent values [S] being 0; NaN for equal or single values."""
+    if len(values) < 2 or not np.ptp(values):
+        return float("nan")
+    t = np.mean(values) / (np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(2 * scipy.stats.t.sf(abs(t), len(values) - 1))
 
 
 def _goals(result: Mapping[str, Any]) -> np.ndarray:

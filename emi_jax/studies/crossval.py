@@ -5,6 +5,7 @@ can be evaluated and predicts like any other run. A finished fold keeps its pred
 an interrupted cross-validation resumes in the middle of a fold.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -18,18 +19,19 @@ from safetensors.numpy import load_file, save_file
 
 from emi_jax.errors import UserError
 from emi_jax.files import whole_file
-from emi_jax.inputs.dataset import Dataset, clip_id, subject
+from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
 from emi_jax.inputs.described import DESCRIPTORS
 from emi_jax.inputs.folds import subject_folds
 from emi_jax.inputs.regrouped import Place, places_of, regroup
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.modalities import TEXT
+from emi_jax.report.run import write_report
 from emi_jax.runs.checks import BEST
 from emi_jax.runs.evaluation import chosen_params, evaluator, stored_config
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.folds_baseline import out_of_fold_baseline
-from emi_jax.runs.results import Outputs, Summary, predict
-from emi_jax.runs.submission import write_predictions
+from emi_jax.runs.results import Summary, predict
+from emi_jax.runs.scores import Outputs
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.studies import crossval_scores
@@ -68,15 +70,15 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
     order = np.argsort(np.concatenate([np.flatnonzero(fold_of == fold) for fold in range(count)]))
     outputs = {name: np.concatenate([part[name] for part in parts])[order] for name in KEPT}
     ids = [clip_id(dataset.texts(split)[row]) for split, row in places]
-    predictions = write_predictions(
-        folder / "predictions_out_of_fold.csv", ids, outputs["predictions"], dataset.label_names, dataset.label_range
-    )
+    lengths = [seconds(dataset.split(split)[row]) for split, row in places]
     baseline = None
     if _shares_features(config, dataset):
         everything = regroup(dataset, {"train": places})
         experiment = Experiment.open(_fold_config(config, folder), everything, folder, devices)
         baseline = out_of_fold_baseline(experiment, fold_of)
-    return crossval_scores.write(folder, dataset, outputs, ids, subjects, fold_of, curves, baseline, [predictions])
+    summary = crossval_scores.write(folder, dataset, outputs, ids, subjects, lengths, fold_of, curves, baseline)
+    page = write_report(folder, config.to_dict(), dataset)
+    return dataclasses.replace(summary, written=[*summary.written, page])
 
 
 def _places(config: ConfigDict, dataset: Dataset) -> list[Place]:

@@ -2,6 +2,7 @@
 
 python -m emi_jax.studies.ensemble runs/mine/crossval/folds/* --data=data/mine --output=runs/mine/ensemble
 python -m emi_jax.studies.ensemble runs/one runs/two other.csv --data=data/mine --output=runs/ensemble --how=rank
+python -m emi_jax.studies.ensemble runs/one --data=data/mine --output=runs/compared --compare=runs/two
 python -m emi_jax.studies.ensemble --check runs/ensemble/predictions_test.csv --data=data/mine
 
 A run's folder must hold predictions_SPLIT.csv, which `run.py` writes with --mode=evaluate or --mode=predict; for
@@ -33,10 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="test", help="split that is predicted (default: test)")
     parser.add_argument("--output", type=Path, help="folder for the combined predictions and their scores")
     parser.add_argument("--how", choices=HOW, default=HOW[0], help="mean, mean of ranks, or weights fitted on valid")
+    parser.add_argument("--compare", type=Path, help="a run or CSV to compare the combined predictions with")
     parser.add_argument("--check", type=Path, help="check this CSV against the clips of the split; combine nothing")
     options = parser.parse_args(arguments)
     if bool(options.check) == bool(options.sources) or bool(options.output) != bool(options.sources):
         parser.error("name the runs or CSVs to combine and their --output, or a CSV to --check")
+    if options.check and options.compare:
+        parser.error("--compare is for combined predictions; --check combines nothing")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         dataset = open_dataset(options.data, "python -m data_prep")
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_submission(options.check, ids, dataset.label_names, dataset.label_range)
             print(f"{options.check}: the predictions of all {len(ids)} clips of {options.split}, in order and in range")
             return 0
-        summary = combine(options.sources, dataset, options.split, options.output, options.how)
+        summary = combine(options.sources, dataset, options.split, options.output, options.how, options.compare)
     except (UserError, OSError) as error:
         if not is_explained(error):
             raise

@@ -22,7 +22,8 @@ from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.runs.evaluation import chosen_params, evaluator, stored_config
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.results import Outputs, Summary
+from emi_jax.runs.results import Summary
+from emi_jax.runs.scores import Outputs
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.studies import sweep_scores

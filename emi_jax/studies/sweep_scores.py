@@ -12,7 +12,8 @@ from emi_jax.files import whole_file
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.metrics import bootstrap, regression
 from emi_jax.report import tables
-from emi_jax.runs.results import ENOUGH_SUBJECTS, Outputs, Summary, named_clips
+from emi_jax.runs.results import Summary, named_clips
+from emi_jax.runs.scores import ENOUGH_SUBJECTS, Outputs
 from emi_jax.studies.search import Setting
 
 PARAMETERS = "parameters"

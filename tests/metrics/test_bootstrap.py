@@ -66,6 +66,46 @@ def test_similar_clips_within_groups_widen_the_interval():
     assert np.ptp(together) > 2 * np.ptp(alone)
 
 
+def test_differences_are_those_of_both_models_on_the_same_resamples(split):
+    pred, labels, mask = split
+    other = labels + 0.3 * np.random.default_rng(5).normal(size=labels.shape)
+    groups = np.array([f"s{k % 7}" for k in range(len(pred))])
+    found = bootstrap.differences(pred, other, labels, mask, groups, resamples=200)
+    drawn, apart = bootstrap.draws(7, 200, 0), []
+    for times in drawn:
+        clips = np.concatenate([np.tile(np.flatnonzero(groups == f"s{k}"), n) for k, n in enumerate(times)])
+        one, two = (metrics.pearson(x[clips], labels[clips], mask[clips]) for x in (pred, other))
+        apart.append([*(one - two), one.mean() - two.mean()])
+    np.testing.assert_allclose(found["pearson"].T, np.quantile(apart, [0.025, 0.975], axis=0), rtol=1e-9)
+
+
+def test_differences_over_single_clips_have_scipys_paired_interval(split):
+    pred, labels, _ = split
+    other = labels + 0.3 * np.random.default_rng(5).normal(size=labels.shape)
+    found = bootstrap.differences(pred, other, labels, np.ones_like(labels, bool), resamples=4000)["pearson"]
+    theirs = scipy.stats.bootstrap(
+        (pred[:, 0], other[:, 0], labels[:, 0]),
+        lambda p, q, y, axis: (
+            scipy.stats.pearsonr(p, y, axis=axis).statistic - scipy.stats.pearsonr(q, y, axis=axis).statistic
+        ),
+        paired=True,
+        vectorized=True,
+        n_resamples=4000,
+        method="percentile",
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    np.testing.assert_allclose(found[0], theirs, atol=0.015)
+    one, two = (bootstrap.intervals(x, labels, np.ones_like(labels, bool))["pearson"][0] for x in (pred, other))
+    assert np.ptp(found[0]) < np.hypot(np.ptp(one), np.ptp(two))
+
+
+def test_predictions_that_vary_by_rounding_alone_have_no_correlation(split):
+    _, labels, mask = split
+    pred = np.where(np.arange(len(labels))[:, None] % 2, np.float32(0.3), np.nextafter(np.float32(0.3), 1))
+    pred = np.broadcast_to(pred, labels.shape)
+    np.testing.assert_array_equal(bootstrap.intervals(pred, labels, mask)["pearson"], 0)
+
+
 def test_constant_predictions_and_constant_labels_are_distinguished(split):
     pred, labels, mask = (x.copy() for x in split)
     pred[:, 0], labels[:, 1] = 0.3, 0.1

@@ -17,7 +17,9 @@ from emi_jax.prediction import FaceFrame, OverTime, Prediction, WindowPrediction
 from emi_jax.report import figures, studies, svg
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.run import write_report
-from emi_jax.runs.results import measure
+from emi_jax.runs.comparison import compare
+from emi_jax.runs.drawings import draw_scores
+from emi_jax.runs.scores import measure
 from tests.fakes import NAMES, make_dataset, make_example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,7 +84,10 @@ def report(tmp_path_factory):
         "present": rng.random((60, 3)) < 0.9,
         "weights": rng.dirichlet(np.ones(3), 60),
     }
-    results = measure(outputs, NAMES, [""] * 60, dict.fromkeys(NAMES, 0.9))
+    subjects, ceiling = [f"s{k % 9}" for k in range(60)], dict.fromkeys(NAMES, 0.9)
+    results = measure(outputs, NAMES, subjects, ceiling, seconds=rng.uniform(1, 9, 60))
+    other = 0.5 * labels + 0.5 * rng.random((60, 6))
+    results["comparison"] = compare(outputs, folder / "other", other, NAMES, subjects, "test")
     records = [{"step": step, "loss": 1 / step} for step in range(1, 60)] + [{"step": 59, "valid/mean/pearson": 0.3}]
     directions = {f"{one}/{metric}": 0.4 for one in ("a_to_text", "text_to_a") for metric in ("recall@1", "recall@5")}
     unit = rng.standard_normal((30, 8))
@@ -96,9 +101,6 @@ def report(tmp_path_factory):
     defects = {"noise": {"severities": [None, 10.0, 0.0], "unit": "dB", "models": models}}
     drawn = {
         "curves": figures.curves(records, "mean/pearson"),
-        "pearson_test": figures.pearson_bars(results),
-        "predictions_test": figures.scatter(outputs, results),
-        "weights_test": figures.weights(outputs),
         "recall_test": figures.recalls(directions | {"chance_a_text/recall@1": 0.1, "chance_a_text/recall@5": 0.2}),
         "similarity_test": figures.similarities({"vision": (unit, unit), "audio": (unit, -unit)}),
         "ablation": studies.ablation(rows),
@@ -106,11 +108,11 @@ def report(tmp_path_factory):
     }
     for name, figure in drawn.items():
         svg.save(figure, folder / "figures" / f"{name}.svg")
+    scored = draw_scores(folder / "figures", "test", outputs, results, subjects, (0.0, 1.0))
     (folder / "metrics_test.json").write_text(json.dumps(results))
     dataset = make_dataset(1, 1, 1)
-    return write_report(folder, {"stage": "intensity", "init_from": "", "root": str(folder / "none")}, dataset), len(
-        drawn
-    )
+    page = write_report(folder, {"stage": "intensity", "init_from": "", "root": str(folder / "none")}, dataset)
+    return page, len(drawn) + len(scored)
 
 
 @pytest.fixture(scope="module")

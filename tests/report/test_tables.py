@@ -102,8 +102,10 @@ def test_a_label_named_mean_keeps_its_own_row():
         "labels": {"mean": row, "Joy": row | {"pearson": None, "pearson_interval": [None, None]}},
         "mean": row | {"pearson": 0.25},
         "availability": {},
+        "lengths": {},
+        "by_subject": {},
     }
-    table, _ = score_tables.intensity_tables(results, "test")
+    [table] = score_tables.intensity_tables(results, "test")
     assert [cells[:3] for cells in table.rows] == [
         ["mean", 0.5, "[0.400, 0.600]"],
         ["Joy", None, "-"],

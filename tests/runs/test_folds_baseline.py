@@ -1,7 +1,10 @@
 """The ridge in the folds of a cross-validation."""
 
+import json
+
 import numpy as np
 
+from emi_jax.runs.baseline import score_baseline
 from emi_jax.runs.folds_baseline import predict_folds
 
 
@@ -31,3 +34,9 @@ def test_a_training_set_of_one_person_chooses_its_penalty_by_single_clips():
     fold_of = np.repeat([0, 1], 10)
     predicted = predict_folds({"text": x}, labels, np.ones((20, 1), bool), ["a"] * 10 + ["b"] * 10, fold_of)
     assert np.corrcoef(predicted["text"][:, 0], labels[:, 0])[0, 1] > 0.9
+
+
+def test_constant_labels_have_a_score_of_0_without_an_interval():
+    predictions, labels = np.random.default_rng(0).normal(size=(10, 2)), np.full((10, 2), 0.5)
+    found = score_baseline(predictions, labels, np.ones((10, 2), bool), None)
+    assert json.dumps(found, allow_nan=False) == '{"pearson": 0.0, "interval": [null, null]}'

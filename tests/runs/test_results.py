@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import seconds
+from emi_jax.metrics import bootstrap
+from emi_jax.metrics.significance import holm
 from emi_jax.report import score_tables
 from emi_jax.runs import results
 from emi_jax.runs.evaluation import SELECTED
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.scores import measure
+from emi_jax.runs.submission import write_predictions
 from emi_jax.runs.training import train
 from emi_jax.stages.intensity import Intensity
 from tests.configs import tiny_stage2
@@ -72,11 +78,78 @@ def test_the_folder_holds_figures_and_a_page_that_shows_them(evaluated):
     _, folder, summary = evaluated
     assert all(path.exists() for path in summary.written)
     figures = {path.name for path in (folder / "figures").iterdir()}
-    assert figures == {"curves.svg", "pearson_test.svg", "predictions_test.svg", "weights_test.svg"}
+    kinds = ("pearson", "predictions", "calibration", "confusion", "groups", "subjects", "weights")
+    assert figures == {"curves.svg", *(f"{kind}_test.svg" for kind in kinds)}
     html = (folder / "report.html").read_text()
     assert html.count("data:image/svg+xml") == len(figures)
-    for expected in ("Learning curves", "Scores on test", "config.json", "jax", "testing only"):
+    tables = ("by the length of a clip", "Pearson within a subject", "labels in [0, 1]", "follows most")
+    for expected in ("Learning curves", "Scores on test", "config.json", "jax", "testing only", *tables):
         assert expected in html
+
+
+def test_subjects_and_lengths_are_those_of_the_clips(evaluated):
+    dataset, folder, _ = evaluated
+    measured = json.loads((folder / "metrics_test.json").read_text())
+    with (folder / "subjects_test.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Subject"] for row in rows] == [f"s{k}" for k in range(5)]
+    assert float(rows[1]["pearson Joy"]) <= 1
+    within = [float(row["pearson"]) for row in rows]
+    assert measured["by_subject"]["within"]["mean"] == pytest.approx(np.mean(within))
+    clips = np.array([seconds(example) for example in dataset.builder.examples["test"]])
+    tenths = clips.round(1)
+    short = sum((tenths < length).sum() + (tenths == length).sum() / 2 < 12 for length in tenths)
+    assert [row["clips"] for row in measured["lengths"].values()] == [short, 24 - short]
+    assert next(iter(measured["lengths"])).startswith(f"{min(clips):.1f} to ")
+
+
+def test_a_run_is_compared_with_another_runs_predictions(evaluated, tmp_path):
+    dataset, folder, _ = evaluated
+    examples = dataset.builder.examples["test"]
+    with (folder / "predictions_test.csv").open() as file:
+        rows = {row["Filename"]: [float(row[name]) for name in NAMES] for row in csv.DictReader(file)}
+    own = np.array([rows[example["id"].decode()] for example in examples])
+    labels = np.array([example["labels"] for example in examples])
+    other = 0.5 * labels + 0.5 * own
+    ids = [example["id"].decode() for example in examples]
+    write_predictions(tmp_path / "other.csv", ids, other, NAMES, (0.0, 1.0))
+    experiment = Experiment.open(small(), dataset, folder, jax.devices()[:1], output=tmp_path / "out")
+    summary = results.evaluate(experiment, "test", tmp_path / "other.csv")
+    found = json.loads((tmp_path / "out" / "metrics_test.json").read_text())["comparison"]
+    rho = [[scipy.stats.pearsonr(*pair).statistic for pair in zip(x.T, labels.T, strict=True)] for x in (own, other)]
+    apart = np.mean(rho[0]) - np.mean(rho[1])
+    assert found["mean"]["difference"] == pytest.approx(apart, abs=1e-3)
+    assert found["mean"]["interval"][0] < apart < found["mean"]["interval"][1] < 0
+    assert found["mean"]["p"] == 2 / 2**5, "all exchanges of five subjects"
+    corrected = holm([found["labels"][name]["p"] for name in NAMES])
+    assert [found["labels"][name]["p_holm"] for name in NAMES] == pytest.approx(corrected)
+    assert "With 5 subjects no p can be below 0.062." in summary.table
+    assert "Comparison with another model" in (tmp_path / "out" / "report.html").read_text()
+    results.evaluate(experiment, "test")
+    assert not (tmp_path / "out" / "figures" / "comparison_test.svg").exists()
+    assert "Comparison with another model" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_comparison_with_missing_predictions_is_refused_before_anything_is_computed(evaluated, tmp_path):
+    dataset, folder, _ = evaluated
+    experiment = Experiment.open(small(), dataset, folder, jax.devices()[:1], output=tmp_path / "out")
+    with pytest.raises(UserError, match=r"no predictions in .*none: write those of a run with .*--split=test"):
+        results.evaluate(experiment, "test", tmp_path / "none")
+    assert not (tmp_path / "out").exists()
+
+
+def test_groups_of_clips_have_intervals_over_subjects():
+    outputs = split_outputs()
+    seconds = np.repeat([1.0, 2.0], 10)
+    subjects = ["a"] * 10 + [f"s{k % 5}" for k in range(10)]
+    found = measure(outputs, ("Joy", "Pain"), subjects, {}, seconds=seconds)["lengths"]
+    assert list(found) == ["1.0 s", "2.0 s"]
+    assert found["1.0 s"]["pearson_interval"] == [None, None], "a single person"
+    longer = [outputs[name][10:] for name in ("predictions", "labels", "label_mask")]
+    expected = bootstrap.intervals(*longer, subjects[10:])["mse"][-1]
+    assert found["2.0 s"]["mse_interval"] == pytest.approx(expected)
+    assert measure(outputs, ("Joy", "Pain"), subjects, {}, seconds=np.ones(20))["lengths"] == {}
+    assert measure(outputs, ("Joy", "Pain"), subjects, {})["lengths"] == {}
 
 
 def split_outputs(labels=2, present=None):
@@ -101,12 +174,13 @@ def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
         "label_mask": np.ones((20, 2), bool),
         "present": present,
     }
-    measured = results.measure(outputs, ("Joy", "Pain"), ["a"] * 19 + [""], {"Joy": 0.9, "Pain": 0.7})
+    measured = measure(outputs, ("Joy", "Pain"), ["a"] * 19 + [""], {"Joy": 0.9, "Pain": 0.7})
     assert measured["resampled"] == "clips"
     assert measured["labels"]["Pain"]["pearson"] is None
     assert measured["mean"]["pearson"] == measured["labels"]["Joy"]["pearson"]
     assert measured["mean"]["ceiling"] == pytest.approx(0.8)
     assert measured["availability"]["no audio"]["clips"] == 3
+    json.dumps(measured, allow_nan=False)
     assert "Pain" in score_tables.text_of(score_tables.intensity_tables(measured, "valid"))
 
 
@@ -120,15 +194,15 @@ def test_without_subjects_clips_are_drawn_and_undefined_numbers_are_none():
 def test_clips_are_counted_by_the_modalities_in_use(modalities, expected):
     present = np.ones((20, 3), bool)
     present[:3, 0] = present[2:6, 2] = present[10:15, 1] = False
-    measured = results.measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
+    measured = measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
     assert {title: row["clips"] for title, row in measured["availability"].items()} == expected
 
 
 def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
     outputs = split_outputs()
-    few = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 7}" for k in range(20)], {})
-    enough = results.measure(outputs, ("Joy", "Pain"), [f"s{k % 8}" for k in range(20)], {})
-    clips = results.measure(outputs, ("Joy", "Pain"), [""] * 20, {})
+    few = measure(outputs, ("Joy", "Pain"), [f"s{k % 7}" for k in range(20)], {})
+    enough = measure(outputs, ("Joy", "Pain"), [f"s{k % 8}" for k in range(20)], {})
+    clips = measure(outputs, ("Joy", "Pain"), [""] * 20, {})
     assert (few["few_subjects"], enough["few_subjects"], clips["few_subjects"]) == (True, False, False)
     for name in ("Joy", "Pain"):
         assert few["labels"][name]["pearson_clip_interval"] == clips["labels"][name]["pearson_interval"]
@@ -140,7 +214,7 @@ def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
 
 @pytest.mark.parametrize(("subject", "count"), [("anna", 1), ("", 0)])
 def test_clips_of_one_person_are_drawn_one_by_one_and_the_table_says_so(subject, count):
-    found = results.measure(split_outputs(), ("Joy", "Pain"), [subject] * 20, {})
+    found = measure(split_outputs(), ("Joy", "Pain"), [subject] * 20, {})
     assert (found["subjects"], found["resampled"]) == (count, "clips")
     text = results._text(score_tables.intensity_tables(found, "test"), found, "test")
     assert ("All clips show one person: the intervals say nothing about other people." in text) == bool(count)
@@ -149,7 +223,7 @@ def test_clips_of_one_person_are_drawn_one_by_one_and_the_table_says_so(subject,
 def test_labels_named_like_fields_of_the_results_keep_their_own_scores():
     names = ("mean", "seconds", "a $x$_b")
     outputs = split_outputs(labels=3)
-    measured = results.measure(outputs, names, [""] * 20, {})
+    measured = measure(outputs, names, [""] * 20, {})
     expected = [scipy.stats.pearsonr(outputs["predictions"][:, k], outputs["labels"][:, k]).statistic for k in range(3)]
     assert [measured["labels"][name]["pearson"] for name in names] == pytest.approx(expected)
     assert measured["mean"]["pearson"] == pytest.approx(np.mean(expected))

@@ -11,6 +11,7 @@ import scipy.stats
 from configs import ablation as shipped
 from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
+from emi_jax.metrics.significance import holm
 from emi_jax.runs.evaluation import evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.studies import ablation
@@ -63,6 +64,9 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert apart["pearson"] == pytest.approx(goals["text"].mean())
     assert apart["difference"] == pytest.approx((goals["text"] - goals["full"]).mean())
     assert rows["minus stage-1 alignment"]["pearson"] != rows["full model"]["pearson"]
+    p = [row["p"] for name, row in rows.items() if name != "full model"]
+    assert [row["p_holm"] for row in rows.values()] == [None, *pytest.approx(holm(p))]
+    assert "corrected for 3 comparisons by Holm" in (tmp_path / "ablation.txt").read_text()
     lines = (tmp_path / "ablation.md").read_text().splitlines()
     assert len(lines) == 6
     assert f"{apart['pearson']:.3f}" in lines[4]
@@ -148,6 +152,8 @@ def test_student_interval_is_scipys():
     np.testing.assert_allclose([mean, *ends], [values.mean(), *theirs])
     full = np.array([0.65, 0.66, 0.69, 0.65, 0.66])
     row = ablation.compare(values, full)
+    assert row["p"] == pytest.approx(scipy.stats.ttest_rel(values, full).pvalue)
+    assert np.isnan(ablation.compare(full, full)["p"])
     np.testing.assert_allclose(
         row["difference_interval"], scipy.stats.ttest_rel(values, full).confidence_interval(), rtol=1e-9
     )

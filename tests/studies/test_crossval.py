@@ -65,7 +65,12 @@ def test_scores_are_scipys_on_the_predictions_out_of_fold(validated):
     within = [scipy.stats.pearsonr(*pair).statistic for pair in zip(predictions[mine].T, labels[mine].T, strict=True)]
     assert [row["Subject"] for row in subjects] == ["s0", "s1", "s2", "s3", "s4"]
     assert float(subjects[1]["pearson"]) == pytest.approx(np.mean(within), abs=5e-3)
-    assert set(measured["baseline"]) == {"text"}
+    assert set(measured["baseline"]["rows"]) == {"text"}
+    baseline = measured["baseline"]["rows"]["text"]
+    assert baseline["interval"][0] < baseline["pearson"] < baseline["interval"][1]
+    html = (folder / "run" / "report.html").read_text()
+    assert "Scores on held-out clips" in html
+    assert html.count("data:image/svg+xml") == 6
     assert set(measured["epochs"]) == {"1", "2"}
 
 

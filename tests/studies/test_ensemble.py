@@ -10,6 +10,7 @@ import scipy.optimize
 import scipy.stats
 
 from emi_jax.errors import UserError
+from emi_jax.files import write_json
 from emi_jax.report.exits import FAILED
 from emi_jax.runs.ensemble import combine
 from emi_jax.runs.submission import check_submission, read_predictions, write_predictions
@@ -79,12 +80,56 @@ def test_weights_are_fitted_on_the_validation_split_alone(members, tmp_path):
         combine([folders[0] / "predictions_test.csv"], dataset, "test", tmp_path / "out", "nnls")
 
 
+@pytest.mark.parametrize("trained", [("train", "valid"), ("train",)])
+def test_weights_are_not_fitted_on_clips_that_a_run_was_trained_on(trained, members, tmp_path):
+    dataset, folders, _ = members
+    for folder, splits in zip(folders, (("train",), trained), strict=True):
+        write_json(folder / "config.json", {"data": {"train_on": splits}, "train": {"select": "last"}})
+    if "valid" not in trained:
+        combine(folders, dataset, "test", tmp_path / "out", "nnls")
+        return
+    with pytest.raises(UserError, match=r"run1 was trained on clips of valid .*--how=mean or --how=rank"):
+        combine(folders, dataset, "test", tmp_path / "out", "nnls")
+    assert not (tmp_path / "out").exists()
+    summary = combine(folders, dataset, "valid", tmp_path / "out")
+    assert "The model was trained on these clips" in summary.table
+    with pytest.raises(UserError, match=r"out was trained on clips of valid"):
+        combine([tmp_path / "out"], dataset, "valid", tmp_path / "again", "nnls")
+
+
+def test_a_run_that_does_not_say_what_it_was_trained_on_is_named(members, tmp_path, caplog):
+    dataset, folders, _ = members
+    combine(folders, dataset, "test", tmp_path / "out", "nnls")
+    assert "run0 does not say what it was trained on: make sure that valid was not part of it" in caplog.text
+
+
+def test_a_combination_is_compared_with_a_single_run(members, tmp_path):
+    dataset, folders, values = members
+    write_json(folders[1] / "config.json", {"data": {"train_on": ["train", "test"]}, "train": {"select": "last"}})
+    summary = combine(folders, dataset, "test", tmp_path / "out", other=folders[1])
+    found = json.loads((tmp_path / "out" / "metrics_test.json").read_text())["comparison"]
+    (one, labels), (two, _) = values[0, "test"], values[1, "test"]
+    rho = [
+        np.mean([scipy.stats.pearsonr(*pair).statistic for pair in zip(x.T, labels.T, strict=True)])
+        for x in ((one + two) / 2, two)
+    ]
+    assert found["mean"]["difference"] == pytest.approx(rho[0] - rho[1], abs=1e-5)
+    assert found["mean"]["p"] < 0.01
+    assert found["resampled"] == "clips"
+    assert "The other model was trained on these clips" in summary.table
+    dataset = dataclasses.replace(dataset, available={"test": {"labels": 0}})
+    with pytest.raises(UserError, match="no clip of test has labels to compare predictions with"):
+        combine(folders, dataset, "test", tmp_path / "out", other=folders[1])
+
+
 def test_the_command_combines_checks_and_reports_faults(members, tmp_path, monkeypatch, capsys):
     dataset, folders, _ = members
     monkeypatch.setattr(ensemble, "open_dataset", lambda *_: dataset)
     out = tmp_path / "out"
     assert ensemble.main([*map(str, folders), "--data=x", f"--output={out}"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("mean pearson 0.")
+    assert ensemble.main([str(folders[0]), "--data=x", f"--output={out}", f"--compare={folders[1]}"]) == 0
+    assert "this model minus" in capsys.readouterr().out
     assert ensemble.main([f"--check={out / 'predictions_test.csv'}", "--data=x"]) == 0
     assert "all 24 clips of test, in order and in range" in capsys.readouterr().out
     assert ensemble.main([f"--check={out / 'predictions_test.csv'}", "--data=x", "--split=valid"]) == FAILED

@@ -110,9 +110,15 @@ def test_every_model_is_evaluated_under_every_defect(tmp_path, monkeypatch):
     for defect in found.values():
         assert defect["models"].keys() == {"full model", "minus QAM"}
         for curves in defect["models"].values():
-            assert np.shape(curves["pearson"]) == (len(defect["severities"]), 2)
+            assert np.shape(curves["pearson"]) == np.shape(curves["mse"]) == (len(defect["severities"]), 2)
     noise = found["noisy voice"]["models"]["full model"]
     assert noise["pearson"][0] != noise["pearson"][-1]
     assert noise["pearson"][0] == found["no words"]["models"]["full model"]["pearson"][0], "the clean clips"
     np.testing.assert_allclose(found["no words"]["models"]["full model"]["weight"][-1], 0)
-    assert len((tmp_path / "study" / "robustness.md").read_text().splitlines()) == 2 + 2 * 2
+    assert noise["mse"][0] != noise["mse"][-1]
+    header, _, *rows = (tmp_path / "study" / "robustness.md").read_text().splitlines()
+    columns = [name.strip() for name in header.split("|")]
+    [row] = [row for row in rows if "noisy voice" in row and "full model" in row]
+    values = [cell.strip() for cell in row.split("|")]
+    assert values[columns.index("MSE")] == "{:.3f} to {:.3f}".format(*np.mean(noise["mse"], axis=1)[[0, -1]])
+    assert len(rows) == 2 * 2

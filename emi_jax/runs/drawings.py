@@ -1,0 +1,51 @@
+"""Draws the scores of predictions on a split into the folder of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from emi_jax.report import diagnostics, figures, svg
+from emi_jax.runs.scores import Outputs, score_subjects
+
+
+def draw_scores(
+    folder: Path,
+    split: str,
+    outputs: Outputs,
+    results: Mapping[str, Any],
+    subjects: Sequence[str],
+    label_range: tuple[float, float],
+) -> list[Path]:
+    """Writes the figures of a split, and removes those of an earlier evaluation that this one has not.
+
+    Args:
+        folder: of the figures.
+        split: name of the split, which ends the name of each file.
+        outputs: as for `measure`, and where the model has them `weights` [n, 3].
+        results: of `measure`, with `comparison` if there is one.
+        subjects: [n], the person in each clip.
+        label_range: lowest and highest label in the users' units.
+
+    Returns:
+        The written files.
+    """
+    drawn: dict[str, Figure | None] = {
+        "pearson": figures.pearson_bars(results),
+        "comparison": diagnostics.comparison(results["comparison"]) if "comparison" in results else None,
+        "predictions": figures.scatter(outputs, results, label_range),
+        "calibration": diagnostics.calibration(results["calibration"], label_range),
+        "confusion": diagnostics.confusion(results["confusion"], list(results["labels"])),
+        "groups": diagnostics.groups(results),
+        "subjects": diagnostics.subjects(score_subjects(outputs, subjects)) if results["by_subject"] else None,
+        "weights": figures.weights(outputs) if "weights" in outputs else None,
+    }
+    written = []
+    for name, figure in drawn.items():
+        path = folder / f"{name}_{split}.svg"
+        if figure:
+            written.append(svg.save(figure, path))
+        else:
+            path.unlink(missing_ok=True)
+    return written
