@@ -123,7 +123,7 @@ class Predictor:
         if config.get("stage") == "alignment":
             raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
         try:
-            config["model"]["attention"] = "auto"  # the run's own implementation may not be available here
+            config["model"].update(attention="auto", lstm="auto")  # the run's own may not be available here
             dataset = Dataset.described(**facts)
             experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.runs import results
+from emi_jax.files import read_json
+from emi_jax.runs import predictor, results
 from emi_jax.runs.evaluation import chosen_params, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
@@ -60,6 +61,19 @@ def test_prediction_does_not_change_the_folder_of_the_run(trained, tmp_path):
     assert results.predict(elsewhere, "valid").parent == tmp_path / "out"
     Predictor.load(folder, devices=jax.devices()[:1])
     assert state() == before
+
+
+def test_kernels_of_another_machine_are_not_required(trained, monkeypatch):
+    """A run that was trained with cuDNN's attention and LSTM predicts on a CPU."""
+
+    def of_a_gpu(path):
+        content = read_json(path)
+        if path.name == "config.json":
+            content["model"].update(attention="cudnn", lstm="cudnn")
+        return content
+
+    monkeypatch.setattr(predictor, "read_json", of_a_gpu)
+    assert Predictor.load(trained[1], devices=jax.devices()[:1]).label_names == NAMES
 
 
 def test_a_short_clip_gets_the_same_prediction_alone_in_a_batch_with_a_long_one_and_from_one_program_for_all(trained):

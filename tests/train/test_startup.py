@@ -13,11 +13,12 @@ from emi_jax.train.startup import start
 
 @pytest.fixture(autouse=True)
 def _restored():
-    cache = jax.config.jax_compilation_cache_dir
+    cache, shortest = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
     log = logging.getLogger("emi_jax")
     before = log.handlers, log.propagate, log.level
     yield
     jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
     log.handlers, log.propagate, log.level = before
 
 
@@ -28,6 +29,16 @@ def test_the_cache_is_private_and_in_the_users_cache_folder(tmp_path, monkeypatc
     folder = tmp_path / "emi_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, 0.0), ("5", 7.0)])
+def test_programs_that_compile_fast_are_cached_unless_the_user_says_otherwise(named, expected, monkeypatch):
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 7.0)
+    if named:
+        monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", named)  # JAX has read it on import
+    start()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == expected
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o1777])
