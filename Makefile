@@ -12,8 +12,8 @@ demo: $(VENV)/run.done
 test: lint
 	$(BIN)/python -m pytest
 
-# Apache Beam and speech recognition: optional packages in environments of their own. Where they cannot be installed,
-# that is reported and their tests are left out.
+# Apache Beam, speech recognition, W&B and MLflow: optional packages in environments of their own. Where they cannot be
+# installed, that is reported and their tests are left out.
 test-extras: $(VENV)/dev.done
 	@if $(MAKE) --no-print-directory $(VENV)-beam/run.done; then \
 	  $(VENV)-beam/bin/python -m pytest -o addopts= --confcutdir=tests/data_prep tests/data_prep/test_beam.py; \
@@ -21,6 +21,9 @@ test-extras: $(VENV)/dev.done
 	@if $(MAKE) --no-print-directory $(VENV)-asr/run.done; then \
 	  $(VENV)-asr/bin/python -m pytest -o addopts= tests/data_prep/clips/test_speech.py; \
 	else echo 'not tested: requirements-asr.txt cannot be installed here'; fi
+	@if $(MAKE) --no-print-directory $(VENV)-loggers/run.done; then \
+	  $(VENV)-loggers/bin/python -m pytest -o addopts= tests/loggers; \
+	else echo 'not tested: requirements-loggers.txt cannot be installed here'; fi
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
@@ -64,10 +67,10 @@ $(VENV)-beam/run.done: requirements-beam.txt requirements-dev.txt
 	  $$(grep -E '^pytest(-timeout)?==' requirements-dev.txt)
 	touch $@
 
-# It adds to the packages of the main environment, which it finds by a .pth file.
-$(VENV)-asr/run.done: requirements-asr.txt $(VENV)/dev.done
-	$(PYTHON) -m venv $(VENV)-asr
-	cd $(VENV)-asr/lib/python*/site-packages && \
+# They add to the packages of the main environment, which they find by a .pth file.
+$(VENV)-asr/run.done $(VENV)-loggers/run.done: $(VENV)-%/run.done: requirements-%.txt $(VENV)/dev.done
+	$(PYTHON) -m venv $(VENV)-$*
+	cd $(VENV)-$*/lib/python*/site-packages && \
 	  $(abspath $(BIN))/python -c 'import site; print(site.getsitepackages()[0])' > project.pth
-	$(VENV)-asr/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-asr.txt
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	touch $@

@@ -240,16 +240,20 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
                 )
 
 
-def refuse_for_new_clips(overridden: Collection[str]) -> None:
-    """Refuses fields that are set on the command line of a prediction of new clips, which the run's own config rules.
+def refuse_for_trained(overridden: Collection[str], use: str) -> None:
+    """Refuses fields that are set on the command line of a use of a trained run, which the run's own config rules.
+
+    Args:
+        overridden: the fields.
+        use: what the run is used for, which completes "does nothing".
 
     Raises:
         UserError: a field other than the folders of the run is set.
     """
     if ignored := sorted(set(overridden) - {"root", "workdir"}):
         raise UserError(
-            f"--config.{ignored[0]} does nothing for new clips: they are predicted as the run in the workdir was "
-            "trained; leave it out, or train another run with it"
+            f"--config.{ignored[0]} does nothing {use}: the run in the workdir is used as it was trained; "
+            "leave it out, or train another run with it"
         )
 
 

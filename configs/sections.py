@@ -125,6 +125,7 @@ TRAIN: dict[str, Field] = {
     "save_every": Field(5.0, "epochs between two checkpoints", NOTHING),
     "select": Field("best", "parameters that are evaluated: best on the validation split, last or average", NOTHING),
     "keep": Field(2, "number of last checkpoints to keep, in addition to the best one", NOTHING),
+    "loggers": Field(("tensorboard",), "where metrics are sent: tensorboard, wandb, mlflow", NOTHING),
     "profile": Field(0, "number of steps to profile; the trace goes to WORKDIR/trace", NOTHING),
 }
 

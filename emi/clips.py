@@ -4,6 +4,8 @@ import logging
 import time
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from configs.paths import local_path
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.stored import stored_options
@@ -14,6 +16,7 @@ from emi.options import (
     FEATURES,
     HOP,
     MODE,
+    MODEL,
     OUTPUT,
     OVERLAY,
     PAGES,
@@ -21,17 +24,37 @@ from emi.options import (
     SPLIT,
     TIME_LIMIT,
     WINDOW,
+    WORKDIR,
     check_for_new_clips,
     named_by_user,
 )
 from emi.overlays import overlays
 from emi_jax.errors import UserError
+from emi_jax.exports.hub import find_model
 from emi_jax.inputs.windows import Windows
 from emi_jax.progress import progress_bar
 from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 
 log = logging.getLogger("emi_jax")
+
+
+def model_folder(config: ConfigDict | None) -> Path:
+    """The folder of the run in the workdir, or of the run or exported model that --model names.
+
+    Args:
+        config: the config; None if there is --model or --workdir in its place.
+
+    Raises:
+        UserError: there is no such model, or options contradict each other.
+    """
+    if not MODEL.value:
+        return Path(config.workdir if config else local_path(str(WORKDIR.value), "--workdir"))
+    if WORKDIR.value:
+        raise UserError(f"--workdir={WORKDIR.value} and --model={MODEL.value}: name one of them")
+    if MODE.value == "predict" and not OUTPUT.value and not Path(MODEL.value).expanduser().is_dir():
+        raise UserError(f"--model={MODEL.value}: name a folder for the results with --output=DIR")
+    return find_model(MODEL.value)
 
 
 @stopped_by_signals()

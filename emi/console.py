@@ -34,12 +34,10 @@ def main() -> None:
 
 
 def translated(arguments: Sequence[str]) -> list[str]:
-    """The options of `run.py` for the arguments of `emi`: the mode, of `predict` the clips, and `--model`."""
+    """The options of `run.py` for the arguments of `emi`: the mode and, of `predict`, the clips."""
     mode, *rest = arguments
     if mode.startswith("-"):
         return list(arguments)
     if mode == PREDICT and rest and not rest[0].startswith("-"):
         rest[0] = f"--input={rest[0]}"
-    model = "--model="
-    rest = [f"--workdir={each.removeprefix(model)}" if each.startswith(model) else each for each in rest]
     return [f"--mode={mode}", *rest]

@@ -15,9 +15,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: conf
 MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "predict", "serve", "extract"],
+    ["train", "evaluate", "predict", "serve", "extract", "export"],
     "train, then evaluate; evaluate the best checkpoint; predict a split or new clips; serve a local page for new "
-    "clips; extract features to the cache",
+    "clips; extract features to the cache; export a model that needs none of this code",
 )
 SPLIT = flags.DEFINE_string(
     "split", None, "split to score or predict (default: test, and valid for scores where test has no labels)"
@@ -29,7 +29,16 @@ INPUT = flags.DEFINE_string(
     "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, instead of a split"
 )
 OUTPUT = flags.DEFINE_string(
-    "output", None, "to evaluate or predict: folder for the results (default: WORKDIR; with --input WORKDIR/predicted)"
+    "output",
+    None,
+    "to evaluate, predict or export: folder for the results (default: WORKDIR; with --input WORKDIR/predicted; to "
+    "export WORKDIR/exported)",
+)
+PUSH = flags.DEFINE_string("push", None, "with --mode=export: OWNER/NAME on the Hugging Face hub, to upload it as well")
+MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "for new clips: an exported model, FOLDER or ID[@REVISION] on the hub, in place of the run in WORKDIR",
 )
 PAGES = flags.DEFINE_bool("pages", False, "with --input: also write an HTML page for each clip")
 OVERLAY = flags.DEFINE_bool(
@@ -56,8 +65,8 @@ DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join a run of several processes where the environment does not say that there are several"
 )
 FOR_FILES = (PAGES, OVERLAY, RECURSIVE, FEATURES)
-FOR_NEW_CLIPS = (WINDOW, HOP, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
-ALL = (CONFIG, WORKDIR, MODE, SPLIT, COMPARE, INPUT, OUTPUT, *FOR_FILES, *FOR_NEW_CLIPS, PORT, DISTRIBUTED)
+FOR_NEW_CLIPS = (MODEL, WINDOW, HOP, TIME_LIMIT, DETECTOR, DETECTOR_MODEL, ASR)
+ALL = (CONFIG, WORKDIR, MODE, SPLIT, COMPARE, INPUT, OUTPUT, PUSH, *FOR_FILES, *FOR_NEW_CLIPS, PORT, DISTRIBUTED)
 
 
 def overrides() -> set[str]:
@@ -91,4 +100,4 @@ def check_for_new_clips() -> None:
         raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
     if jax.process_count() > 1:
         raise UserError("new clips are predicted by one process; start it without --distributed")
-    command_line.refuse_for_new_clips(overrides())
+    command_line.refuse_for_trained(overrides(), "for new clips")

@@ -15,7 +15,7 @@ from configs.paths import expand_paths, local_path
 from configs.sections import DATA
 from data_prep.build.prepare import prepare
 from emi import options, sweep
-from emi.clips import predict_clips
+from emi.clips import model_folder, predict_clips
 from emi.options import (
     COMPARE,
     CONFIG,
@@ -24,8 +24,10 @@ from emi.options import (
     FOR_NEW_CLIPS,
     INPUT,
     MODE,
+    MODEL,
     OUTPUT,
     PORT,
+    PUSH,
     SPLIT,
     WORKDIR,
     overrides,
@@ -33,6 +35,8 @@ from emi.options import (
 )
 from emi.page import serve_page
 from emi_jax.errors import NoEncodersError, UserError
+from emi_jax.exports.folder import export_model
+from emi_jax.exports.hub import push
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.exits import STOPPED, fail, is_explained, report
 from emi_jax.report.terminal import printable
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         if len(arguments) > 1:
             raise UserError(f"unexpected argument {arguments[1]!r}: options are written --NAME=VALUE")
-        if CONFIG.value is None and not (WORKDIR.value and (INPUT.value or MODE.value == "serve")):
+        if CONFIG.value is None and not ((WORKDIR.value or MODEL.value) and (INPUT.value or MODE.value == "serve")):
             raise UserError("no config given: choose one, as in --config=configs/stage1.py; --help lists all")
         if not isinstance(CONFIG.value, ConfigDict | None):  # a missing file fails when the config is used
             raise UserError(command_line.unreadable(config_flags.get_config_filename(flags.FLAGS["config"])))
@@ -90,24 +94,26 @@ def run(config: ConfigDict | None) -> None:
     """Trains and then evaluates, or only evaluates or predicts, as --mode says.
 
     Args:
-        config: the config; None to predict or serve with the run in --workdir, which has its own.
+        config: the config; None to predict or serve with the run in --workdir or --model, which has its own.
     """
-    if config is None:
-        workdir = local_path(str(WORKDIR.value), "--workdir")
-    else:
+    if config is not None:
         expand_paths(config, WORKDIR.value)
         command_line.refuse_without_effect(config, overrides())
-        workdir = config.workdir
     if MODE.value != "evaluate":
         refuse("is for --mode=evaluate", COMPARE)
+    if MODE.value != "export":
+        refuse("is for --mode=export", PUSH)
     if MODE.value == "serve":
-        serve_page(Path(workdir))
+        serve_page(model_folder(config))
         return
     refuse("is for --mode=serve", PORT)
     if config is None or INPUT.value:
-        predict_clips(Path(workdir), Path(local_path(str(INPUT.value), "--input")))
+        predict_clips(model_folder(config), Path(local_path(str(INPUT.value), "--input")))
         return
     refuse("is for new clips: name them with --mode=predict --input=CLIPS", *FOR_FILES, *FOR_NEW_CLIPS)
+    if MODE.value == "export":
+        export(config)
+        return
     if OUTPUT.value and MODE.value not in ("evaluate", "predict"):
         raise UserError(f"--output={OUTPUT.value} does nothing with --mode={MODE.value}: name the --workdir instead")
     dataset = open_data(config)
@@ -116,6 +122,23 @@ def run(config: ConfigDict | None) -> None:
             run_on(config, dataset, chosen_split(config, dataset))
     except NoEncodersError as error:
         raise UserError(f"{error}, with: {command_line.stage_1_command(config)}") from error
+
+
+def export(config: ConfigDict) -> None:
+    """Writes the run in the workdir as a model that needs none of this code; uploads it if --push names a repository.
+
+    Raises:
+        UserError: an option has no effect, or the run cannot be exported.
+    """
+    if SPLIT.value:
+        raise UserError(f"--split={SPLIT.value} does nothing with --mode=export")
+    if jax.process_count() > 1:
+        raise UserError("a model is exported by one process; start it without --distributed")
+    command_line.refuse_for_trained(overrides(), "with --mode=export")
+    output = Path(local_path(OUTPUT.value or f"{config.workdir}/exported", "--output"))
+    log.info("written: %s", export_model(Path(config.workdir), output))
+    if PUSH.value:
+        log.info("uploaded, for: --mode=predict --model=%s", push(output, PUSH.value))
 
 
 def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:

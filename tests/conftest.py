@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import tempfile
 
 from tests.flags import quick
@@ -39,3 +40,32 @@ def scheduling():
     if os.sched_getscheduler(0) != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         pytest.fail("this test, or a library that it calls, changed the scheduling of its thread")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A tiny trained run of stage 2, and its folder, in which nothing may be written."""
+    from emi_jax.runs.experiment import Experiment
+    from emi_jax.runs.training import train
+    from tests.configs import tiny_stage2
+    from tests.fakes import make_dataset
+
+    folder = tmp_path_factory.mktemp("run")
+    config, dataset = tiny_stage2(), make_dataset()
+    config.train.epochs = 2
+    experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
+    train(experiment)
+    return experiment, folder
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained, tmp_path_factory):
+    """A copy of the same run that is scored on test, and its folder."""
+    from emi_jax.runs import results
+    from emi_jax.runs.experiment import Experiment
+
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(trained[1], folder)
+    experiment = Experiment.open(trained[0].config, trained[0].dataset, folder, jax.devices()[:1])
+    results.evaluate(experiment, "test")
+    return experiment, folder

@@ -9,11 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "emi_jax": (
-        ("studies", "serve"),
+        ("studies", "serve", "exports"),
         ("runs",),
         ("stages", "report", "encoders"),
         ("train", "prediction"),
-        ("inputs", "models", "metrics", "losses", "memory"),
+        ("inputs", "models", "metrics", "losses", "memory", "loggers"),
         ("kernels", "descriptors"),
         ("modalities", "files", "progress"),
         ("errors",),

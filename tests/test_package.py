@@ -52,7 +52,7 @@ def test_it_needs_what_the_requirements_files_say(wheel):
     message = email.message_from_bytes(metadata)
     needed = {str(Requirement(text)) for text in message.get_all("Requires-Dist")}
     expected = {str(requirement) for requirement in requirements("requirements.txt")}
-    for extra in ("cuda13", "tpu", "asr"):
+    for extra in ("cuda13", "tpu", "asr", "loggers"):
         expected |= {f'{each}; extra == "{extra}"' for each in requirements(f"requirements-{extra}.txt")}
     assert needed == expected
     [scripts] = (content for name, content in wheel.items() if name.endswith("entry_points.txt"))

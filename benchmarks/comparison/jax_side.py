@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks.comparison import batches, flops, ours
+from benchmarks.comparison import batches, ours
 from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP, Case
 from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS
 from benchmarks.comparison.work import UnavailableError, Work
@@ -20,7 +20,7 @@ from emi_jax.models.tcn import TCN
 from emi_jax.models.transformer import Attention, Layer
 from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity
-from emi_jax.train import parameters
+from emi_jax.train import flops, parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Kind, Mapping
 from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.step import create_state, make_step

@@ -36,7 +36,7 @@ def find_folder(name: str | Path) -> Path:
     if path.is_dir():
         return path
     repository, _, revision = repository.partition("@")
-    if isinstance(name, Path) or _is_path(repository):
+    if isinstance(name, Path) or is_path(repository):
         raise UserError(f"{name}: no such folder; expected one with config.json and model.safetensors")
     at = f" --revision {revision}" if revision else ""
     try:
@@ -69,7 +69,8 @@ def read_family_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a name is a path rather than the ID of a hub repository, as `find_folder` says."""
     parent = name.rpartition("/")[0]
     return name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or bool(parent and Path(parent).is_dir())
 

@@ -68,3 +68,14 @@ def _bicubic(grid: np.ndarray, size: tuple[int, int], antialias: bool) -> np.nda
         for chunk in chunks
     ]
     return np.concatenate(resized, axis=-1)
+
+
+def for_square_images(encoder: Any, source: str) -> Any:
+    """A vision encoder whose image size is one number, as clips' frames are square."""
+    height, width = height_width(encoder.config.image_size)
+    if height != width:
+        raise UserError(
+            f"{source or 'config.model.vision.config'}: image_size is {height} x {width}, but frames are square; "
+            "use an encoder of square images, or interpolate its positions with --config.data.image_size=SIDE"
+        )
+    return encoder.clone(config=dataclasses.replace(encoder.config, image_size=height))

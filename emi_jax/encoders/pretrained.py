@@ -34,9 +34,11 @@ from emi_jax.encoders.tensors import describe, match, read, write
 from emi_jax.errors import UserError
 from emi_jax.kernels.attention import Implementation
 
-__all__ = ["find_folder", "load_encoder", "load_preprocessing", "save_encoder"]
+__all__ = ["build_saved", "find_folder", "load_encoder", "load_preprocessing", "save_config", "save_encoder"]
 
 HEAD = "classifier."
+POOLER = "add_pooling_layer"
+"""A field of ours: Hugging Face has a class for each value."""
 
 logger = logging.getLogger(__name__)
 
@@ -110,19 +112,53 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     if any(name.startswith(HEAD) for name in tensors):  # the layout of a class with a head
         tensors = {name if name.startswith(HEAD) else family.prefix + name: array for name, array in tensors.items()}
     save_file(tensors, root / WEIGHTS, metadata={"format": "pt"})
-    content = {
+    content = {name: value for name, value in _content(encoder).items() if name != POOLER}
+    (root / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def save_config(folder: Path, encoder: Any) -> None:
+    """Writes the config.json of an encoder whose weights are kept elsewhere, for `build_saved`.
+
+    Args:
+        folder: exists.
+        encoder: one of `build_encoder`'s.
+    """
+    (folder / CONFIG).write_text(json.dumps(_content(encoder), indent=2) + "\n", encoding="utf-8")
+
+
+def build_saved(folder: Path, role: str, *, overrides: Mapping[str, Any], **options: Any) -> Any:
+    """Builds the encoder of a config.json that `save_config` wrote.
+
+    Args:
+        folder: that of the config.
+        role: the modality it is for.
+        overrides: as in `load_encoder`.
+        options: `dtype` and `remat`, as in `build_encoder`.
+
+    Raises:
+        UserError: the config is missing or unsupported, or an override does not fit.
+    """
+    try:
+        return override(build_encoder(read_family_config(folder), role, **options), overrides, folder)
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
+
+
+def _content(encoder: Any) -> dict[str, Any]:
+    """The content of an encoder's config.json, with the fields of ours."""
+    config = encoder.config
+    return {
         "model_type": config.model_type,
-        "architectures": [family.architecture],
+        "architectures": [family_of(config).architecture],
         "dtype": "float32",
-        **{name: value for name, value in dataclasses.asdict(config).items() if name != "add_pooling_layer"},
+        **dataclasses.asdict(config),
         **getattr(config, "for_transformers", {}),
     }
-    (root / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _heads(root: Path, config: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
     """The fields of ours that say which heads the checkpoint has."""
-    found: dict[str, Any] = {"add_pooling_layer": any(re.fullmatch(r"(\w+\.)?pooler\..*", name) for name in files)}
+    found: dict[str, Any] = {POOLER: any(re.fullmatch(r"(\w+\.)?pooler\..*", name) for name in files)}
     outputs = {name: file for name, file in files.items() if name.startswith(f"{HEAD}out_proj.")}
     if config["model_type"] == "wav2vec2" and outputs:
         found["emotion_dimensions"] = next(iter(tensor_shapes(outputs).values()))[0]

@@ -25,7 +25,7 @@ from emi_jax.encoders.attention_choice import (
 )
 from emi_jax.encoders.folder import read_json
 from emi_jax.encoders.overrides import BEHAVIOUR, OverrideError, check_known
-from emi_jax.encoders.positions import fit_positions
+from emi_jax.encoders.positions import fit_positions, for_square_images
 from emi_jax.encoders.preprocessing import preprocessor_config
 from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
 from emi_jax.encoders.towers import build_lora, build_tower
@@ -34,8 +34,7 @@ from emi_jax.files import write_json
 from emi_jax.inputs.described import DESCRIPTORS, LIBRARIES, Describer, build_describer
 from emi_jax.inputs.tokenizer import check_tokenizer, load_tokenizer, special_ids, train_wordpiece
 from emi_jax.modalities import MODALITIES, TEXT, VISION
-from emi_jax.models.towers import Towers
-from emi_jax.models.vision.patches import height_width
+from emi_jax.models.towers import TextTower, Towers
 
 if TYPE_CHECKING:
     import transformers
@@ -109,18 +108,34 @@ class Encoders:
         for modality in params:
             tower, target = getattr(self.towers, modality), part / modality
             pretrained.save_encoder(target, tower.encoder, params[modality]["encoder"])
-            if self.tokenizer and modality == TEXT:
-                self.tokenizer.save_pretrained(target)
-            else:
-                facts = preprocessor_config(tower)
-                (target / "preprocessor_config.json").write_text(json.dumps(facts, indent=2) + "\n")
-        for modality, describer in self.describers.items():
-            (part / modality).mkdir(parents=True)
-            content = {"model_type": describer.config.model_type, **dataclasses.asdict(describer.config)}
-            write_json(part / modality / "config.json", content)
+            self._save_preprocessing(target, tower)
+        self._save_describers(part)
         shutil.rmtree(folder, ignore_errors=True)
         if part.exists():
             part.replace(folder)
+
+    def save_configs(self, folder: Path) -> None:
+        """Saves all encoders without their weights, in a new folder for each modality of an existing folder."""
+        for modality in MODALITIES:
+            if tower := getattr(self.towers, modality):
+                target = folder / modality
+                target.mkdir()
+                pretrained.save_config(target, tower.encoder)
+                self._save_preprocessing(target, tower)
+        self._save_describers(folder)
+
+    def _save_preprocessing(self, target: Path, tower: Any) -> None:
+        if isinstance(tower, TextTower):
+            assert self.tokenizer is not None  # of every text tower
+            self.tokenizer.save_pretrained(target)
+        else:
+            write_json(target / "preprocessor_config.json", preprocessor_config(tower))
+
+    def _save_describers(self, folder: Path) -> None:
+        for modality, describer in self.describers.items():
+            (folder / modality).mkdir(parents=True)
+            content = {"model_type": describer.config.model_type, **dataclasses.asdict(describer.config)}
+            write_json(folder / modality / "config.json", content)
 
 
 def open_encoders(
@@ -133,6 +148,7 @@ def open_encoders(
     devices: Sequence[jax.Device],
     transcripts: Callable[[], Sequence[str]],
     own: Mapping[str, int] = types.MappingProxyType({}),
+    with_weights: bool = True,
 ) -> Encoders:
     """Opens each encoder from the first of: this run's own, a stage-1 result, a pretrained folder, scratch.
 
@@ -149,11 +165,12 @@ def open_encoders(
         devices: those that the encoders will run on.
         transcripts: returns the transcripts on which the tokenizer of a text encoder from scratch is trained.
         own: width of the user's own features in the dataset, by modality.
+        with_weights: False for an exported model, whose encoders' parameters are with all others; `params` is empty.
 
     Raises:
         UserError: a folder that is named is missing, or its content does not fit the config.
     """
-    if init_from and not (workdir / INITIAL).is_dir() and not (Path(init_from) / TRAINED).is_dir():
+    if with_weights and init_from and not any(map(Path.is_dir, (workdir / INITIAL, Path(init_from) / TRAINED))):
         raise NoEncodersError(
             f"no stage-1 result in {init_from} (expected {Path(init_from) / TRAINED}): train stage 1 first"
         )
@@ -171,14 +188,21 @@ def open_encoders(
         fields = {name: value for name, value in dict(section["config"]).items() if value is not None}
         if modality == VISION and image_size:
             fields.pop("image_size", None)
-        source, why = _source(modality, section, workdir, init_from)
+        if with_weights:
+            source, why = _source(modality, section, workdir, init_from)
+        else:
+            source, why = str(workdir / TRAINED / modality), f"this model's own, {workdir / TRAINED / modality}"
         log.info("%-7s encoder: %s", modality, why)
         if describer := _describer(modality, section, source, fields):
             describers[modality] = describer
             continue
         if source:
             folder = pretrained.find_folder(source)
-            encoder, params[modality], facts = _load(modality, folder, image_size, fields, options)
+            if with_weights:
+                encoder, params[modality], facts = _load(modality, folder, image_size, fields, options)
+            else:
+                encoder = pretrained.build_saved(folder, modality, overrides=fields, **options)
+                facts = pretrained.load_preprocessing(folder, modality)
             if modality == TEXT:
                 tokenizer, max_tokens = load_tokenizer(folder), facts["max_tokens"]
                 check_tokenizer(tokenizer, encoder.config, folder)
@@ -193,7 +217,7 @@ def open_encoders(
             if modality == TEXT:
                 max_tokens = encoder.config.max_tokens
         if modality == VISION:
-            encoder = _for_square_images(encoder, source)
+            encoder = for_square_images(encoder, source)
         if not model["attention_dropout"]:
             encoder = encoder.clone(config=without_attention_dropout(encoder.config))
         biased = encoder.config.model_type in BIASED_ATTENTION
@@ -254,17 +278,6 @@ def _build(modality: str, config: Mapping[str, Any], fields: Mapping[str, Any], 
     except (ValueError, OverrideError) as error:
         raise UserError(f"{where}: {error}") from error
     return encoder
-
-
-def _for_square_images(encoder: Any, source: str) -> Any:
-    """A vision encoder whose image size is one number, as clips' frames are square."""
-    height, width = height_width(encoder.config.image_size)
-    if height != width:
-        raise UserError(
-            f"{source or 'config.model.vision.config'}: image_size is {height} x {width}, but frames are square; "
-            "use an encoder of square images, or interpolate its positions with --config.data.image_size=SIDE"
-        )
-    return encoder.clone(config=dataclasses.replace(encoder.config, image_size=height))
 
 
 def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from PIL import Image
 
 INK = "#0a0b0c"
 """Stands for the text colour until the file is written."""
@@ -55,6 +56,15 @@ def to_svg(figure: Figure) -> str:
     drawing = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawing)
     head, rest = drawing.split(">", 1)
     return f"{head}>{_FOLLOW}{rest}"
+
+
+def to_picture(figure: Figure) -> Image.Image:
+    """A figure as an RGB picture on white."""
+    data = io.BytesIO()
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        figure.savefig(data, format="png", dpi=100, facecolor="white")
+    return Image.open(data).convert("RGB")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -38,6 +38,11 @@ def markdown(header: Sequence[str], rows: Sequence[Row]) -> str:
     return _tabulated("pipe", *_replaced(_MARKDOWN, header, rows)) + "\n"
 
 
+def escaped(text: str) -> str:
+    """Text from outside the project as it is shown in Markdown: its signs format nothing."""
+    return _replace(printable(text), _MARKDOWN)
+
+
 def latex(header: Sequence[str], rows: Sequence[Row]) -> str:
     """A LaTeX tabular with the rules of booktabs."""
     text = _tabulated("latex_booktabs", _texts(header), [_texts(row) for row in rows])

@@ -17,7 +17,7 @@ def draw_scores(
     results: Mapping[str, Any],
     subjects: Sequence[str],
     label_range: tuple[float, float],
-) -> list[Path]:
+) -> dict[Path, Figure]:
     """Writes the figures of a split, and removes those of an earlier evaluation that this one has not.
 
     Args:
@@ -29,7 +29,7 @@ def draw_scores(
         label_range: lowest and highest label in the users' units.
 
     Returns:
-        The written files.
+        The figures by their files.
     """
     drawn: dict[str, Figure | None] = {
         "pearson": figures.pearson_bars(results),
@@ -41,11 +41,11 @@ def draw_scores(
         "subjects": diagnostics.subjects(score_subjects(outputs, subjects)) if results["by_subject"] else None,
         "weights": figures.weights(outputs) if "weights" in outputs else None,
     }
-    written = []
+    written = {}
     for name, figure in drawn.items():
         path = folder / f"{name}_{split}.svg"
         if figure:
-            written.append(svg.save(figure, path))
+            written[svg.save(figure, path)] = figure
         else:
             path.unlink(missing_ok=True)
     return written

@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from emi_jax.encoders.sources import TRAINED
+from emi_jax.runs import weights
 from emi_jax.runs.checks import AVERAGE, BEST, check_shares
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
@@ -62,6 +63,8 @@ def chosen_params(experiment: Experiment, seeds: int = 0) -> dict:
         UserError: the parameters are missing or damaged.
     """
     seeds = seeds or len(member_seeds(experiment.config))
+    if weights.is_exported(experiment.workdir.path):
+        return experiment.mapping.replicate(weights.load(experiment.workdir.path, _all_shapes(experiment, seeds)))
     trained, frozen = experiment.initial_params()
     trained, frozen = experiment.mapping.replicate((stack(trained, seeds) if seeds else trained, frozen))
     folder = experiment.workdir.path / CHECKPOINTS
@@ -101,6 +104,12 @@ def _shapes(experiment: Experiment) -> tuple[Any, Any]:
     """The trained and the frozen parameters as shapes."""
     stage = experiment.stage
     return experiment.split(jax.eval_shape(stage.init, jax.random.PRNGKey(0), experiment.encoders.params))
+
+
+def _all_shapes(experiment: Experiment, seeds: int) -> dict:
+    """All parameters as shapes; with seeds, the trained ones are [S, ...]."""
+    trained, frozen = _shapes(experiment)
+    return parameters.merge(jax.eval_shape(lambda tree: stack(tree, seeds), trained) if seeds else trained, frozen)
 
 
 def selected_on(experiment: Experiment, split: str) -> bool:

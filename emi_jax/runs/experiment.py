@@ -12,6 +12,7 @@ from emi_jax.encoders.sources import Encoders, open_encoders
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.inputs.transforms import ClipTransform
+from emi_jax.runs import weights
 from emi_jax.runs.checks import check_fields
 from emi_jax.runs.freezing import Freezing
 from emi_jax.runs.from_config import build_stage, build_transform, used_modalities
@@ -71,7 +72,7 @@ class Experiment:
         check_fields(config)
         dataset = join_for_training(dataset, config.data.train_on)
         mapping = Mapping(config.train.mapping, devices)
-        folder = Workdir(workdir, is_first(), output)
+        folder = Workdir(workdir, is_first(), output, config.train.loggers)
         log.info(
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
@@ -115,6 +116,7 @@ def _open_encoders(config: ConfigDict, dataset: Dataset, workdir: Path, mapping:
         devices=mapping.devices,
         transcripts=lambda: transcripts(dataset.texts("train")),
         own={name: int(facts["width"]) for name, facts in dataset.features.items()},
+        with_weights=not weights.is_exported(workdir),
     )
 
 

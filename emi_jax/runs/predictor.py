@@ -14,11 +14,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
-from emi_jax.files import read_json
-from emi_jax.inputs.dataset import Dataset, Example, clip_id
+from emi_jax.inputs.dataset import Example, clip_id
 from emi_jax.inputs.pieces import TOLERANCE
 from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
 from emi_jax.inputs.windows import Window, Windows, length
@@ -29,6 +27,7 @@ from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.recording import Recording
 from emi_jax.runs.standardisation import SUBJECT, choice, standardised
 from emi_jax.runs.submission import in_units
+from emi_jax.runs.trained import open_trained
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 
@@ -104,7 +103,7 @@ class Predictor:
         """Opens a run from its folder alone, which may be read-only; its dataset need not exist.
 
         Args:
-            workdir: the folder of a trained run of stage 2.
+            workdir: the folder of a trained run of stage 2, or of an exported model.
             batch_size: number of clips per batch, rounded up to a multiple of the devices. A batch costs as much as if
                 all its clips were as long as its longest. By default 8 per device, or 1 on the CPU, where larger
                 batches are no faster.
@@ -115,22 +114,7 @@ class Predictor:
         Raises:
             UserError: the folder holds no run, a run of stage 1, or damaged files.
         """
-        folder = Path(workdir).expanduser()
-        try:
-            config, facts = (read_json(folder / name) for name in ("config.json", "dataset.json"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(f"no trained run in {folder}: {error.filename} is not there; train it first") from error
-        if config.get("stage") == "alignment":
-            raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
-        try:
-            config["model"].update(attention="auto", lstm="auto")  # the run's own may not be available here
-            dataset = Dataset.described(**facts)
-            experiment = Experiment.open(ConfigDict(config), dataset, folder, devices)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{folder}: config.json or dataset.json does not hold what is expected ({error}): copy both again, or "
-                "use the version of emi-jax that trained the run"
-            ) from error
+        experiment = open_trained(workdir, devices)
         return cls(experiment, chosen_params(experiment), batch_size, one_length)
 
     def windows(self, seconds: float | None = None, hop: float | None = None) -> Windows:

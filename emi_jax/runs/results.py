@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
+from emi_jax.loggers.registry import check_loggers
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import figures, score_tables, svg
 from emi_jax.report.run import write_report
@@ -30,12 +32,14 @@ class Summary:
     Attributes:
         table: the scores as text.
         written: the written files.
+        drawn: the figures among them, by their files.
         verdict: one line, preceded by a caution if the parameters were selected on this split.
     """
 
     table: str
     written: list[Path]
     verdict: str
+    drawn: Mapping[Path, Figure] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(experiment: Experiment, split: str, other: Path | None = None) -> Summary:
@@ -51,6 +55,7 @@ def evaluate(experiment: Experiment, split: str, other: Path | None = None) -> S
     """
     if other and experiment.config.stage == "alignment":
         raise UserError(f"--compare={other} is for stage 2: stage 1 predicts no intensities")
+    check_loggers(experiment.config.train.loggers)
     compared = _read_other(experiment, split, other) if other else None
     experiment.workdir.make_output()
     [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
@@ -60,6 +65,10 @@ def evaluate(experiment: Experiment, split: str, other: Path | None = None) -> S
         summary = _alignment(experiment, split, scores, outputs)
     else:
         summary = _intensity(experiment, split, scores, outputs, compared)
+    with experiment.workdir.logging():
+        final = {f"final/{split}/{name}": value for name, value in scores.items()}
+        pictures = {f"figures/{path.stem}": svg.to_picture(figure) for path, figure in summary.drawn.items()}
+        experiment.workdir.log_results(final, pictures)
     page = write_report(folder, experiment.config.to_dict(), experiment.dataset)
     return dataclasses.replace(summary, written=[*summary.written, page])
 
@@ -79,15 +88,13 @@ def _alignment(experiment: Experiment, split: str, scores: dict[str, float], out
     for modality in MODALITIES:
         if f"{modality}/left" in outputs and (both := outputs[f"{modality}/both"]).any():
             pairs[modality] = outputs[f"{modality}/left"][both], outputs[f"{modality}/text"][both]
-    written = [
-        experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table} | facts),
-        svg.save(figures.recalls(scores), folder / "figures" / f"recall_{split}.svg"),
-        svg.save(figures.similarities(pairs), folder / "figures" / f"similarity_{split}.svg"),
-    ]
+    drawings = {"recall": figures.recalls(scores), "similarity": figures.similarities(pairs)}
+    drawn = {svg.save(each, folder / "figures" / f"{name}_{split}.svg"): each for name, each in drawings.items()}
+    written = [experiment.workdir.write_json(f"metrics_{split}.json", {"scores": scores, "table": table} | facts)]
     reached = scores["mean/recall@1"]
     chance = float(np.mean([scores[f"chance_{pair}/recall@1"] for pair in _pairs(scores)]))
     verdict = f"mean recall@1 {reached:.3f} chance {chance:.4f} ratio {reached / chance:.1f}"
-    return Summary(table, written, _cautious(verdict, facts, split))
+    return Summary(table, [*written, *drawn], _cautious(verdict, facts, split), drawn)
 
 
 def _intensity(
@@ -107,17 +114,18 @@ def _intensity(
     if compared:
         results["comparison"] = compare(outputs, *compared, names, subjects, split)
     table = _text(score_tables.intensity_tables(results, split), results, split)
+    drawn = draw_scores(folder / "figures", split, outputs, results, subjects, dataset.label_range)
     written = [
         workdir.write_json(f"metrics_{split}.json", results | {"table": table}),
         _write_predictions(experiment, split, ids, outputs),
-        *draw_scores(folder / "figures", split, outputs, results, subjects, dataset.label_range),
+        *drawn,
     ]
     if results["by_subject"]:
         written.append(write_subjects(folder / f"subjects_{split}.csv", score_subjects(outputs, subjects), names))
     verdict = f"mean pearson {scores[experiment.stage.goal]:.3f}"
     if (best := results["mean"]["ceiling"]) is not None:
         verdict += f" ceiling {best:.3f} ratio {scores[experiment.stage.goal] / best:.2f}"
-    return Summary(table, written, _cautious(verdict, results, split))
+    return Summary(table, written, _cautious(verdict, results, split), drawn)
 
 
 def _read_other(experiment: Experiment, split: str, other: Path) -> tuple[Path, np.ndarray]:

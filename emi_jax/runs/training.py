@@ -1,5 +1,6 @@
 """Trains a run from its last checkpoint, or from the start, to the end; with one seed or several in parallel."""
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
+from emi_jax.loggers.registry import check_loggers
 from emi_jax.modalities import MODALITIES
 from emi_jax.runs.balance import balanced
 from emi_jax.runs.checks import check_clips, check_shares, interval
@@ -22,7 +24,7 @@ from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds, stored
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_part, inputs
 from emi_jax.runs.standardisation import choice, clean_training_clips, standardised
-from emi_jax.train import parameters
+from emi_jax.train import flops, parameters
 from emi_jax.train.averaging import averaging
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import Clock
@@ -35,6 +37,7 @@ from emi_jax.train.profile import Profile
 from emi_jax.train.seeds import INIT, STEP, Best, key, stacked, vectorised_step
 from emi_jax.train.signals import StopSignal, stop_if_signalled
 from emi_jax.train.step import create_state, make_step
+from emi_jax.train.utilisation import peak_flops
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
         StoppedError: a stop signal was received; the state is saved.
     """
     check_training(experiment)
-    with experiment.workdir.training():
+    with experiment.workdir.training(), experiment.workdir.logging():
         _train(experiment, tuple(seeds) or member_seeds(experiment.config), is_study=bool(seeds))
 
 
@@ -72,6 +75,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     # Nothing is written before now, when every check of the config has passed.
     workdir.write_config(stored_config(experiment.config, seeds))
     workdir.write_dataset(experiment.dataset)
+    workdir.log_config({name: part for name, part in experiment.config.to_dict().items() if name != "bindings"})
     examples, transform = inputs(experiment, "train", augment=True)
     experiment = standardised(experiment, clean_training_clips(experiment, cached_part(examples)))
     experiment = balanced(experiment)
@@ -116,6 +120,12 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     profile = Profile(config.profile, first_step + 1, steps, workdir.path / "trace")
     try:
         stop_if_signalled()  # before the first step, which would first be compiled
+        peak = peak_flops(experiment.mapping.devices[0].device_kind, experiment.config.model.dtype)
+        if peak and first_step < steps:
+            first = next(source)
+            hook_log.seconds_at_peak = flops.count(step, state, first, rng) / peak
+            source = itertools.chain([first], source)
+            del first
         with StopSignal() as stop:
             save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
             goal = experiment.stage.goal
@@ -131,13 +141,14 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
 
 
 def check_training(experiment: Experiment) -> None:
-    """Checks that the batch size and the dataset are suitable for training.
+    """Checks that the loggers, the batch size and the dataset are suitable for training.
 
     Raises:
-        UserError: the devices cannot share a batch evenly, a split is missing, or no clip has the modalities or
-            labels on which the stage is trained.
+        UserError: a logger is not available, the devices cannot share a batch evenly, a split is missing, or no clip
+            has the modalities or labels on which the stage is trained.
     """
     config = experiment.config.train
+    check_loggers(config.loggers)
     check_shares(config.batch_size, experiment.mapping.num_devices, config.accumulation)
     check_clips(experiment.dataset, experiment.config.stage, experiment.transform.shape.modalities)
 

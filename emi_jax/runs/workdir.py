@@ -1,4 +1,4 @@
-"""The folder of a run: its config, its dataset, and its metrics as JSON lines and TensorBoard events.
+"""The folder of a run: its config, its dataset, and its metrics as JSON lines and in the run's loggers.
 
 `write_config` decides whether a changed config may resume a run, by the `bindings` of `configs/fields.py`.
 """
@@ -7,19 +7,20 @@ import contextlib
 import json
 import logging
 import os
-import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+from PIL.Image import Image
 
 from emi_jax.errors import UserError
 from emi_jax.files import lock, read_json, write_json
 from emi_jax.inputs.dataset import Dataset
+from emi_jax.loggers.registry import TENSORBOARD, Loggers
+from emi_jax.runs.weights import is_exported
 from emi_jax.train.processes import succeed_together
-
-if TYPE_CHECKING:
-    import tensorboardX
+from emi_jax.train.signals import StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -32,26 +33,36 @@ class Workdir:
         output: where results are written, by default the same folder.
     """
 
-    def __init__(self, path: str | Path, writes: bool = True, output: str | Path | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        writes: bool = True,
+        output: str | Path | None = None,
+        loggers: Sequence[str] = (TENSORBOARD,),
+    ):
         """Opens the folder without writing to it, so that a trained run may be on a read-only disk.
 
         Args:
             path: path of the folder, which need not exist.
             writes: whether this process is the one that writes.
             output: another folder for results.
+            loggers: names of the run's loggers.
         """
         self.path = Path(path).absolute()
         self.output = Path(output or path).absolute()
         self._writes = writes
-        self._events: tensorboardX.SummaryWriter | None = None
+        self._loggers = Loggers(loggers if writes else (), self.path, self.output)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Makes the folder and locks out other training runs until the block or the process ends.
 
         Raises:
-            UserError: the folder cannot be made or written, or another run is being trained in it.
+            UserError: the folder holds an exported model, cannot be made or written, or another run is being trained in
+                it.
         """
+        if is_exported(self.path):
+            raise UserError(f"{self.path} holds an exported model, which is not trained further: use another --workdir")
         with contextlib.ExitStack() as held:
 
             def make_and_lock() -> None:
@@ -161,19 +172,39 @@ class Workdir:
         return path
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends metrics to `metrics.jsonl` and to the TensorBoard events."""
+        """Appends metrics to `metrics.jsonl` and sends them to the loggers."""
         if not self._writes:
             return
         with (self.path / "metrics.jsonl").open("ab+") as file:
             _end_line(file)
             file.write(json.dumps({"step": step, **metrics}).encode() + b"\n")
-        if self._events is None:
-            import tensorboardX  # imported late, since it imports torch if torch is installed
+        self._loggers.log_metrics(step, metrics)
 
-            self._events = tensorboardX.SummaryWriter(str(self.path / "events"))
-        for name, value in metrics.items():
-            self._events.add_scalar(re.sub(r"[^-/.\w]", "_", name), value, step)  # TensorBoard rejects other characters
-        self._events.flush()
+    def log_config(self, config: Mapping[str, Any]) -> None:
+        """Sends the run's config to the loggers.
+
+        Raises:
+            UserError: a logger cannot be used.
+        """
+        self._loggers.log_config(config)
+
+    def log_results(self, scores: Mapping[str, float], pictures: Mapping[str, Image]) -> None:
+        """Sends final scores, and pictures about them, to the loggers."""
+        steps = [int(record["step"]) for record in self.metrics()]
+        self._loggers.log_results(max(steps, default=0), scores, pictures)
+
+    @contextlib.contextmanager
+    def logging(self) -> Iterator[None]:
+        """Closes the loggers when the block ends; a run that was stopped has not failed."""
+        failed = True
+        try:
+            yield
+            failed = False
+        except StoppedError:
+            failed = False
+            raise
+        finally:
+            self._loggers.close(failed)
 
     def metrics(self) -> list[dict[str, float]]:
         """All recorded metrics, by step; for a step that was repeated after a restart, only the last record.

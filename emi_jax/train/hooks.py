@@ -47,6 +47,7 @@ class Log:
         record: records the metrics of a step.
         seeds: the seeds trained in parallel, whose metrics are [S]; empty for a single run, whose metrics are [].
         shows: a progress bar, which advances as the devices finish steps.
+        seconds_at_peak: seconds that a step would take at the devices' peak; 0 if that is unknown.
     """
 
     every: int
@@ -59,6 +60,7 @@ class Log:
     record: Record
     seeds: Sequence[int] = ()
     shows: bool = True
+    seconds_at_peak: float = 0.0
 
     def __post_init__(self) -> None:
         self._pending: list[tuple[int, Metrics]] = []
@@ -96,9 +98,12 @@ class Log:
         record = {name: float(mean.mean()) for name, mean in means.items()}
         record |= by_seed(self.seeds, means)
         spent = self.clock.lap()
-        training = self.batch_size * len(steps) / (spent[DATA] + spent[STEP])
-        timing = {f"seconds_per_step/{part}": seconds / len(steps) for part, seconds in spent.items()}
+        seconds = (spent[DATA] + spent[STEP]) / len(steps)
+        training = self.batch_size / seconds
+        timing = {f"seconds_per_step/{part}": total / len(steps) for part, total in spent.items()}
         timing |= {"clips_per_second": training}
+        if self.seconds_at_peak:
+            timing["mfu"] = self.seconds_at_peak / seconds
         self.record(steps[-1], record | {"learning_rate": float(self.learning_rate[steps[-1] - 1])} | timing)
         shares = " ".join(f"{part} {seconds / sum(spent.values()):.0%}" for part, seconds in spent.items())
         self._bar.set_postfix_str(f"loss {record['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)

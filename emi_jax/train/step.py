@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import traverse_util
 
 from emi_jax.train.accumulation import Outputs, value_and_gradients
 from emi_jax.train.averaging import Averaging
@@ -119,6 +120,19 @@ def make_step(
         if averaging is not None:
             average = optax.incremental_update(params, average, averaging(state.step + 1))
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average)
-        return state, {"loss": value, **parts, "gradient_norm": optax.tree.norm(gradients)}
+        return state, {"loss": value, **parts, **gradient_norms(gradients)}
 
     return step
+
+
+def gradient_norms(gradients: Any) -> Metrics:
+    """The L2 norm of all gradients, and that of each part of the model: the first two names of its parameters' paths.
+
+    The squares are added once, by part; the global norm is that of the norms of the parts.
+    """
+    squares: dict[str, jax.Array] = {}
+    for path, gradient in traverse_util.flatten_dict(gradients).items():
+        part = "/".join(path[:-1][:2] or path)
+        squares[part] = squares.get(part, jnp.zeros(())) + jnp.square(gradient).sum()
+    norms = {f"gradient_norm/{part}": jnp.sqrt(square) for part, square in squares.items()}
+    return {"gradient_norm": jnp.sqrt(sum(squares.values())), **norms}

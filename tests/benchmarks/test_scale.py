@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.comparison import batches, flops, ours
+from benchmarks.comparison import batches, ours
 from benchmarks.comparison.shapes import ENCODERS, Sizes
 from benchmarks.compiled import paper_scale
 from benchmarks.scale import __main__ as scale
 from benchmarks.scale import formulas
-from emi_jax.train import parameters
+from emi_jax.train import flops, parameters
 from emi_jax.train.mapping import Mapping
 
 SIZES = Sizes(batch=4, num_frames=2, seconds=0.5, num_tokens=12, width=64, num_heads=2)

@@ -20,9 +20,9 @@ SHIPPED = Path(configs.__file__).parent
     ("arguments", "expected"),
     [
         ("train --config=stage1 --workdir=x", "--mode=train --config=stage1 --workdir=x"),
-        ("predict clip.mp4 --model=runs/mine --pages", "--mode=predict --input=clip.mp4 --workdir=runs/mine --pages"),
-        ("predict --input=clip.mp4 --model=a=b", "--mode=predict --input=clip.mp4 --workdir=a=b"),
-        ("serve --model=runs/mine --port=8000", "--mode=serve --workdir=runs/mine --port=8000"),
+        ("predict clip.mp4 --model=runs/mine --pages", "--mode=predict --input=clip.mp4 --model=runs/mine --pages"),
+        ("predict --input=clip.mp4 --model=a=b", "--mode=predict --input=clip.mp4 --model=a=b"),
+        ("serve --model=runs/mine --port=8000", "--mode=serve --model=runs/mine --port=8000"),
         ("extract --config stage2", "--mode=extract --config stage2"),
         ("--help", "--help"),
     ],

@@ -15,8 +15,8 @@ from emi_jax.encoders.sources import open_encoders
 from emi_jax.errors import UserError
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
 from tests.configs import tiny_stage1
-from tests.encoders.hub import serve
 from tests.golden.make import GOLDEN
+from tests.hub import point_at, serve
 
 MAIN, PULL_REQUEST = "a" * 40, "b" * 40
 
@@ -38,12 +38,7 @@ def hub(monkeypatch, tmp_path):
     revisions = {("org/unknown", "main"): (MAIN, unknown)}
     revisions |= {("org/bert", "main"): (MAIN, main), ("org/bert", "refs/pr/2"): (PULL_REQUEST, weights)}
     with serve(revisions) as (address, requests):
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        point_at(address, tmp_path / "cache", monkeypatch)
         yield requests
 
 

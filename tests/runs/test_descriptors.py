@@ -5,9 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from jax import export
+from safetensors.numpy import load_file
 
 from configs import stage2
 from emi_jax.errors import UserError
+from emi_jax.exports.folder import export_model
+from emi_jax.files import read_json
+from emi_jax.inputs.windows import length
 from emi_jax.metrics.ridge import PENALTIES
 from emi_jax.runs.baseline import linear_baseline
 from emi_jax.runs.evaluation import chosen_params, evaluator, member_seeds
@@ -84,13 +89,36 @@ def test_moments_of_the_training_split_are_kept_with_the_run(trained):
 def test_new_clips_are_predicted_as_the_split_is(trained):
     experiment, dataset, folder = trained
     examples = dataset.builder.examples["test"]
-    predicted = list(Predictor.load(folder / "run", batch_size=3, devices=jax.devices()[:1]).predict(examples))
+    predictor = Predictor.load(folder / "run", batch_size=3, devices=jax.devices()[:1])
+    short = [row for row, example in enumerate(examples) if length(example) <= predictor.seconds]
+    examples = [examples[row] for row in short]
+    predicted = list(predictor.predict(examples))
     expected = evaluator(experiment, "test").gather(chosen_params(experiment))
     found = np.array([list(prediction.intensities.values()) for prediction in predicted])
-    np.testing.assert_allclose(found, expected["predictions"], atol=2e-3)  # the cache holds float16
+    np.testing.assert_allclose(found, expected["predictions"][short], atol=2e-3)  # the cache holds float16
     words = predicted[0].tokens
     assert words == examples[0]["transcript"].decode().split()[: len(words)]
     assert len(predicted[0].times["text"]) == len(words) == len(predicted[0].reliability["text"])
+
+
+def test_an_ensemble_on_features_is_exported(trained, tmp_path):
+    """Of descriptors and the user's features, the program takes the features."""
+    _, dataset, folder = trained
+    model = export_model(folder / "run", tmp_path / "model")
+    predictor, exported = (Predictor.load(path, devices=jax.devices()[:1]) for path in (folder / "run", model))
+    examples = [clip for clip in dataset.builder.examples["test"] if length(clip) <= predictor.seconds]
+    found, expected = (next(iter(one.predict(examples[:1]))).intensities for one in (exported, predictor))
+    assert found == expected
+    program = export.deserialize(bytearray((model / "predictor.jax_export").read_bytes()))
+    transform = trained[0].transform
+    clips = [transform(example, np.random.default_rng(0), 0) for example in examples]
+    names = [f"{modality}/{part}" for modality in ("vision", "audio", "text") for part in ("features", "mask", "times")]
+    inputs = {name: np.stack([clip[name] for clip in clips]) for name in names}
+    outputs = jax.device_get(program.call(load_file(model / "model.safetensors"), inputs))
+    np.testing.assert_allclose(outputs["intensities"][0], list(expected.values()), atol=2e-6)
+    facts = read_json(model / "preprocessing.json")["modalities"]
+    assert facts["audio"]["features"]["names"] == ["a", "b", "c"]
+    assert facts["text"]["descriptors"] == read_json(model / facts["text"]["config"])["model_type"]
 
 
 def test_ridge_is_scored_on_the_same_features(trained):

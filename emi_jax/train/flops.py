@@ -9,7 +9,10 @@ from jax.extend import core
 
 
 def count(function: Callable, *arguments: Any) -> float:
-    """Operations of one call; multiplications and additions count separately, and every loop iteration counts."""
+    """Operations of one call; multiplications and additions count separately, and every loop iteration counts.
+
+    Of a function mapped over devices, those of one device. What is recomputed in a backward pass counts again.
+    """
     return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
@@ -19,12 +22,12 @@ def _count(jaxpr: core.Jaxpr) -> float:
         kind = equation.primitive.name
         if kind == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+            left, result = _shape(equation.invars[0]), _shape(equation.outvars[0])
+            total += 2 * math.prod(result) * math.prod(left[axis] for axis in contracted)
         elif kind == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
+            kernel, result = _shape(equation.invars[1]), _shape(equation.outvars[0])
             features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) / features
+            total += 2 * math.prod(result) * math.prod(kernel) / features
         else:
             inner = [_count(sub) for sub in _inside(equation.params)]
             if kind == "cond":
@@ -32,6 +35,10 @@ def _count(jaxpr: core.Jaxpr) -> float:
             elif inner:
                 total += sum(inner) * (equation.params["length"] if kind == "scan" else 1)
     return total
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _inside(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

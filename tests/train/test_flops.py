@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from benchmarks.comparison import flops
+from emi_jax.train import flops
 
 
 def test_products_are_counted_as_often_as_a_loop_runs():
