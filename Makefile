@@ -28,7 +28,7 @@ test-extras: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy emi emi_jax data_prep configs run.py
+	$(BIN)/mypy emi_jax data_prep configs run.py
 
 format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("configs", "data_prep", "emi", "emi_jax")
+PACKAGES = ("configs", "data_prep", "emi_jax")
 HASHED = re.compile(r"([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? \\((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)\n")
 
 
@@ -56,7 +56,7 @@ def test_it_needs_what_the_requirements_files_say(wheel):
         expected |= {f'{each}; extra == "{extra}"' for each in requirements(f"requirements-{extra}.txt")}
     assert needed == expected
     [scripts] = (content for name, content in wheel.items() if name.endswith("entry_points.txt"))
-    assert scripts.decode().split() == ["[console_scripts]", "emi", "=", "emi.console:main"]
+    assert scripts.decode().split() == ["[console_scripts]", "emi", "=", "emi_jax.commands.console:main"]
 
 
 @pytest.mark.parametrize(

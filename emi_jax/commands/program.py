@@ -14,9 +14,9 @@ from configs import command_line
 from configs.paths import expand_paths, local_path
 from configs.sections import DATA
 from data_prep.build.prepare import prepare
-from emi import options, sweep
-from emi.clips import model_folder, predict_clips
-from emi.options import (
+from emi_jax.commands import options, sweep
+from emi_jax.commands.clips import model_folder, predict_clips
+from emi_jax.commands.options import (
     COMPARE,
     CONFIG,
     DISTRIBUTED,
@@ -33,7 +33,7 @@ from emi.options import (
     overrides,
     refuse,
 )
-from emi.page import serve_page
+from emi_jax.commands.page import serve_page
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.exports.folder import export_model
 from emi_jax.exports.hub import push

@@ -11,7 +11,7 @@ import configs
 from configs import stage1, stage2
 from configs.command_line import next_command, stage_1_command, with_shipped_config
 from data_prep import __main__ as data_prep
-from emi import console, program
+from emi_jax.commands import console, program
 
 SHIPPED = Path(configs.__file__).parent
 

@@ -9,8 +9,18 @@ from data_prep.clips.clip import ClipSource
 from data_prep.clips.stored import stored_options
 from data_prep.corpora.new_clips import clip_reader
 from data_prep.errors import ClipError
-from emi.clips import chosen_windows
-from emi.options import FOR_FILES, INPUT, OUTPUT, PORT, SPLIT, TIME_LIMIT, check_for_new_clips, named_by_user, refuse
+from emi_jax.commands.clips import chosen_windows
+from emi_jax.commands.options import (
+    FOR_FILES,
+    INPUT,
+    OUTPUT,
+    PORT,
+    SPLIT,
+    TIME_LIMIT,
+    check_for_new_clips,
+    named_by_user,
+    refuse,
+)
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Example
 from emi_jax.runs.predicted import stopped_by_signals

@@ -12,7 +12,7 @@ from data_prep.clips.stored import stored_options
 from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
 from data_prep.errors import ClipError
 from data_prep.options.features import parse_features
-from emi.options import (
+from emi_jax.commands.options import (
     FEATURES,
     HOP,
     MODE,
@@ -28,7 +28,7 @@ from emi.options import (
     check_for_new_clips,
     named_by_user,
 )
-from emi.overlays import overlays
+from emi_jax.commands.overlays import overlays
 from emi_jax.errors import UserError
 from emi_jax.exports.hub import find_model
 from emi_jax.inputs.windows import Windows
