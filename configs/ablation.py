@@ -3,6 +3,7 @@
 python run.py --config=configs/ablation.py
 python run.py --config=configs/ablation.py:vidmimic2 --config.data.dir=DIR
 python run.py --config=configs/ablation.py:descriptors --config.data.dir=DIR --config.data.corpus=folder
+python run.py --config=configs/ablation.py:whole --config.grid.only="('full', 'no-qam')"
 """
 
 from ml_collections import ConfigDict
@@ -101,11 +102,12 @@ def get_config(preset: str = "demo") -> ConfigDict:
 def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
     """The config of a study over cells of the grid, in `ROOT/NAME`."""
     config = presets.apply(stage2.start(studies.STUDY), preset, PRESETS)
-    presets.place(config, name)
-    if preset == "demo":
+    suffix = "_whole" if "whole" in config.preset.split(",") else ""
+    presets.place(config, name + suffix)
+    if config.preset == "demo":
         shrink(config)
     config.study = name
-    config.grid.folder = presets.under_root(config, "ablation")
+    config.grid.folder = presets.under_root(config, "ablation" + suffix)
     config.grid.cells = cells
     return config
 
@@ -118,4 +120,8 @@ def shrink(config: ConfigDict) -> None:
     config.train.evaluate_every = 1.0
 
 
-PRESETS = stage2.PRESETS
+def whole(config: ConfigDict) -> None:
+    """The demo's own fusion and epochs, in place of the small fusion and the three epochs of its grid; takes hours."""
+
+
+PRESETS = stage2.PRESETS | {"whole": whole}

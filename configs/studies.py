@@ -12,6 +12,7 @@ STUDY: Section = {
         "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
         "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),
         "cells": Field((), "(name, title, changes) of each cell; a change is (field, value)"),
+        "only": Field((), "names of the cells to run, as ('full', 'no-qam'); () for all", NOTHING),
     },
 }
 

@@ -58,14 +58,22 @@ def cells(config: ConfigDict) -> list[Cell]:
     """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
 
     `{config.FIELD}` in a string stands for a field of the grid's config. Cells with a modality that the config does not
-    use are omitted.
+    use are omitted, as are those that `grid.only` leaves out.
 
     Raises:
-        UserError: a change names a missing field or has the wrong type, or the config has no feature cache.
+        UserError: a change names a missing field or has the wrong type, `grid.only` names a missing cell, or the config
+            has no feature cache.
     """
     if not config.features.dir:
         raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
-    made = [Cell(name, title, _changed(config, name, changes)) for name, title, changes in config.grid.cells]
+    known, only = [name for name, _, _ in config.grid.cells], config.grid.only or ()
+    if unknown := [name for name in only if name not in known]:
+        raise UserError(f"config.grid.only: there is no cell {unknown[0]!r}; there are {', '.join(known)}")
+    made = [
+        Cell(name, title, _changed(config, name, changes))
+        for name, title, changes in config.grid.cells
+        if name in (only or known)
+    ]
     used = set(config.model.modalities)
     fit = [cell for cell in made if set(cell.config.model.modalities) <= used]
     if left_out := [cell.title for cell in made if cell not in fit]:

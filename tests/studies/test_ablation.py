@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from configs import ablation as shipped
+from configs import stage2
 from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
 from emi_jax.metrics.significance import holm
@@ -145,6 +146,25 @@ def test_cells_of_modalities_that_are_not_in_use_are_left_out():
     config.features.dir = ""
     with pytest.raises(UserError, match="a study reads cached features: name a folder"):
         ablation.cells(config)
+
+
+def test_some_cells_alone_are_run():
+    config = shipped.get_config()
+    config.grid.only = ("no-qam", "full")
+    assert [cell.name for cell in ablation.cells(config)] == ["full", "no-qam"]
+    config.grid.only = ("no-qma",)
+    with pytest.raises(UserError, match="there is no cell 'no-qma'; there are full, no-alignment, no-tcn"):
+        ablation.cells(config)
+
+
+def test_the_whole_grid_has_the_fusion_and_the_epochs_of_stage_2():
+    config, demo = shipped.get_config("whole"), stage2.get_config()
+    assert config.model.head.to_dict() == demo.model.head.to_dict()
+    assert config.train.to_dict() == demo.train.to_dict()
+    assert (config.workdir, config.grid.folder) == ("runs/demo/ablation_whole",) * 2
+    small = shipped.get_config()
+    assert small.train.epochs < demo.train.epochs
+    assert (small.workdir, small.grid.folder) == ("runs/demo/ablation",) * 2
 
 
 def test_student_interval_is_scipys():
