@@ -129,13 +129,16 @@ def _rows(arrays: Sequence[np.ndarray], groups: Sequence[str] | None) -> tuple[l
 def _grouped(
     arrays: Sequence[np.ndarray], groups: Sequence[str] | None, chosen: Mapping[str, np.ndarray]
 ) -> dict[str, Results]:
-    """The mean row of each group of clips, without intervals if they show a single subject."""
+    """The mean row of each group: no intervals for a single subject, no correlations over too few clips."""
     found = {}
     for title, clips in chosen.items():
         who = None if groups is None else np.asarray(groups)[clips]
         _, row = _rows([array[clips] for array in arrays], who)
         if who is not None and len(set(who)) < 2:
             row |= {f"{metric}_interval": [None, None] for metric in bootstrap.METRICS}
+        if clips.sum() < FEWEST_CLIPS:
+            for metric in ("pearson", "ccc"):
+                row |= {metric: None, f"{metric}_interval": [None, None]}
         found[title] = {"clips": int(clips.sum()), **row}
     return found
 

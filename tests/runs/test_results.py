@@ -196,6 +196,9 @@ def test_clips_are_counted_by_the_modalities_in_use(modalities, expected):
     present[:3, 0] = present[2:6, 2] = present[10:15, 1] = False
     measured = measure(split_outputs(present=present), ("Joy", "Pain"), [""] * 20, {}, modalities)
     assert {title: row["clips"] for title, row in measured["availability"].items()} == expected
+    for row in measured["availability"].values():
+        assert (row["pearson"] is None) == (row["ccc"] is None) == (row["clips"] < 3)
+        assert row["mse"] > 0
 
 
 def test_few_subjects_are_reported_and_intervals_over_clips_are_given_as_well():
