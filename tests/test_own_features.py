@@ -112,7 +112,7 @@ def trained(tmp_path_factory):
 def test_new_clips_need_the_features_that_the_run_was_trained_on_and_no_others(
     stored, given, message, tmp_path, monkeypatch
 ):
-    model = types.SimpleNamespace(clip_options=ClipOptions(detector="haar").stored(), features=stored)
+    model = types.SimpleNamespace(clip_options=ClipOptions(detector="haar").stored(), features=stored, seconds=3.0)
     monkeypatch.setattr(clips.Predictor, "load", lambda workdir: model)
     (tmp_path / "clip.mp4").touch()
     options = [part for value in given for part in ("--features", value)]
