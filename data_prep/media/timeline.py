@@ -4,17 +4,20 @@ Second 0 is the earliest presented timestamp of the tracks that are read. MP4 an
 anything before it is not presented, as in media players.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 
+from data_prep.errors import ClipError
 from data_prep.media.claims import LEAPS, claimed_ends, file_remarks, rate_remarks, shown_until
 from data_prep.media.container import Damage, decode, open_media
 from data_prep.media.joints import Joints
@@ -146,8 +149,21 @@ def track_packets(container: InputContainer, kind: str, joined: bool, since: flo
         yield from (p for p in continuous_packets(container, tracks, Joints()) if p.stream.index == stream.index)
     else:
         if since > PREROLL and stream.time_base and set(EXACT) & set(container.format.name.split(",")):
-            container.seek(int((since - PREROLL) / stream.time_base), stream=stream)
+            _skip(container, stream, int((since - PREROLL) / stream.time_base))
         yield from _packets(container, [stream], Joints())
+
+
+def _skip(container: InputContainer, stream: Any, target: int) -> None:
+    """Moves an open file to a timestamp of a stream, if nothing after it is lost; otherwise leaves it at its start.
+
+    A search that fails, as in a damaged index, leaves a file anywhere: it is tried on the file opened once more.
+    """
+    with contextlib.suppress(ClipError), open_media(Path(container.name)) as trial:
+        other = trial.streams[stream.index]
+        trial.seek(target, stream=other)
+        first = next((packet for packet in trial.demux(other) if packet.size), None)
+        if first is not None and first.pts is not None and first.pts <= target:
+            container.seek(target, stream=stream)
 
 
 def continuous_packets(container: InputContainer, tracks: Tracks, joints: Joints) -> Iterator[Packet]:

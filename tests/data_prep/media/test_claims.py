@@ -6,7 +6,9 @@ import pytest
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.media.claims import cut_off_remarks, shown_until
+from data_prep.media.pictures import read_pictures
 from data_prep.media.remarks import CUT_OFF, LONG
+from data_prep.media.timeline import read_timeline
 from tests.data_prep.conftest import tone, write_video
 from tests.data_prep.media.clapper import write_clapper
 
@@ -112,3 +114,13 @@ def test_last_picture_is_shown_for_as_long_as_the_others():
     assert shown_until(np.array([0.0, 1.0, 2.0, 3.0])) == 4.0
     assert shown_until(np.array([0.5])) == 0.5
     assert shown_until(np.zeros(0)) == 0.0
+
+
+def test_pictures_after_a_late_start_are_read_where_a_file_cannot_be_searched(tmp_path):
+    path = mixed(tmp_path / "a.mkv", 3.0, 1.0, "libx264", "pcm_s16le", 44_100)
+    timeline = read_timeline(path, 12.0)
+    late = timeline.stamps[timeline.seconds > 1.4]
+    read = [stamp for stamp, _ in read_pictures(path, late, [])]
+    from_start = [stamp for stamp, _ in read_pictures(path, timeline.stamps, [])]
+    assert read == [stamp for stamp in from_start if stamp in set(late.tolist())]
+    assert len(read) > 20
