@@ -48,7 +48,7 @@ def stage1(tmp_path_factory):
 
 def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model(stage1, tmp_path, monkeypatch):
     dataset = make_dataset(train=16, test=12)
-    config = tiny_grid(stage1, "full", "no-alignment", "text", "text-anchored")
+    config = tiny_grid(stage1, "full", "no-alignment", "text")
     written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
     assert {path.name for path in written} == {
         "ablation.svg",
@@ -58,7 +58,7 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
         "ablation.json",
     }
     rows = json.loads((tmp_path / "ablation.json").read_text())
-    assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text", "text-anchored"]
+    assert [row["name"] for row in rows.values()] == ["full", "no-alignment", "text"]
     results = {name: json.loads((tmp_path / "cells" / f"{name}.json").read_text()) for name in ("full", "text")}
     goals = {name: np.array([scores["mean/pearson"] for scores in cell["scores"]]) for name, cell in results.items()}
     apart = rows["words alone"]
@@ -69,9 +69,9 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     corrected = [row["p_holm"] for row in rows.values()]
     assert corrected[0] is None
     assert corrected[1:] == pytest.approx(holm(p).tolist())
-    assert "corrected for 3 comparisons by Holm" in (tmp_path / "ablation.txt").read_text()
+    assert "corrected for 2 comparisons by Holm" in (tmp_path / "ablation.txt").read_text()
     lines = (tmp_path / "ablation.md").read_text().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 5
     assert f"{apart['pearson']:.3f}" in lines[4]
 
     cell = next(cell for cell in ablation.cells(config) if cell.name == "text")
