@@ -17,6 +17,6 @@ from emi_jax.memory import restart_with_tuned_malloc
 if __name__ == "__main__":
     restart_with_tuned_malloc()
 
-    from emi_jax.commands.program import execute  # slow to import
+    from configs.commands.program import execute  # slow to import
 
     execute(str(__doc__))

@@ -9,7 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "emi_jax": (
-        ("commands",),
         ("studies", "serve", "exports"),
         ("runs",),
         ("stages", "report", "encoders"),
@@ -54,8 +53,6 @@ ALLOWED = {
     ),
 }
 """Modules of a forbidden package that are allowed because they are light and independent of the rest of it."""
-COMMANDS = ROOT / "emi_jax" / "commands"
-"""The command lines: the only room of emi_jax that knows configs and data_prep."""
 CONVERTER = ("convert_weights.py", "torch")
 """The only use of PyTorch outside of benchmarks and tests: to read its files, in an environment that has it."""
 HEAVY = ("flax", "grain", "jax", "optax", "orbax", "transformers")
@@ -110,7 +107,6 @@ def test_packages_do_not_import_what_is_above_them(package):
         for line, name in imports(path)
         if name.split(".")[0] in FORBIDDEN[package]
         and not name.startswith(ALLOWED[package])
-        and not (COMMANDS in path.parents and name.split(".")[0] in ("configs", "data_prep"))
         and (path.name, name) != CONVERTER
     ]
     assert not offenders, "\n".join(offenders)

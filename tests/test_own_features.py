@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
+from configs.commands import clips, program
 from data_prep import __main__ as data_prep
 from data_prep.clips.options import ClipOptions
-from emi_jax.commands import clips, program
 from emi_jax.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections

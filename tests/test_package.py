@@ -56,7 +56,7 @@ def test_it_needs_what_the_requirements_files_say(wheel):
         expected |= {f'{each}; extra == "{extra}"' for each in requirements(f"requirements-{extra}.txt")}
     assert needed == expected
     [scripts] = (content for name, content in wheel.items() if name.endswith("entry_points.txt"))
-    assert scripts.decode().split() == ["[console_scripts]", "emi", "=", "emi_jax.commands.console:main"]
+    assert scripts.decode().split() == ["[console_scripts]", "emi", "=", "configs.commands.console:main"]
 
 
 @pytest.mark.parametrize(

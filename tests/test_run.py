@@ -15,9 +15,9 @@ from absl.testing import flagsaver
 
 from configs import crossval, stage1, stage2
 from configs.command_line import refuse_without_effect, unknown_field
+from configs.commands import clips, options, program
 from configs.paths import expand_paths, local_path
 from data_prep.clips.options import ClipOptions
-from emi_jax.commands import clips, options, program
 from emi_jax.errors import UserError
 from emi_jax.report.exits import FAILED
 from emi_jax.train.signals import StoppedError
@@ -47,7 +47,7 @@ WRONG = (
 """Command lines, and what their error says."""
 STARTS = """
 import os, sys
-from emi_jax.commands import program  # once for all command lines: each is then run by a fork
+from configs.commands import program  # once for all command lines: each is then run by a fork
 for number, line in enumerate(sys.argv[2:]):
     if not os.fork():
         output = os.open(f"{sys.argv[1]}/{number}", os.O_CREAT | os.O_WRONLY)

@@ -10,8 +10,8 @@ from absl.testing import flagsaver
 import configs
 from configs import stage1, stage2
 from configs.command_line import next_command, stage_1_command, with_shipped_config
+from configs.commands import console, program
 from data_prep import __main__ as data_prep
-from emi_jax.commands import console, program
 
 SHIPPED = Path(configs.__file__).parent
 

@@ -11,8 +11,8 @@ from absl.testing import flagsaver
 
 from configs import sweep as shipped
 from configs.command_line import training_command
-from emi_jax.commands import program
-from emi_jax.commands.sweep import environment, run, start_all, starts_others, write_job_array
+from configs.commands import program
+from configs.commands.sweep import environment, run, start_all, starts_others, write_job_array
 from emi_jax.errors import UserError
 from emi_jax.studies import sweep
 from tests.fakes import make_dataset

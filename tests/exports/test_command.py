@@ -6,8 +6,8 @@ import pytest
 from absl.testing import flagsaver
 
 from configs import stage2
-from emi_jax.commands import options, program
-from emi_jax.commands.clips import model_folder
+from configs.commands import options, program
+from configs.commands.clips import model_folder
 from emi_jax.errors import UserError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from emi_jax.commands import program
+from configs.commands import program
 from emi_jax.errors import UserError
 from emi_jax.report.exits import FAILED
 from emi_jax.runs.workdir import Workdir

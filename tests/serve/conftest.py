@@ -1,7 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from emi_jax.commands.page import reader
+from configs.commands.page import reader
 from emi_jax.serve.app import build_app
 from emi_jax.serve.clips import Clips
 from tests.serve.fakes import FACTS, HOST, LIMITS, PORT, TOKEN, make_model, read_here

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from emi_jax.commands.page import reader
+from configs.commands.page import reader
 from emi_jax.errors import UserError
 from emi_jax.inputs.pieces import Piece
 from emi_jax.serve.clips import State

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 import pytest
 
+from configs.commands.page import reader
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.new_clips import clip_reader
 from data_prep.synthetic.face import render_frames
 from data_prep.synthetic.plan import FPS, plan_corpus
 from data_prep.synthetic.video import write_mp4
 from data_prep.synthetic.voice import RATE, render_voice
-from emi_jax.commands.page import reader
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
 from emi_jax.serve.server import listening, page_server

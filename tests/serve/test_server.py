@@ -15,8 +15,8 @@ import pytest
 from absl.testing import flagsaver
 
 from configs import stage2
-from emi_jax.commands import options, page, program
-from emi_jax.commands.page import serve_page
+from configs.commands import options, page, program
+from configs.commands.page import serve_page
 from emi_jax.errors import UserError
 from emi_jax.runs.predictor import Predictor
 from emi_jax.serve.server import listening

@@ -6,13 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from configs.paths import local_path
-from data_prep.clips.clip import ClipSource
-from data_prep.clips.stored import stored_options
-from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
-from data_prep.errors import ClipError
-from data_prep.options.features import parse_features
-from emi_jax.commands.options import (
+from configs.commands.options import (
     FEATURES,
     HOP,
     MODE,
@@ -28,7 +22,13 @@ from emi_jax.commands.options import (
     check_for_new_clips,
     named_by_user,
 )
-from emi_jax.commands.overlays import overlays
+from configs.commands.overlays import overlays
+from configs.paths import local_path
+from data_prep.clips.clip import ClipSource
+from data_prep.clips.stored import stored_options
+from data_prep.corpora.new_clips import add_features, find_clips, fingerprint, read_clips
+from data_prep.errors import ClipError
+from data_prep.options.features import parse_features
 from emi_jax.errors import UserError
 from emi_jax.exports.hub import find_model
 from emi_jax.inputs.windows import Windows

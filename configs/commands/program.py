@@ -11,12 +11,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import command_line
-from configs.paths import expand_paths, local_path
-from configs.sections import DATA
-from data_prep.build.prepare import prepare
-from emi_jax.commands import options, sweep
-from emi_jax.commands.clips import model_folder, predict_clips
-from emi_jax.commands.options import (
+from configs.commands import options, sweep
+from configs.commands.clips import model_folder, predict_clips
+from configs.commands.options import (
     COMPARE,
     CONFIG,
     DISTRIBUTED,
@@ -33,7 +30,10 @@ from emi_jax.commands.options import (
     overrides,
     refuse,
 )
-from emi_jax.commands.page import serve_page
+from configs.commands.page import serve_page
+from configs.paths import expand_paths, local_path
+from configs.sections import DATA
+from data_prep.build.prepare import prepare
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.exports.folder import export_model
 from emi_jax.exports.hub import push

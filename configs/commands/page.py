@@ -5,12 +5,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data_prep.clips.clip import ClipSource
-from data_prep.clips.stored import stored_options
-from data_prep.corpora.new_clips import clip_reader
-from data_prep.errors import ClipError
-from emi_jax.commands.clips import chosen_windows
-from emi_jax.commands.options import (
+from configs.commands.clips import chosen_windows
+from configs.commands.options import (
     FOR_FILES,
     INPUT,
     OUTPUT,
@@ -21,6 +17,10 @@ from emi_jax.commands.options import (
     named_by_user,
     refuse,
 )
+from data_prep.clips.clip import ClipSource
+from data_prep.clips.stored import stored_options
+from data_prep.corpora.new_clips import clip_reader
+from data_prep.errors import ClipError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Example
 from emi_jax.runs.predicted import stopped_by_signals

@@ -27,7 +27,7 @@ def main() -> None:
 
         sys.exit(prepare())
     restart_with_tuned_malloc()
-    from emi_jax.commands.program import execute  # slow to import
+    from configs.commands.program import execute  # slow to import
 
     sys.argv[1:] = translated([mode, *rest])
     execute(str(__doc__))
