@@ -10,7 +10,6 @@ import argparse
 import functools
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from flax import traverse_util
 from benchmarks.comparison import batches, ours
 from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS, STAGE1
 from benchmarks.comparison.work import UnavailableError
-from benchmarks.comparison.worker import hold_threads
+from benchmarks.comparison.worker import parse_options
 from emi_jax.kernels import attention, cudnn_lstm
 from emi_jax.models.bilstm import bidirectional_lstm
 from emi_jax.train import parameters
@@ -49,12 +48,7 @@ def main() -> None:
     """Parses the options, compares, and writes a row for each comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", choices=CHECKS, required=True)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    if options.threads:
-        hold_threads(options.threads)
+    options = parse_options(parser)
     try:
         found: dict[str, Any] = {"rows": CHECKS[options.check]()}
     except UnavailableError as error:

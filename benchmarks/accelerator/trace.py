@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.worker import SIDES, hold_threads
+from benchmarks.comparison.worker import SIDES, parse_options
 
 MOST = 25
 """Operations in the list."""
@@ -24,12 +24,7 @@ def main() -> None:
     parser.add_argument("--case", required=True)
     parser.add_argument("--side", choices=SIDES, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    if options.threads:
-        hold_threads(options.threads)
+    options = parse_options(parser)
     import jax
 
     from benchmarks.comparison import jax_side

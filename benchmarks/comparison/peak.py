@@ -8,10 +8,9 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.worker import hold_threads
+from benchmarks.comparison.worker import parse_options
 
 SIZE = {"cpu": 2048, "cuda": 12288}
 REPEATS = 7
@@ -22,12 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=("jax", "torch"), required=True)
     parser.add_argument("--dtype", required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    if options.threads:
-        hold_threads(options.threads)
+    options = parse_options(parser)
     size = SIZE[options.device]
     multiply = {"jax": _jax, "torch": _torch}[options.side](size, options.dtype, options.device)
     for _ in range(2):

@@ -30,19 +30,25 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, required=True)
     parser.add_argument("--case", required=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--audio-seconds", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--count", action="store_true", help="count the operations of a step as well")
     parser.add_argument("--plain", choices=KERNELS, help="an operation of emi_jax.kernels to run in its plain form")
+    options = parse_options(parser)
+    options.out.write_text(json.dumps(measure(options)))
+
+
+def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parses the options of a measuring process, with those that all have; keeps it to its `--threads` cores."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.threads:
         hold_threads(options.threads)
-    options.out.write_text(json.dumps(measure(options)))
+    return options
 
 
 def hold_threads(threads: int) -> None:
