@@ -37,7 +37,7 @@ class Vision(NamedTuple):
         landmarks: float64 [N, 5, 2] in shares of the crop's side, NaN where unknown; see `data_prep.build.dataset`.
         places: float64 [N, 4], the square of the face in the picture: x and y of its centre and its side in shares of
             the picture's longer side, and its angle in radians, clockwise; NaN where no face was found.
-        person: the person's number, if several are told apart; 0 for nobody.
+        person: the person's number, if people are numbered; 0 for nobody.
     """
 
     faces: list[bytes]

@@ -23,7 +23,7 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.features.source import Schema, no_features
 from data_prep.media.remarks import BROKEN_OFF, Remark
 from data_prep.workers import TIME_LIMIT, WorkerPool, count_cpus, map_clips
-from emi_jax.inputs.pieces import Piece
+from emi_jax.inputs.pieces import Piece, empty_example
 
 TABLE_ENDINGS = (".csv", ".tsv")
 
@@ -242,17 +242,8 @@ def _example(clip: Clip, stretch: Stretch) -> dict[str, Any]:
 def _broken_off(part: _Part, error: ClipError) -> dict[str, Any]:
     """The last piece of a clip that cannot be read from here on."""
     remark = Remark(BROKEN_OFF, f"{error}, from {part.stretch.start:g} s on")
-    empty: dict[str, Any] = {
-        "id": part.clip.id,
-        "faces": [],
-        "times": np.zeros(0, np.float32),
-        "face_found": np.zeros(0, bool),
-        "landmarks": np.zeros((0, 5, 2), np.float32),
-        "audio": np.zeros(0, np.int16),
-        "transcript": "",
-        "word_times": np.zeros((0, 2), np.float32),
-        "labels": np.zeros(0, np.float32),
-        "subject": "",
+    empty = {
+        **empty_example(part.clip.id),
         "places": np.zeros((0, 4), np.float32),
         "person": np.zeros(0, int),
         "others": {},

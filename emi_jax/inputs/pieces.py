@@ -1,6 +1,8 @@
-"""Pieces of a clip that is too long to be read at once."""
+"""Examples that are parts of a clip: pieces of one that is too long to be read at once, and one that holds nothing."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 TOLERANCE = 0.1
 """Seconds at the end of a clip that do not count: codecs fill up their last packet, with 64 ms at most for AAC."""
@@ -22,3 +24,19 @@ class Piece(NamedTuple):
     end: float
     last: bool
     seconds: float = 0.0
+
+
+def empty_example(name: str = "") -> dict[str, Any]:
+    """An example without pictures, sound, words and labels; see `data_prep.build.dataset` for its parts."""
+    return {
+        "id": name,
+        "faces": [],
+        "times": np.zeros(0, np.float32),
+        "face_found": np.zeros(0, bool),
+        "landmarks": np.zeros((0, 5, 2), np.float32),
+        "audio": np.zeros(0, np.int16),
+        "transcript": "",
+        "word_times": np.zeros((0, 2), np.float32),
+        "labels": np.zeros(0, np.float32),
+        "subject": "",
+    }

@@ -14,6 +14,7 @@ from emi_jax.inputs.augmentation import Augmentation, independent_stream
 from emi_jax.inputs.dataset import Example, normalise, seconds, transcript
 from emi_jax.inputs.described import Arrays, Describer
 from emi_jax.inputs.frames import at_rate, in_crop, pick_frames, random_crop, read_face, spread
+from emi_jax.inputs.pieces import empty_example
 from emi_jax.inputs.sampling import RENDITION, generator
 from emi_jax.inputs.texts import TextReader, token_times
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
@@ -142,17 +143,7 @@ class ClipTransform:
     @functools.cached_property
     def padding(self) -> Arrays:
         """The arrays of an unused place in a batch: nothing is present, known or valid."""
-        empty = {
-            "id": b"",
-            "faces": [],
-            "times": np.zeros(0, np.float32),
-            "face_found": np.zeros(0, bool),
-            "landmarks": np.zeros((0, 5, 2), np.float32),
-            "audio": np.zeros(0, np.int16),
-            "transcript": b"",
-            "word_times": np.zeros((0, 2), np.float32),
-            "labels": np.full(self.shape.num_labels, np.nan, np.float32),
-        }
+        empty = {**empty_example(), "labels": np.full(self.shape.num_labels, np.nan, np.float32)}
         for modality, width in self.own.items():
             empty |= {f"{modality}_features": np.zeros((0, width)), f"{modality}_feature_times": np.zeros(0)}
         plain = dataclasses.replace(self, augment=False, augmentation=Augmentation(), rendition=None, corrupt=0.0)

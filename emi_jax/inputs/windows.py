@@ -56,7 +56,7 @@ class Window(NamedTuple):
         end: the same of its end.
         last: whether it is the clip's last one.
         example: what lies in it; its times are seconds since the window's start.
-        person: the number of the person who is seen in it; 0 for nobody, or if people are not told apart.
+        person: the number of the person who is seen in it; 0 for nobody, or if people are not numbered.
         other: whether this is a person besides the one who is read.
     """
 

@@ -24,7 +24,7 @@ def unavailable(devices: Sequence[jax.Device]) -> str:
 def bidirectional(
     x: jax.Array, mask: jax.Array, input_kernel: jax.Array, recurrent_kernel: jax.Array, bias: jax.Array
 ) -> jax.Array:
-    """As `emi_jax.models.bilstm.bidirectional_lstm` in float32; products are in TF32 unless JAX is told otherwise.
+    """As `emi_jax.models.bilstm.bidirectional_lstm` in float32; products are in TF32 unless JAX is set otherwise.
 
     Args:
         x: `[B, T, D]`.

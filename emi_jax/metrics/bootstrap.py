@@ -125,17 +125,15 @@ def group_sums(
     from p - y.
     """
     known = np.asarray(mask, bool)
-    pred, labels = (np.where(known, np.asarray(x, np.float64), 0) for x in (_levelled(pred, known), labels))
-    count = np.maximum(known.sum(0), 1)
-    means = [x.sum(0) / count for x in (pred, labels)]
-    p, y = (np.where(known, x - mean[None, :], 0) for x, mean in zip((pred, labels), means, strict=True))
+    pred = _levelled(pred, known)
+    (p, p_means), (y, y_means) = (centred(x, known) for x in (pred, labels))
     terms = np.stack([known.astype(np.float64), p, y, p * p, y * y, p * y], axis=1)
     if groups is None:
-        return terms, means[0] - means[1]
+        return terms, p_means - y_means
     _, places = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.zeros((int(places.max()) + 1, *terms.shape[1:]))
     np.add.at(sums, places, terms)
-    return sums, means[0] - means[1]
+    return sums, p_means - y_means
 
 
 def paired_sums(
@@ -179,11 +177,16 @@ def quantiles(values: Floats, levels: tuple[float, float] = (0.025, 0.975)) -> F
     return np.quantile(known, levels) if len(known) else np.full(2, np.nan)
 
 
+def centred(values: ArrayLike, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Values [n, K] minus the means of their known entries, 0 where unknown; and these means [K]."""
+    kept = np.where(known, np.asarray(values, np.float64), 0)
+    means = kept.sum(0) / np.maximum(known.sum(0), 1)
+    return np.where(known, kept - means[None, :], 0), means
+
+
 def _levelled(pred: ArrayLike, known: NDArray[np.bool_]) -> Floats:
     """Predictions [n, K] in which columns that are constant up to a float32 model's rounding are constant."""
     pred = np.asarray(pred, np.float64)
-    count = known.sum(0)
-    means = np.where(known, pred, 0).sum(0) / np.maximum(count, 1)
-    largest = np.abs(np.where(known, pred - means[None, :], 0)).max(0)
-    constant = largest <= regression.ROUNDING * np.abs(means)
+    apart, means = centred(pred, known)
+    constant = np.abs(apart).max(0) <= regression.ROUNDING * np.abs(means)
     return np.where(constant[None, :], means[None, :], pred)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emi_jax.metrics.bootstrap import from_sums, paired_sums, with_mean
+from emi_jax.metrics.bootstrap import centred, from_sums, paired_sums, with_mean
 from emi_jax.metrics.regression import ROUNDING
 
 Floats = NDArray[np.float64]
@@ -82,12 +82,10 @@ def holm(p_values: ArrayLike) -> Floats:
 
 def _standardised(pred: ArrayLike, known: NDArray[np.bool_]) -> Floats:
     """Predictions [n, K] with mean 0 and deviation 1 over the known entries of each label; 0 where it is constant."""
-    pred, count = np.asarray(pred, np.float64), np.maximum(known.sum(0), 1)
-    means = np.where(known, pred, 0).sum(0) / count
-    centred = np.where(known, pred - means[None, :], 0)
-    deviations = np.sqrt(np.square(centred).sum(0) / count)
+    apart, means = centred(pred, known)
+    deviations = np.sqrt(np.square(apart).sum(0) / np.maximum(known.sum(0), 1))
     constant = deviations <= ROUNDING * np.abs(means)
-    return np.where(constant[None, :], 0, centred / np.where(constant, 1, deviations)[None, :])
+    return np.where(constant[None, :], 0, apart / np.where(constant, 1, deviations)[None, :])
 
 
 def _every_exchange(count: int) -> Iterator[NDArray]:

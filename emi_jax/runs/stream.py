@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from emi_jax.inputs.pieces import Piece
+from emi_jax.inputs.pieces import Piece, empty_example
 from emi_jax.inputs.windows import Cutter, Window, Windows
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, VISION
 from emi_jax.prediction import WindowPrediction
@@ -101,18 +101,7 @@ def _predicted(predictor: Predictor, complete: Iterable[Window], seconds: float)
 
 def _example(arrival: Frame | Sound | Words) -> dict[str, Any]:
     """An example that holds nothing but an arrival."""
-    example: dict[str, Any] = {
-        "id": "",
-        "faces": [],
-        "times": np.zeros(0, np.float32),
-        "face_found": np.zeros(0, bool),
-        "landmarks": np.zeros((0, 5, 2), np.float32),
-        "audio": np.zeros(0, np.int16),
-        "transcript": "",
-        "word_times": np.zeros((0, 2), np.float32),
-        "labels": np.zeros(0, np.float32),
-        "subject": "",
-    }
+    example = empty_example()
     if isinstance(arrival, Sound):
         example["audio"] = np.asarray(arrival.samples, np.int16)
     elif isinstance(arrival, Words):
