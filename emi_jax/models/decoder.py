@@ -6,10 +6,11 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.gelu import gelu
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.transformer import MLP, Attention, Layer, gelu, key_mask
+from emi_jax.models.transformer import MLP, Attention, Layer, key_mask
 
 _SMALL = nn.initializers.normal(0.02)
 

@@ -1,9 +1,31 @@
 """The layer norm of all models."""
 
-from functools import partial
-
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
-LayerNorm = partial(nn.LayerNorm, use_fast_variance=False)
-"""Flax's, with the variance taken in two passes: the mean of squares less the squared mean loses digits where the mean
-is large, and checkpoints were trained without that loss."""
+from emi_jax.kernels.layer_norm import layer_norm
+
+
+class LayerNorm(nn.Module):
+    """Normalises the last axis, then scales and shifts it (Ba et al. 2016); see `kernels.layer_norm`.
+
+    Attributes:
+        epsilon: added to the variance.
+        use_scale: whether it is scaled.
+        use_bias: whether a bias is added.
+    """
+
+    epsilon: float = 1e-6
+    use_scale: bool = True
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x `[..., D]` to float32 `[..., D]`."""
+        D = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones_init(), (D,)) if self.use_scale else jnp.ones((D,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (D,)) if self.use_bias else jnp.zeros((D,))
+        # As rows: where batch and time are separate axes, XLA turns them about for sums over one of them.
+        rows = x.astype(jnp.float32).reshape(-1, D)
+        return layer_norm(rows, scale, bias, self.epsilon).reshape(x.shape)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.gelu import gelu
 from emi_jax.modalities import MODALITIES
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.transformer import gelu
 
 _VARIANCE_EPSILON = 1e-6
 # Stands for the logarithm of 0: its exp is 0, and unlike an infinity it has finite gradients.

@@ -6,9 +6,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from emi_jax.descriptors.statistics import PERCENTILES
+from emi_jax.kernels.gelu import gelu
 from emi_jax.models.dense import Dense
 from emi_jax.models.pooling import masked_mean
-from emi_jax.models.transformer import gelu
 
 _EPSILON = 1e-12
 _SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.gelu import gelu
 from emi_jax.models.norm import LayerNorm
-from emi_jax.models.transformer import gelu
 
 
 class TCN(nn.Module):

@@ -10,12 +10,13 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import dot_product_attention
+from emi_jax.kernels.gelu import gelu
 from emi_jax.modalities import AUDIO, MODALITIES, TEXT, VISION, in_order
 from emi_jax.models.dense import Dense, torch_uniform
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import TOKENS, text_vector
 from emi_jax.models.quality import unweighted, valid_steps
-from emi_jax.models.transformer import gelu, key_mask
+from emi_jax.models.transformer import key_mask
 
 _SMALL = nn.initializers.normal(0.02)
 _EPSILON = 1e-5  # of PyTorch's layer norm

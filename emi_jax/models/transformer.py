@@ -5,7 +5,6 @@ attention.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from emi_jax.kernels.attention import Implementation, dot_product_attention
+from emi_jax.kernels.gelu import gelu
 from emi_jax.models.dense import Dense
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.relative import BiasGate, RelativeKeys
 from emi_jax.models.rotary import GridRotary, Rotary, rotate
-
-gelu = functools.partial(jax.nn.gelu, approximate=False)
-"""The exact GELU (Hendrycks and Gimpel 2016), by the error function; JAX's default is the tanh approximation."""
 
 _LECUN_NORMAL = nn.initializers.lecun_normal()
 
@@ -100,7 +97,7 @@ class Layer:
         """A linear layer with this transformer's dtype and initialisation."""
         return Dense(features, use_bias, self.dtype, self.kernel_init, name=name)
 
-    def norm(self, name: str) -> nn.LayerNorm:
+    def norm(self, name: str) -> LayerNorm:
         """A layer norm with this transformer's epsilon."""
         return LayerNorm(self.norm_epsilon, use_bias=self.norm_bias, name=name)
 
@@ -264,6 +261,9 @@ class Transformer(nn.Module):
             The last hidden state, float32 `[B, T, D]`, and all hidden states: the input and each layer's output.
         """
         make_layer: Any = nn.remat(self.block, static_argnums=(3,)) if self.remat else self.block
+        T = x.shape[1]
+        if T % 2 and self._takes_another_step:
+            x, attention_mask = _with_another_step(x, attention_mask)
         hidden_states = [x]
         for index, layer in enumerate(self.layers):
             y = make_layer(layer, name=f"layers_{index}")(x, attention_mask, deterministic, bias)
@@ -271,7 +271,23 @@ class Transformer(nn.Module):
                 y = jnp.where(jax.random.bernoulli(self.make_rng("dropout"), self.layerdrop), x, y)
             x = y
             hidden_states.append(x)
-        return x, tuple(hidden_states)
+        return x[:, :T], tuple(state[:, :T] for state in hidden_states)
+
+    @property
+    def _takes_another_step(self) -> bool:
+        """Whether an odd number of steps is made even here, once, in place of in each attention by cuDNN."""
+        return self.block is TransformerLayer and all(
+            layer.attention_implementation == "cudnn" and layer.rotary is None and layer.window is None
+            for layer in self.layers
+        )
+
+
+def _with_another_step(x: jax.Array, attention_mask: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Adds a step to x, `[B, T + 1, D]`, and the attention mask under which no step sees it."""
+    if attention_mask is None:
+        attention_mask = jnp.ones((len(x), 1, 1, x.shape[1]), bool)
+    rows = int(attention_mask.shape[2] > 1)
+    return jnp.pad(x, ((0, 0), (0, 1), (0, 0))), jnp.pad(attention_mask, ((0, 0), (0, 0), (0, rows), (0, 1)))
 
 
 def key_mask(mask: jax.Array | None) -> jax.Array | None:

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from emi_jax.kernels import attention
 from emi_jax.models.rotary import Rotary, rotate
 from emi_jax.models.transformer import MLP, Attention, Layer, Transformer, TransformerLayer
 from tests.modules import DROPOUT, random_params
@@ -152,3 +154,38 @@ def test_dropout_after_the_attention_may_differ_from_that_after_the_mlp(rates, d
         without = module.apply({"params": silenced}, x, None, True)
         trained = module.apply({"params": silenced}, x, None, False, rngs=DROPOUT)
         assert (np.abs(trained - without).max() > 1e-3) == (name in dropped)
+
+
+@pytest.mark.parametrize("length", [6, 7])
+@pytest.mark.parametrize("kind", [None, "keys", "causal"])
+def test_an_odd_number_of_steps_is_made_even_for_cudnn(length, kind, monkeypatch):
+    """The kernel runs on GPUs alone: JAX's plain attention replaces it."""
+    plain, lengths = jax.nn.dot_product_attention, []
+
+    def kernel(query, key, value, *, mask=None, key_value_seq_lengths=None, implementation):
+        lengths.append(query.shape[1])
+        return plain(query, key, value, mask=mask, key_value_seq_lengths=key_value_seq_lengths)
+
+    monkeypatch.setattr(attention.jax.nn, "dot_product_attention", kernel)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(B, length, D)), jnp.float32)
+    weight = rng.normal(size=x.shape).astype(np.float32)
+    valid = np.arange(length) < np.array([[length], [3], [1]])
+    mask = {"keys": valid[:, None, None], "causal": np.tril(np.ones((1, 1, length, length), bool))}.get(kind)
+
+    def gradients(implementation):
+        layer = Layer(num_heads=H, mlp_width=2 * D, attention_implementation=implementation)
+        module = Transformer((layer, layer))
+        params = random_params(module, x)
+
+        def total(params, x):
+            last, states = module.apply({"params": params}, x, mask)
+            assert all(state.shape == x.shape for state in (last, *states))
+            return sum((state * weight * valid[..., None]).sum() for state in states)
+
+        return jax.value_and_grad(total, argnums=(0, 1))(params, x)
+
+    expected = gradients("xla")
+    assert not lengths
+    chex.assert_trees_all_close(gradients("cudnn"), expected, atol=2e-4, rtol=2e-4)
+    assert set(lengths) == {length + length % 2}
