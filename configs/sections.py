@@ -225,7 +225,7 @@ STAGE_2: Section = {
         **COMPUTE,
         "lora": LORA,
         "modalities": Field(MODALITIES, "modalities in use", MODEL),
-        "lstm": Field("auto", "the fusion's LSTM: xla, a scan; cudnn; or auto for cuDNN's where it is available"),
+        "lstm": Field("xla", "the fusion's LSTM: xla, a scan; or cudnn, NVIDIA's in float32, which was slower"),
         "modality_dropout": Field(0.1, "probability that a present modality is hidden in training, never the last one"),
         "head": HEADS,
     },

@@ -59,7 +59,7 @@ def main() -> None:
 def check_step(kind: str) -> list[Row]:
     """Loss and gradients of one step of a stage on the default device, against float64 on the CPU."""
     (cpu,) = jax.devices("cpu")[:1]
-    flat = ours.draw(_stage(kind, jnp.float32, cpu), std=0.08)
+    flat = ours.draw(_stage(kind, jnp.float32), std=0.08)
     with ours.float64(), jax.default_device(cpu):
         wide = {path: value.astype(np.float64) for path, value in flat.items()}
         expected = _step(kind, np.float64, wide, cpu)
@@ -77,12 +77,11 @@ def check_step(kind: str) -> list[Row]:
     return rows
 
 
-def _stage(kind: str, dtype: Any, device: jax.Device) -> Any:
+def _stage(kind: str, dtype: Any) -> Any:
     batch = _batch()
     if kind == "stage1":
         return ours.alignment(CHECKED, SIZES, PAIR_WEIGHTS["tiny"], batch, dtype)
-    lstm = {"lstm_implementation": "xla"} if device.platform == "cpu" else {}
-    return ours.intensity(CHECKED, SIZES, batch, dtype, modality_dropout=0.0, dropout=0.0, **lstm)
+    return ours.intensity(CHECKED, SIZES, batch, dtype, modality_dropout=0.0, dropout=0.0)
 
 
 def _batch() -> batches.Batch:
@@ -98,7 +97,7 @@ def _step(kind: str, dtype: Any, flat: dict[str, Any], device: jax.Device) -> tu
     frozen = () if kind == "stage1" else ("^towers/",)
     trained, held = parameters.split(ours.tree(flat), frozen, "frozen")
     mapping = Mapping("shard_map", [device])
-    step = mapping.map(make_step(_stage(kind, dtype, device), keep), (REPLICATED, SHARDED, REPLICATED))
+    step = mapping.map(make_step(_stage(kind, dtype), keep), (REPLICATED, SHARDED, REPLICATED))
     state = mapping.replicate(create_state(trained, held, keep))
     state, metrics = step(state, mapping.put(_batch()), mapping.replicate(jax.random.PRNGKey(0)))
     gradients = traverse_util.flatten_dict(jax.device_get(state.opt_state), sep="/")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 STAGES = ("stage1", "cached", "stage2")
 """Kinds of training: contrastive, intensities from cached features, intensities through frozen towers."""
+ONLY = {"jax.remat": ("stage1",), "jax.cudnn": ("cached",)}
+"""Sides that have an effect on some kinds of training alone."""
 OURS = ("jax", "flax", "optax")
 PACKAGES = {
     "jax": OURS,
@@ -53,7 +55,7 @@ def tasks(device: str, timed: float) -> list[Task]:
     def speeds(*sides: str, dtype: str = "bfloat16", stages: tuple[str, ...] = STAGES) -> Iterator[Task]:
         for stage in stages:
             for side in sides:
-                if side != "jax.remat" or stage == "stage1":
+                if stage in ONLY.get(side, STAGES):
                     yield _speed(f"{stage}-{preset}", dtype, side, timed)
 
     return [
@@ -64,6 +66,7 @@ def tasks(device: str, timed: float) -> list[Task]:
         _trace(f"cached-{preset}", "jax"),
         _peak("bfloat16", "torch"),
         *speeds("torch.max-autotune", stages=("stage1", "cached")),
+        *speeds("jax.cudnn"),
         _speed("input-paper", "float32", "jax", timed, needs="input"),
         *(_peak("float32", side) for side in ("jax", "torch")),
         *speeds("jax.remat", "jax", "torch.compile", dtype="float32"),

@@ -16,6 +16,8 @@ from benchmarks.comparison.worker import SIDES, parse_options
 
 MOST = 25
 """Operations in the list."""
+LONGEST = 60
+"""Characters of a name; those of templates go on for a thousand."""
 
 
 def main() -> None:
@@ -50,8 +52,8 @@ def operations(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The time of each kind of operation of a step, the longest first.
 
     Args:
-        events: those of a trace in Chrome's format. On a GPU its streams alone count, whose events are kernels; the
-            other lines of a device repeat them.
+        events: those of a trace in Chrome's format. On a GPU its streams alone count, whose events are kernels, here
+            by their own names: most run in command buffers, after which XLA names the operation.
 
     Returns:
         For each kind `name`, without the number that XLA appends, `count`, `ms` and `share` of all.
@@ -63,7 +65,7 @@ def operations(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for event in events:
         operation = event.get("args", {}).get("hlo_op") if event.get("ph") == "X" else None
         if operation and (not streams or (event["pid"], event["tid"]) in streams):
-            name = re.sub(r"(\.\d+)+$", "", operation)
+            name = re.sub(r"([._]\d+)+$", "", event["name"] if streams else operation)[:LONGEST]
             times[name] += event["dur"] / 1e3
             counts[name] += 1
     total = sum(times.values())

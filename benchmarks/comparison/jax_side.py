@@ -14,8 +14,9 @@ from benchmarks.comparison import batches, ours
 from benchmarks.comparison.cases import CLIP, DECAY, RATE, STEPS, WARMUP, Case
 from benchmarks.comparison.shapes import ENCODERS, PAIR_WEIGHTS
 from benchmarks.comparison.work import UnavailableError, Work
+from emi_jax.kernels import cudnn_lstm
 from emi_jax.losses import info_nce
-from emi_jax.models.bilstm import GatedBiLSTM
+from emi_jax.models.bilstm import GatedBiLSTM, Implementation
 from emi_jax.models.tcn import TCN
 from emi_jax.models.transformer import Attention, Layer
 from emi_jax.stages.alignment import Alignment
@@ -31,9 +32,10 @@ class _Settings:
     dtype: Any
     mapping: Kind
     remat: bool
+    lstm: Implementation
 
 
-def prepare(case: Case, dtype: str, mapping: Kind = "pmap", remat: bool = False) -> Work:
+def prepare(case: Case, dtype: str, mapping: Kind = "pmap", remat: bool = False, lstm: Implementation = "xla") -> Work:
     """Builds a case.
 
     Args:
@@ -41,12 +43,17 @@ def prepare(case: Case, dtype: str, mapping: Kind = "pmap", remat: bool = False)
         dtype: as in `config.model.dtype`.
         mapping: as in `config.train.mapping`.
         remat: as in `config.model.remat`, for cases that train encoders.
+        lstm: as in `config.model.lstm`, for cases of stage 2.
 
     Raises:
-        UnavailableError: the case cannot run here, or `remat` has no effect on it.
+        UnavailableError: the case cannot run here, or `remat` or `lstm` has no effect on it.
     """
     if remat and case.kind not in ("stage1", "fed"):
         raise UnavailableError("recomputation has no effect: no encoder is trained")
+    if lstm == "cudnn" and (reason := cudnn_lstm.unavailable(jax.devices()[:1])):
+        raise UnavailableError(reason)
+    if lstm == "cudnn" and case.kind not in ("stage2", "cached", "predict"):
+        raise UnavailableError("the case has no fusion with an LSTM")
     builders = {
         "stage1": _stage1,
         "stage2": _stage2,
@@ -59,7 +66,7 @@ def prepare(case: Case, dtype: str, mapping: Kind = "pmap", remat: bool = False)
         "contrastive": _contrastive,
         "input": _input,
     }
-    return builders[case.kind](case, _Settings(jnp.dtype(dtype), mapping, remat))
+    return builders[case.kind](case, _Settings(jnp.dtype(dtype), mapping, remat, lstm))
 
 
 def _stage1(case: Case, settings: _Settings) -> Work:
@@ -83,12 +90,12 @@ def _stage1(case: Case, settings: _Settings) -> Work:
 
 def _stage2(case: Case, settings: _Settings) -> Work:
     source = _clips(case) if case.kind == "stage2" else _features(case)
-    stage = _intensity(case, settings.dtype)
+    stage = _intensity(case, settings)
     return _training(stage, stage, source, case.sizes.batch, ("^towers/",), settings.mapping)
 
 
 def _predict(case: Case, settings: _Settings) -> Work:
-    stage, source = _intensity(case, settings.dtype), _clips(case)
+    stage, source = _intensity(case, settings), _clips(case)
     params = jax.device_put(ours.tree(ours.draw(stage)))
     forward = jax.jit(stage.forward)
 
@@ -98,9 +105,9 @@ def _predict(case: Case, settings: _Settings) -> Work:
     return Work(lambda: jax.device_put(next(source)), step, 1, lambda: flops.count(forward, params, next(_clips(case))))
 
 
-def _intensity(case: Case, dtype: Any) -> Intensity:
+def _intensity(case: Case, settings: _Settings) -> Intensity:
     example = _one(next(_clips(case)))
-    return ours.intensity(ENCODERS[case.preset], case.sizes, example, dtype)
+    return ours.intensity(ENCODERS[case.preset], case.sizes, example, settings.dtype, lstm_implementation=settings.lstm)
 
 
 def _send_lazily(source: Iterator[Any], put: Callable[[Any], Any]) -> Iterator[Any]:

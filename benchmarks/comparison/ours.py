@@ -14,7 +14,6 @@ from jax.typing import DTypeLike
 from benchmarks.comparison.shapes import NUM_LABELS, Sizes
 from emi_jax.encoders.attention_choice import choose_attention, head_width
 from emi_jax.encoders.registry import BIASED_ATTENTION, build_encoder
-from emi_jax.kernels import cudnn_lstm
 from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.fusion import Fusion
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
@@ -64,20 +63,8 @@ def intensity(
     modality_dropout: float = 0.1,
     **fields: Any,
 ) -> Intensity:
-    """Stage 2 on frozen towers or cached features; `fields` are the fusion's. The twin numbers the steps.
-
-    The LSTM is the one that `run.py` chooses by default, unless `fields` name another.
-    """
-    lstm = fields.pop("lstm_implementation", "xla" if cudnn_lstm.unavailable(jax.devices()[:1]) else "cudnn")
-    head = Fusion(
-        NUM_LABELS,
-        sizes.width,
-        num_heads=sizes.num_heads,
-        positions="steps",
-        dtype=dtype,
-        lstm_implementation=lstm,
-        **fields,
-    )
+    """Stage 2 on frozen towers or cached features; `fields` are the fusion's. The twin numbers the steps."""
+    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, positions="steps", dtype=dtype, **fields)
     return Intensity(towers(encoders, dtype), head, dict(example), LABELS, modality_dropout=modality_dropout)
 
 

@@ -11,12 +11,13 @@ import os
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from emi_jax.memory import restart_with_tuned_malloc
 
-SIDES = ("jax", "jax.remat", "torch", "torch.compile", "torch.max-autotune")
-"""`jax.remat` recomputes the encoders' layers in the backward pass, as the preset `vidmimic2` does."""
+SIDES = ("jax", "jax.remat", "jax.cudnn", "torch", "torch.compile", "torch.max-autotune")
+"""`jax.remat` recomputes the encoders' layers in the backward pass, as the preset `vidmimic2` does; `jax.cudnn` runs
+cuDNN's LSTM in stage 2."""
 DEFAULT_SIDES = ("jax", "torch", "torch.compile")
 KERNELS = ("lstm", "convolution")
 """Operations with a CPU-specific form."""
@@ -71,7 +72,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if options.plain:
                 kernel = importlib.import_module(f"emi_jax.kernels.{options.plain}")
                 kernel.tuned = kernel.reference
-            work = jax_side.prepare(case, options.dtype, remat=options.side == "jax.remat")
+            lstm: Literal["cudnn", "xla"] = "cudnn" if options.side == "jax.cudnn" else "xla"
+            work = jax_side.prepare(case, options.dtype, remat=options.side == "jax.remat", lstm=lstm)
         else:
             from benchmarks.comparison import torch_side
 

@@ -153,21 +153,20 @@ def choose_lstm(name: str, devices: Sequence[jax.Device]) -> Implementation:
     """The implementation of the fusion's LSTM on these devices.
 
     Args:
-        name: "xla", "cudnn", or "auto" for cuDNN's where it is available.
+        name: "xla" or "cudnn".
         devices: the devices it will run on.
 
     Raises:
         UserError: an unknown name, or "cudnn" where it is not available.
     """
-    if name not in ("auto", "xla", "cudnn"):
-        raise UserError(f"config.model.lstm={name!r} is unknown; use 'auto', 'xla' or 'cudnn'")
-    reason = cudnn_lstm.unavailable(devices)
-    if name == "cudnn" and reason:
-        raise UserError(f"config.model.lstm='cudnn': {reason}; use config.model.lstm='auto'")
-    chosen: Implementation = "xla" if name == "xla" or reason else "cudnn"
-    why = f" ({reason})" if name == "auto" and reason else ""
-    log.info("LSTM: %s%s", {"xla": "a scan by XLA", "cudnn": "cuDNN's, in float32"}[chosen], why)
-    return chosen
+    if name == "xla":
+        return "xla"
+    if name != "cudnn":
+        raise UserError(f"config.model.lstm={name!r} is unknown; use 'xla' or 'cudnn'")
+    if reason := cudnn_lstm.unavailable(devices):
+        raise UserError(f"config.model.lstm='cudnn': {reason}; use config.model.lstm='xla'")
+    log.info("LSTM: cuDNN's, in float32")
+    return "cudnn"
 
 
 def _check_first_token(head: str, encoders: Encoders) -> None:

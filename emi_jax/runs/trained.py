@@ -20,7 +20,7 @@ def open_trained(
     Args:
         folder: of a trained run of stage 2, or of an exported model.
         devices: all devices by default.
-        implementation: of attention and LSTM, in place of the run's own, which may not be available here.
+        implementation: of attention, in place of the run's own, which may not be available here.
 
     Raises:
         UserError: the folder holds no run, a run of stage 1, or damaged files.
@@ -33,7 +33,7 @@ def open_trained(
     if config.get("stage") == "alignment":
         raise UserError(f"{folder} is a run of stage 1: intensities are predicted by stage 2")
     try:
-        config["model"].update(attention=implementation, lstm=implementation)
+        config["model"].update(attention=implementation, lstm="xla")
         return Experiment.open(ConfigDict(config), Dataset.described(**facts), folder, devices)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
