@@ -42,5 +42,4 @@ class Dense(nn.Module):
 
 def product(x: jax.Array, kernel: jax.Array, dtype: DTypeLike) -> jax.Array:
     """The product of x `[..., D_in]` and kernel `[D_in, D_out]` in `dtype`: float32 `[..., D_out]`."""
-    rows = x.reshape(-1, x.shape[-1]).astype(dtype)
-    return jnp.dot(rows, kernel.astype(dtype)).astype(jnp.float32).reshape(*x.shape[:-1], -1)
+    return jnp.dot(x.astype(dtype), kernel.astype(dtype)).astype(jnp.float32)

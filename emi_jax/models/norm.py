@@ -26,6 +26,4 @@ class LayerNorm(nn.Module):
         D = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones_init(), (D,)) if self.use_scale else jnp.ones((D,))
         bias = self.param("bias", nn.initializers.zeros_init(), (D,)) if self.use_bias else jnp.zeros((D,))
-        # As rows: where batch and time are separate axes, XLA turns them about for sums over one of them.
-        rows = x.astype(jnp.float32).reshape(-1, D)
-        return layer_norm(rows, scale, bias, self.epsilon).reshape(x.shape)
+        return layer_norm(x.astype(jnp.float32), scale, bias, self.epsilon)
