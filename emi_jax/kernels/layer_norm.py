@@ -11,7 +11,7 @@ from jax import lax
 def reference(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
     """The plain form of `layer_norm`: Flax's."""
     norm = nn.LayerNorm(epsilon, use_fast_variance=False)
-    return norm.apply({"params": {"scale": scale, "bias": bias}}, x)
+    return norm.bind({"params": {"scale": scale, "bias": bias}})(x)
 
 
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:

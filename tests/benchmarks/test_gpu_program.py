@@ -1,6 +1,6 @@
 """The programs that a GPU gets at the paper's settings, read without having one.
 
-They use cuDNN's attention and LSTM, hold no dense attention mask, multiply in bfloat16 and have no form that is meant
+They use cuDNN's attention, and its LSTM where it is asked for, hold no dense attention mask, multiply in bfloat16 and have no form that is meant
 for the CPU.
 """
 
@@ -62,12 +62,13 @@ def test_stage_1(gpu):
     assert set(wide) <= set(pair), "only the contrastive loss multiplies in float32"
 
 
-def test_stage_2_has_no_scan_over_the_steps_of_a_voice(monkeypatch):
+def test_stage_2_with_cudnn_has_no_scan_over_the_steps_of_a_voice(monkeypatch):
     rnn = pytest.importorskip("jax.experimental.rnn")
     monkeypatch.setattr(cudnn_lstm, "unavailable", lambda devices: "")
     monkeypatch.setattr(rnn, "gpu_rnn", SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=lambda *_: (0, 16)))
     batch = batches.features(np.random.default_rng(0), SIZES, TINY)
-    stage = ours.intensity(TINY, SIZES, batches.clips(np.random.default_rng(0), SIZES, TINY), "bfloat16")
+    clips = batches.clips(np.random.default_rng(0), SIZES, TINY)
+    stage = ours.intensity(TINY, SIZES, clips, "bfloat16", lstm_implementation="cudnn")
     step, state, rng = step_of(stage, ("^towers/",))
     traced = str(step.trace(state, batch, rng).jaxpr)
     assert (traced.count("rnn_fwd["), traced.count("rnn_bwd[")) == (1, 1)
