@@ -1,7 +1,7 @@
 """The programs that a GPU gets at the paper's settings, read without having one.
 
-They use cuDNN's attention, and its LSTM where it is asked for, hold no dense attention mask, multiply in bfloat16 and have no form that is meant
-for the CPU.
+They use cuDNN's attention, and its LSTM where it is asked for, hold no dense attention mask, multiply in bfloat16 and
+have no form that is meant for the CPU.
 """
 
 import re
