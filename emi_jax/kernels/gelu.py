@@ -12,6 +12,7 @@ def reference(x: jax.Array) -> jax.Array:
     return jax.nn.gelu(x, approximate=False)
 
 
+@jax.jit  # traced once for each shape
 def gelu(x: jax.Array) -> jax.Array:
     """The exact GELU (Hendrycks and Gimpel 2016), x Phi(x), by the error function; JAX's default is an approximation.
 

@@ -14,6 +14,7 @@ def reference(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -
     return norm.bind({"params": {"scale": scale, "bias": bias}})(x)
 
 
+@partial(jax.jit, static_argnames="epsilon")  # traced once for each shape
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
     """Normalises the last axis (Ba et al. 2016), with the variance taken in two passes.
 
