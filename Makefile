@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-extras lint format lock clean
+.PHONY: demo test test-extras docs lint format lock clean
 
 demo: $(VENV)/run.done
 	$(BIN)/python run.py --config=configs/stage1.py
@@ -12,8 +12,8 @@ demo: $(VENV)/run.done
 test: lint
 	$(BIN)/python -m pytest
 
-# Apache Beam, speech recognition, W&B and MLflow: optional packages in environments of their own. Where they cannot be
-# installed, that is reported and their tests are left out.
+# Apache Beam, speech recognition, W&B and MLflow, and the site: optional packages in environments of their own. Where
+# they cannot be installed, that is reported and their tests are left out.
 test-extras: $(VENV)/dev.done
 	@if $(MAKE) --no-print-directory $(VENV)-beam/run.done; then \
 	  $(VENV)-beam/bin/python -m pytest -o addopts= --confcutdir=tests/data_prep tests/data_prep/test_beam.py; \
@@ -24,6 +24,13 @@ test-extras: $(VENV)/dev.done
 	@if $(MAKE) --no-print-directory $(VENV)-loggers/run.done; then \
 	  $(VENV)-loggers/bin/python -m pytest -o addopts= tests/loggers; \
 	else echo 'not tested: requirements-loggers.txt cannot be installed here'; fi
+	@if $(MAKE) --no-print-directory $(VENV)-docs/run.done; then \
+	  $(VENV)-docs/bin/python -m pytest -o addopts= tests/docs/test_site.py; \
+	else echo 'not tested: requirements-docs.txt cannot be installed here'; fi
+
+docs: $(VENV)-docs/run.done
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build
+	@echo 'To read it: $(PYTHON) -m http.server --directory build/site'
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
@@ -68,7 +75,7 @@ $(VENV)-beam/run.done: requirements-beam.txt requirements-dev.txt
 	touch $@
 
 # They add to the packages of the main environment, which they find by a .pth file.
-$(VENV)-asr/run.done $(VENV)-loggers/run.done: $(VENV)-%/run.done: requirements-%.txt $(VENV)/dev.done
+$(VENV)-asr/run.done $(VENV)-loggers/run.done $(VENV)-docs/run.done: $(VENV)-%/run.done: requirements-%.txt $(VENV)/dev.done
 	$(PYTHON) -m venv $(VENV)-$*
 	cd $(VENV)-$*/lib/python*/site-packages && \
 	  $(abspath $(BIN))/python -c 'import site; print(site.getsitepackages()[0])' > project.pth
