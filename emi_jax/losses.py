@@ -26,7 +26,7 @@ def info_nce(
 ) -> tuple[Array, Array]:
     """Symmetric InfoNCE over the global batch, with equal transcripts as positives of each other.
 
-    For a valid row i with positives P(i) = {j valid: hash_j = hash_i} and logits s_ij = scale <l_i, r_j>,
+    For a valid row i with positives P(i) = {j valid: hash_j = hash_i} and logits s_ij = scale l_i . r_j,
     the left-to-right term is logsumexp_j s_ij - mean of s_ij over P(i); the other direction swaps l and r. With all
     transcripts different this is CLIP's loss (Radford et al. 2021, fig. 3); the match matrix is ours.
 
@@ -74,7 +74,7 @@ def sigmoid_contrast(
 ) -> tuple[Array, Array]:
     """SigLIP's loss over the global batch (Zhai et al. 2023, arXiv 2303.15343, Eq. 1): each pair of clips by itself.
 
-    With logits s_ij = scale <l_i, r_j> + bias, row i is the sum over valid j of -log sigmoid(z_ij s_ij), where z_ij = 1
+    With logits s_ij = scale l_i . r_j + bias, row i is the sum over valid j of -log sigmoid(z_ij s_ij), where z_ij = 1
     if the transcripts of i and j are equal, so also for i = j, and -1 otherwise.
 
     Args:

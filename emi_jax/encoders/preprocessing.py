@@ -35,9 +35,9 @@ def load_preprocessing(folder: str | Path, role: str) -> dict[str, Any]:
         role: the modality.
 
     Returns:
-        vision: `image_mean` and `image_std`, of each channel of pixels in [0, 1], and `image_size`, the side of the
-        square images that the encoder is meant to read, or None where the file does not say; audio: `normalize`,
-        whether clips are normalised to zero mean and unit variance; text: `max_tokens`, special ones included.
+        For vision `image_mean` and `image_std`, of each channel of pixels in [0, 1], and `image_size`, the side of the
+        square images that the encoder is meant to read, or None where the file does not say; for audio `normalize`,
+        whether clips are normalised to zero mean and unit variance; for text `max_tokens`, special ones included.
 
     Raises:
         UserError: a file or a field is missing, or the audio is not at 16 kHz.

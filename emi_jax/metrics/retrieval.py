@@ -77,7 +77,7 @@ def first_hit_ranks(queries: NDArray, candidates: NDArray, transcript: NDArray, 
 def chance_reached(transcript: NDArray) -> NDArray[np.float64]:
     """Mean over queries of the probability that a random order has a hit in its first r of n clips: [n] for r = 1..n.
 
-    A query with h hits has none in the first r with probability prod_{i<r} (n - h - i) / (n - i).
+    A query with h hits has none in the first r with probability `prod_{i<r} (n - h - i) / (n - i)`.
     """
     n = len(transcript)
     _, sizes = np.unique(transcript, return_counts=True)

@@ -10,7 +10,8 @@ from emi_jax.report.terminal import printable
 Cell = str | int | float | None
 Row = Sequence[Cell]
 
-_MARKDOWN = {sign: "\\" + sign for sign in "\\`*_<>|~$&"} | {"](": "]\\("}
+_MARKDOWN = {sign: "\\" + sign for sign in "\\`*_>|~$&"} | {"](": "]\\(", "<": "&lt;"}
+"""A backslash before `<` is no escape in all dialects of Markdown, and an entity is."""
 _LATEX = {"|": r"\textbar{}", "±": r"$\pm$", "−": "$-$"}
 """Signs that tabulate leaves as they are, and that pdfLaTeX prints wrongly or not at all."""
 

@@ -1,8 +1,10 @@
 """Predicts the intensities of new clips with a trained run: the Python interface to the model.
 
+```python
 predictor = Predictor.load("runs/demo/stage2")
 for prediction in predictor.predict(examples):
     print(prediction.id, prediction.intensities)
+```
 """
 
 import dataclasses

@@ -1,8 +1,10 @@
 """Predictions over time from faces, sound and words as they come, from a camera and a microphone for instance.
 
+```python
 predictor = Predictor.load("runs/demo/stage2")
 for found in stream(predictor, arrivals(), predictor.windows(2.0, 0.5)):
     print(found.start, found.end, found.intensities, found.flags)
+```
 """
 
 from collections.abc import Iterable, Iterator

@@ -43,7 +43,7 @@ def test_markdown_and_latex_hold_the_same_cells():
         ("a|b", r"a\|b", r"a\textbar{}b"),
         ("$x$", r"\$x\$", r"\$x\$"),
         ("a\\b~c", r"a\\b\~c", r"a\textbackslash{}b\textasciitilde{}c"),
-        ("<i>x", r"\<i\>x", r"\ensuremath{<}i\ensuremath{>}x"),
+        ("<i>x", r"&lt;i\>x", r"\ensuremath{<}i\ensuremath{>}x"),
         ("50%^{2}#", "50%^{2}#", r"50\%\^{}\{2\}\#"),
         ("*[x](y)", r"\*[x]\(y)", "*[x](y)"),
         ("0.1 ± 2 − 1", "0.1 ± 2 − 1", r"0.1 $\pm$ 2 $-$ 1"),
