@@ -1,5 +1,6 @@
 """Scaled dot-product attention: by matrix products that XLA compiles, or by cuDNN's fused kernel on NVIDIA GPUs."""
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 Implementation = Literal["xla", "cudnn"]
 
 
+@partial(jax.jit, static_argnames="dropout_rate")  # traced once for each shape
 def reference(
     query: jax.Array,
     key: jax.Array,

@@ -1,5 +1,7 @@
 """The linear layer of all models: products in the compute dtype, everything between them in float32."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,7 @@ class Dense(nn.Module):
         return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
+@partial(jax.jit, static_argnames="dtype")  # traced once for each shape
 def product(x: jax.Array, kernel: jax.Array, dtype: DTypeLike) -> jax.Array:
     """The product of x `[..., D_in]` and kernel `[D_in, D_out]` in `dtype`: float32 `[..., D_out]`."""
     return jnp.dot(x.astype(dtype), kernel.astype(dtype)).astype(jnp.float32)
