@@ -1,5 +1,6 @@
 """Links between pages lead somewhere, source files that pages name exist, and the site shows every page."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -47,6 +48,26 @@ def test_the_site_shows_every_page():
     generated = {"reference/commands.md", "reference/stage1.md", "reference/stage2.md", "reference/studies.md"}
     generated |= {"index.md", "changelog.md", "tour.md"}
     assert sorted(listed) == sorted({str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} | generated)
+
+
+def documented():
+    """The modules on the pages of the reference."""
+    return re.findall(r"^::: (\S+)$", "\n".join(page.read_text() for page in DOCS.rglob("*.md")), re.MULTILINE)
+
+
+def test_docstrings_on_the_site_hold_no_html():
+    """What looks like a tag, as <l, r>, would be left out of the page."""
+    tags = []
+    for module in documented():
+        strings = [
+            node.value.value
+            for node in ast.walk(ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text()))
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        ]
+        prose = "\n".join(re.sub(r"```.*?```|`[^`]*`", "", string, flags=re.DOTALL) for string in strings)
+        tags += [f"{module}: {tag}" for tag in re.findall(r"<[A-Za-z/!]\S*", prose)]
+    assert len(documented()) > 30
+    assert not tags
 
 
 @pytest.mark.parametrize("package", FLOORS)
