@@ -188,8 +188,9 @@ SOURCES = {"synthetic": "", "folder": " --source=CORPUS --labels=CSV"}
 
 def preparation_command(config: ConfigDict) -> str:
     """The command that makes the dataset of a config."""
-    source = SOURCES.get(config.data.corpus, " --source=CORPUS")
-    return f"python -m data_prep --corpus={config.data.corpus}{source} --out={config.data.dir or 'DIR'}"
+    corpus = config.data.corpus or "folder"
+    source = SOURCES.get(corpus, " --source=CORPUS")
+    return f"python -m data_prep --corpus={corpus}{source} --out={config.data.dir or 'DIR'}"
 
 
 def stage_1_command(config: ConfigDict) -> str:

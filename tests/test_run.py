@@ -134,6 +134,19 @@ def test_only_the_demos_own_corpus_is_created(tmp_path, monkeypatch):
     assert made == [{"corpus": "synthetic", "out": "data/demo"}]
 
 
+def test_a_trained_run_is_used_with_its_own_dataset(parsed, tmp_path):
+    config = stage2.get_config("descriptors")
+    config.workdir = str(tmp_path)
+    (tmp_path / "config.json").write_text('{"data": {"dir": "data/its_own", "corpus": "cremad"}}')
+    with flagsaver.flagsaver(mode="evaluate"), pytest.raises(UserError, match=r"no dataset in data/its_own .*=cremad"):
+        program.open_data(config.copy_and_resolve_references())
+    with flagsaver.flagsaver(mode="train"), pytest.raises(UserError, match="no dataset: name its folder with"):
+        program.open_data(config.copy_and_resolve_references())
+    config.data.dir = "data/another"
+    with flagsaver.flagsaver(mode="evaluate"), pytest.raises(UserError, match="no dataset in data/another"):
+        program.open_data(config)
+
+
 def test_a_signal_while_a_model_is_loaded_stops_the_prediction(parsed, tmp_path, monkeypatch):
     def load(workdir):
         signal.raise_signal(signal.SIGTERM)

@@ -37,6 +37,7 @@ from data_prep.build.prepare import prepare
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.exports.folder import export_model
 from emi_jax.exports.hub import push
+from emi_jax.files import read_json
 from emi_jax.inputs.dataset import Dataset, open_dataset
 from emi_jax.report.exits import STOPPED, fail, is_explained, report
 from emi_jax.report.terminal import printable
@@ -218,8 +219,20 @@ def log_files(written: Sequence[Path]) -> None:
     log.info("written:\n%s", "\n".join(f"  {printable(str(path))}" for path in written))
 
 
+def use_own_data(config: ConfigDict) -> None:
+    """Sets the dataset of a config to the one on which the run in its workdir was trained, if there is a run."""
+    stored = read_json(path) if (path := Path(config.workdir, "config.json")).is_file() else {}
+    if own := stored.get("data", {}):
+        config.data.update(dir=own["dir"], corpus=own["corpus"])
+
+
 def open_data(config: ConfigDict) -> Dataset:
-    """The dataset of a config. If it is missing, only the demo's own synthetic one is created."""
+    """The dataset of a config; where a trained run is used and none is named, that of the run.
+
+    If it is missing, only the demo's own synthetic one is created.
+    """
+    if MODE.value != "train" and config.data.dir in ("", DATA["dir"].value) and "data.dir" not in overrides():
+        use_own_data(config)
     how = command_line.preparation_command(config)
     if not config.data.dir:
         raise UserError(f"no dataset: name its folder with --config.data.dir=DIR; make it with: {how}")

@@ -24,6 +24,11 @@ def test_preparation_command_names_the_source_of_the_corpus(corpus, options):
     assert preparation_command(config) == f"python -m data_prep --corpus={corpus}{options} --out=data/x"
 
 
+def test_preparation_command_of_a_config_without_a_corpus_is_that_of_a_folder():
+    command = preparation_command(stage2.get_config("descriptors"))
+    assert command == "python -m data_prep --corpus=folder --source=CORPUS --labels=CSV --out=DIR"
+
+
 def test_after_stage_1_the_next_command_takes_its_result_and_data():
     config = stage1.get_config()
     command = next_command(config, Path("runs/demo/stage1").absolute())
