@@ -1,6 +1,7 @@
 """Any folder of clips with one table: `Filename`, any numeric label columns, optionally Split, Subject, Transcript."""
 
 import collections
+import difflib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from data_prep.errors import CorpusError
 from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, WORDS_UNTIMED, Remark
 from emi_jax.report.terminal import printable
 
+ALMOST = 0.85
+"""Similarity of two names (difflib's ratio, 0 to 1) from which one is taken for a misspelling of the other."""
 SHOWN = 5
 """Most names without a file for which a note suggests the files with the most similar names."""
 
@@ -113,6 +116,8 @@ def _label_names(table: Table, chosen: Sequence[str]) -> tuple[str, ...]:
     others = [column for column in table.columns if column not in RESERVED]
     if not others:
         raise CorpusError(f"{table.path}, line 1: found no label column, expected one besides {', '.join(RESERVED)}")
+    if not chosen:
+        _refuse_misspelt(table, others)
     names = []
     for name in chosen or others:
         alike = [column for column in others if column == name] or [
@@ -124,6 +129,17 @@ def _label_names(table: Table, chosen: Sequence[str]) -> tuple[str, ...]:
             )
         names.append(alike[0])
     return tuple(names)
+
+
+def _refuse_misspelt(table: Table, labels: Sequence[str]) -> None:
+    """Refuses a label column whose name is almost that of a reserved column that is missing."""
+    missing = {plain(column): column for column in RESERVED if column not in table.columns}
+    for label in labels:
+        if near := difflib.get_close_matches(plain(label), missing, 1, ALMOST):
+            raise CorpusError(
+                f"{table.path}, line 1: found the column {label!r}, expected {missing[near[0]]!r} or the name of a "
+                "label; rename it, or name the labels with --label-columns=NAME,NAME"
+            )
 
 
 def _files(table: Table, folder: MediaFolder) -> list[Path | None]:

@@ -127,6 +127,8 @@ def read_features(source: FeatureSource, max_seconds: float, remarks: list[Remar
         rows = read_table(path, names, source.schema.rate, source.ranges)
     else:
         rows = read_array(path, names, source.schema.rate)
+    if not len(rows.times):
+        raise ClipError(path, "found no rows of features, expected one or more below the header")
     _check_times(path, rows)
     if rows.people > 1:
         remarks.append(Remark(FEATURES_OF_MANY, f"{path.name}: {rows.people} people"))

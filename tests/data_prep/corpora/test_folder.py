@@ -46,6 +46,23 @@ def test_table_with_named_splits_and_other_units(tmp_path):
     assert math.isnan(b.labels[0])
 
 
+@pytest.mark.parametrize(
+    ("header", "meant"), [("Splitt", "Split"), ("subjct", "Subject"), ("Transcripts", "Transcript")]
+)
+def test_a_misspelt_reserved_column_is_no_label(tmp_path, header, meant):
+    files(tmp_path, "a.mp4", "b.mp4")
+    write_table(tmp_path / "labels.csv", ["Filename", "Joy", header], ["a", 0.5, 0], ["b", 0.25, 1])
+    with pytest.raises(CorpusError, match=f"line 1: found the column '{header}', expected '{meant}' or the name of a"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, label_columns=["Joy", header]).label_names == ("Joy", header)
+
+
+def test_a_label_that_resembles_a_column_that_is_there_stays_a_label(tmp_path):
+    files(tmp_path, "a.mp4")
+    write_table(tmp_path / "labels.csv", ["Filename", "Subject", "Subjects", "Subjective"], ["a", "s1", 1, 0])
+    assert read_folder(tmp_path).label_names == ("Subjects", "Subjective")
+
+
 def test_splits_keep_subjects_together_in_any_row_order(tmp_path):
     rows = [[f"clip{k}", 0.5, f"s{k % 20}"] for k in range(200)]
     splits = []

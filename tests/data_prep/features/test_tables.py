@@ -210,3 +210,9 @@ def test_a_column_that_a_file_lacks_is_named(tmp_path):
     (tmp_path / "a.csv").write_text(MUSE)
     with pytest.raises(ClipError, match="found no column 'F9', expected the columns of the other clips"):
         read(tmp_path / "a.csv", names=("F0", "F9"))
+
+
+def test_a_table_without_rows_is_a_fault_of_its_clip(tmp_path):
+    (tmp_path / "clip.csv").write_text(OPENFACE.splitlines()[0] + "\n")
+    with pytest.raises(ClipError, match=r"clip.csv: found no rows of features, expected one or more below the header"):
+        read(tmp_path / "clip.csv")
