@@ -56,7 +56,8 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
     """
     if not (dataset_path(out) / "dataset_info.json").is_file():
         raise CorpusError(
-            f"{out}: found no dataset, expected {dataset_path(out)}; python -m data_prep --out={out} makes one"
+            f"{out}: found no dataset, expected {dataset_path(out)}; python -m data_prep --corpus=CORPUS --source=DIR "
+            f"--out={out} makes one"
         )
     named = {(clip.split, clip.id): clip for clip in read_corpus(request, write=False).clips} if request else None
     builder = open_dataset(out)

@@ -21,7 +21,7 @@ from emi_jax.report import tables
 from emi_jax.report.tables import Row, Table
 from emi_jax.report.terminal import printable
 
-FILE = "report.json"
+FILE, PAGE = "report.json", "report.html"
 SHOWN = 5  # lines printed for each kind of problem; the file lists them all
 BINS = 20
 
@@ -98,6 +98,7 @@ class Report:
             *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
             *(f"note: {note}" for note in self.notes),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
+            f"report: {Path(self.dataset).parents[1] / PAGE}",
         ]
         return "\n".join(map(printable, lines))
 

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_prep.build.report import Report
+from data_prep.build.report import PAGE, Report
 from data_prep.media.remarks import PEOPLE
 from emi_jax.report import page, svg
 from emi_jax.report.page import Image
 from emi_jax.report.tables import Table
 
-FILE = "report.html"
 CROPS = 8  # crops shown per sample clip
 CROP_SIDE = 96  # pixels
 TRANSCRIPT_SIGNS = 200
@@ -32,7 +31,7 @@ def write_page(report: Report, samples: Iterable[Mapping[str, Any]], out: Path) 
     """
     left_out = _listing("Clips that could not be read", report.left_out, ("id", "split", "path", "why"))
     page.write(
-        out / FILE,
+        out / PAGE,
         "preparation.html",
         f"Preparation report: {report.corpus} corpus",
         facts=_facts(report),

@@ -122,6 +122,8 @@ def test_the_report_counts_clips_rows_and_valid_rows(prepared):
     assert report.remarks[NO_FEATURES] == [{"id": "d", "split": "test", "detail": ""}]
     assert "faces found" not in report.summary()
     assert "pictures with a face" not in (out / "report.html").read_text()
+    assert "Sample face crops" not in (out / "report.html").read_text()
+    assert report.summary().splitlines()[-1] == f"report: {out / 'report.html'}"
     assert not [note for note in report.notes if "not read" in note or "not searched" in note]
     assert "vision features: 4 columns (openface2), 4 clips, 16 rows, 50.0% of them valid" in report.summary()
     assert "4 columns (openface2), 4 clips, 16 rows, 50.0% of them valid" in (out / "report.html").read_text()
