@@ -41,6 +41,7 @@ def render_clip_page(prediction: Prediction, label_range: tuple[float, float]) -
         remarks=prediction.remarks,
         intensities=Image.svg("Predicted intensities.", to_svg(intensities(prediction, label_range))),
         intensity_table=_intensity_table(prediction, label_range),
+        estimates=_estimates_quality(prediction),
         weights=Image.svg("Weights and effective shares of the modalities.", to_svg(weights(prediction))),
         weight_table=_weight_table(prediction),
         own={name: int(np.sum(prediction.arrays.get(f"{name}/mask", 0))) for name in MODALITIES},
@@ -51,6 +52,11 @@ def render_clip_page(prediction: Prediction, label_range: tuple[float, float]) -
         course=Image.svg(_described(prediction), to_svg(course(prediction, label_range))),
         words=_words(prediction),
     )
+
+
+def _estimates_quality(prediction: Prediction) -> bool:
+    """Whether the model estimates reliabilities: without the Quality-Aware Module that of every step is 1."""
+    return any((np.asarray(steps) < 1).any() for steps in prediction.reliability.values())
 
 
 def _others(prediction: Prediction) -> int:

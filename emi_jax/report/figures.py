@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from emi_jax.modalities import MODALITIES
 from emi_jax.report.score_tables import chance, directions
@@ -14,9 +15,13 @@ from emi_jax.report.svg import INK, style
 Scores = Mapping[str, float]
 
 
+NARROWEST = 5.7
+"""Least width of a figure in inches. Pages show drawings at 34rem or more, and would magnify the text of others."""
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """An empty figure of this height and at least this width, in inches."""
+    return Figure(figsize=(max(width, NARROWEST), height), layout="constrained")
 
 
 def curves(records: Sequence[Scores], goal: str) -> Figure:
@@ -34,6 +39,7 @@ def _series(axes: Axes, records: Sequence[Scores], name: str, title: str) -> Non
     if points:
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "")
     axes.set(title=title, xlabel="step")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.grid(True)
 
 
@@ -51,7 +57,8 @@ def pearson_bars(results: Mapping[str, Any]) -> Figure:
                 axes.vlines(row["ceiling"], place - 0.38, place + 0.38, color=INK, linestyle=":")
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.invert_yaxis()
-        axes.set_title("Pearson, with 95% intervals (lines) and ceilings (dotted)", loc="left")
+        ceilings = any(row.get("ceiling") is not None for _, row in rows)
+        axes.set_title("Pearson, with 95% intervals (lines)" + " and ceilings (dotted)" * ceilings, loc="left")
         axes.grid(True, axis="x")
     return figure
 

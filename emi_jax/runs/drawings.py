@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from emi_jax.report import diagnostics, figures, svg
@@ -23,7 +24,8 @@ def draw_scores(
     Args:
         folder: of the figures.
         split: name of the split, which ends the name of each file.
-        outputs: as for `measure`, and where the model has them `weights` [n, 3].
+        outputs: as for `measure`, and where the model has them `weights` [n, 3], which are drawn unless every clip
+            weighs its modalities alike, as models without the Quality-Aware Module do.
         results: of `measure`, with `comparison` if there is one.
         subjects: [n], the person in each clip.
         label_range: lowest and highest label in the users' units.
@@ -39,7 +41,7 @@ def draw_scores(
         "confusion": diagnostics.confusion(results["confusion"], list(results["labels"])),
         "groups": diagnostics.groups(results),
         "subjects": diagnostics.subjects(score_subjects(outputs, subjects)) if results["by_subject"] else None,
-        "weights": figures.weights(outputs) if "weights" in outputs else None,
+        "weights": figures.weights(outputs) if _are_estimated(outputs) else None,
     }
     written = {}
     for name, figure in drawn.items():
@@ -49,3 +51,12 @@ def draw_scores(
         else:
             path.unlink(missing_ok=True)
     return written
+
+
+def _are_estimated(outputs: Outputs) -> bool:
+    """Whether there are modality weights, and in some clip they differ between the modalities that it has."""
+    if "weights" not in outputs:
+        return False
+    present = outputs["present"].astype(bool)
+    alike = present / np.maximum(present.sum(axis=1, keepdims=True), 1)
+    return not np.allclose(outputs["weights"], alike, atol=1e-6)

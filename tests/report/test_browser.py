@@ -214,6 +214,12 @@ def test_clip_page_counts_steps_of_features_of_ones_own(tmp_path):
     assert "<p>2 steps of the user's own features.</p>" in face
     assert "steps of the user" not in voice
     assert "<p>3 steps of the user's own features.</p>" in words
+    assert "This model has no Quality-Aware Module" not in text
+    certain = {name: np.ones_like(values) for name, values in steps.items()}
+    alike = dataclasses.replace(prediction, reliability=certain)
+    text = write_clip_page(tmp_path / "a.html", alike, (0.0, 1.0)).read_text()
+    assert "This model has no Quality-Aware Module" in text
+    assert "effective share" not in text
 
 
 def test_pages_fetch_nothing_and_embed_their_images(report, clip_page):

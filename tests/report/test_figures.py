@@ -1,12 +1,15 @@
 """Figures: labels of any kind are drawn as they are, in the users' units."""
 
+import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emi_jax.prediction import Prediction
 from emi_jax.report import clip, figures, studies, svg
+from emi_jax.runs.drawings import _are_estimated
 
 LABELS = ("$x$ and $", r"a_b^{c}\d~", "<b>&|", "喜び", "mean", "seconds")
 
@@ -43,6 +46,28 @@ def test_labels_are_drawn_as_they_are(outputs, results):
     assert {f"{name}: 0.500" for name in LABELS} <= set(panels)
 
 
+def test_ceilings_are_mentioned_where_they_are_drawn(results):
+    title = "Pearson, with 95% intervals (lines)"
+    assert f"{title} and ceilings (dotted)" in texts(figures.pearson_bars(results))
+    results["mean"].pop("ceiling")
+    assert title in texts(figures.pearson_bars(results))
+
+
+def test_a_curve_of_one_point_has_whole_steps():
+    figure = figures.curves([{"step": 3, "loss": 0.5, "valid/mean/pearson": 0.25}], "mean/pearson")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_no_figure_is_narrower_than_pages_show_it(outputs):
+    page = Path(figures.__file__).with_name("templates") / "style.css"
+    (shown,) = re.findall(r"\.drawing img {[^}]*min-width: (\d+)rem", page.read_text())
+    drawing = svg.to_svg(figures.weights(outputs))  # one group of clips, the smallest of all figures
+    (points,) = re.findall(r'<svg[^>]*? width="([\d.]+)pt"', drawing)
+    assert float(points) / 72 * 96 >= int(shown) * 16  # CSS pixels
+
+
 def test_signs_that_xml_forbids_are_replaced(results):
     results["labels"] = {"a\x01b": results["mean"]}
     assert "a\N{REPLACEMENT CHARACTER}b" in texts(figures.pearson_bars(results))
@@ -61,6 +86,19 @@ def test_weights_show_the_modalities_in_use_alone(outputs):
     titles = [axes.get_title() for axes in figures.weights(outputs).axes]
     assert titles == ["all present (16)", "no vision (4)"]
     assert [label.get_text() for label in figures.weights(outputs).axes[0].get_xticklabels()] == ["vision", "text"]
+
+
+def test_weights_that_no_module_has_estimated_are_not_drawn(outputs):
+    present = np.random.default_rng(1).random((20, 3)) < 0.7
+    present[0] = False
+    outputs["present"] = present
+    assert _are_estimated(outputs)
+    outputs["weights"] = (present / np.maximum(present.sum(1, keepdims=True), 1)).astype(np.float32)
+    assert not _are_estimated(outputs)
+    outputs["weights"][1] = 0.5 * (present[1] + [0.1, 0, 0])
+    assert _are_estimated(outputs)
+    del outputs["weights"]
+    assert not _are_estimated(outputs)
 
 
 def test_each_direction_of_retrieval_has_its_own_chance():
