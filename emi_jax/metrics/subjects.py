@@ -82,7 +82,7 @@ def spread(values: Floats, seed: int = 0) -> dict[str, Any]:
 
     Returns:
         `subjects`, how many have a score; and, if any has, their `mean` with its 95% bootstrap `interval` over
-        subjects, standard `deviation` (None for a single one), `lowest`, `median` and `highest`.
+        subjects, standard `deviation` (both None for a single one), `lowest`, `median` and `highest`.
     """
     known = values[np.isfinite(values)]
     if not len(known):
@@ -91,7 +91,7 @@ def spread(values: Floats, seed: int = 0) -> dict[str, Any]:
     return {
         "subjects": len(known),
         "mean": float(known.mean()),
-        "interval": bootstrap.quantiles(drawn).tolist(),
+        "interval": bootstrap.quantiles(drawn).tolist() if len(known) > 1 else [None, None],
         "deviation": float(known.std(ddof=1)) if len(known) > 1 else None,
         "lowest": float(known.min()),
         "median": float(np.median(known)),

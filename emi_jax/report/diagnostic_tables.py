@@ -60,9 +60,8 @@ def baseline_table(results: Results) -> Table:
     baseline, mean = results["baseline"], results["mean"]
     within = "within each subject" if baseline["standardised"] == "subject" else "over the clips it is fitted on"
     one_penalty = all("penalty" in row for row in baseline["rows"].values())
-    rows: list[list[Cell]] = [
-        ["this model", mean["pearson"], tables.interval(mean["pearson_interval"]), *([None, ""] if one_penalty else [])]
-    ]
+    unfitted: list[Cell] = [None, None] if one_penalty else []
+    rows: list[list[Cell]] = [["this model", mean["pearson"], tables.interval(mean["pearson_interval"]), *unfitted]]
     for name, row in baseline["rows"].items():
         penalty = [row["valid"], f"{row['penalty']:g}"] if one_penalty else []
         rows.append([f"ridge, {name}", row["pearson"], tables.interval(row["interval"]), *penalty])

@@ -53,7 +53,7 @@ def latex(header: Sequence[str], rows: Sequence[Row]) -> str:
 def interval(ends: Sequence[float | None]) -> str:
     """Both ends of an interval, or a dash if one is None or NaN."""
     low, high = ends
-    return "-" if low is None or high is None or low != low or high != high else f"[{low:.3f}, {high:.3f}]"
+    return "-" if low is None or high is None or low != low or high != high else f"[{_text(low)}, {_text(high)}]"
 
 
 def p_value(p: float | None) -> str:

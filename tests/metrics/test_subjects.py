@@ -59,4 +59,5 @@ def test_the_spread_leaves_out_subjects_without_a_score():
     np.testing.assert_allclose(found["interval"], theirs.confidence_interval, atol=0.03)
     assert found["deviation"] == pytest.approx(np.std(known, ddof=1))
     assert (found["subjects"], found["lowest"], found["median"], found["highest"]) == (5, 0.1, 0.4, 0.8)
-    assert subjects.spread(np.array([0.5]))["deviation"] is None
+    single = subjects.spread(np.array([0.5]))
+    assert (single["mean"], single["deviation"], single["interval"]) == (0.5, None, [None, None])

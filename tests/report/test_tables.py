@@ -62,6 +62,10 @@ def test_intervals_without_ends_are_a_dash():
     assert tables.interval([float("nan")] * 2) == "-"
 
 
+def test_an_interval_that_ends_at_zero_has_no_negative_zero():
+    assert tables.interval([-0.0004, -0.0]) == "[0.000, 0.000]"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -155,7 +155,12 @@ def test_a_missing_stage_1_result_names_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("tiny", "split", "what", "message"),
     [
-        (tiny_stage1, "train", "text", "no clip of train has text; .*--transcripts.*--asr"),
+        (
+            tiny_stage1,
+            "train",
+            "text",
+            "no clip of train has text; .*--asr; .*leave it out of --config.model",
+        ),
         (tiny_stage2, "train", "vision", "no clip of train has vision; .*--config.model.modalities"),
         (tiny_stage2, "valid", "labels", "no clip of valid has labels"),
     ],
