@@ -149,21 +149,24 @@ def unknown_field(config: str, arguments: Sequence[str], error: Exception) -> st
     return f"the config has no such field: {name!r} ({field}); did you mean --config.{near}? --help lists all"
 
 
-def next_command(config: ConfigDict, workdir: Path, own: Collection[str] = ()) -> str:
+def next_command(
+    config: ConfigDict, workdir: Path, own: Collection[str] = (), for_new_clips: Sequence[str] = ()
+) -> str:
     """The command that a user would run after this one.
 
     Args:
         config: of the run that has ended.
         workdir: its folder.
         own: modalities of which it reads the user's own features.
+        for_new_clips: options without which no new clips are read.
     """
     if config.stage != "alignment":
-        features = [f"--features={modality}=DIR" for modality in own]
+        options = [*(f"--features={modality}=DIR" for modality in own), *for_new_clips]
         clips = "CSV_OF_NAMES" if own else "FOLDER_OF_CLIPS"
         if _is_installed():
-            return shlex.join(["emi", "predict", clips, f"--model={workdir}", *features, "--pages"])
+            return shlex.join(["emi", "predict", clips, f"--model={workdir}", *options, "--pages"])
         command = ["python", "run.py", f"--config=configs/stage2.py:{config.preset}", f"--workdir={workdir}"]
-        return shlex.join([*command, "--mode=predict", f"--input={clips}", *features, "--pages"])
+        return shlex.join([*command, "--mode=predict", f"--input={clips}", *options, "--pages"])
     fields = {"root": config.root, "data.dir": config.data.dir, "data.corpus": config.data.corpus}
     if workdir != Path(config.root, "stage1").absolute():
         fields["init_from"] = workdir

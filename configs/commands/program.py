@@ -34,6 +34,7 @@ from configs.commands.page import serve_page
 from configs.paths import expand_paths, local_path
 from configs.sections import DATA
 from data_prep.build.prepare import prepare
+from data_prep.clips.stored import options_to_name
 from emi_jax.errors import NoEncodersError, UserError
 from emi_jax.exports.folder import export_model
 from emi_jax.exports.hub import push
@@ -176,7 +177,8 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
     if MODE.value == "predict":
         log.info("written: %s", results.predict(experiment, split))
         return
-    command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own)
+    needed = options_to_name(dataset.clip_options)
+    command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own, needed)
     other = Path(local_path(COMPARE.value, "--compare")) if COMPARE.value else None
     log_summary(results.evaluate(experiment, split, other), f"\nnext: {command}\n")
 

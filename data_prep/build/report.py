@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Report:
             *(f"{name}: {text}" for name, text in self.feature_lines()),
             *(tables.plain(self.label_table().header, self.label_table().rows).splitlines() if self.labels else ()),
             f"clips left out: {len(self.left_out)}",
-            *_some([f"  {entry['split']} {entry['id']}: {entry['path']}: {entry['why']}" for entry in self.left_out]),
+            *_some([f"  {entry['split']} {entry['id']}: {_fault(entry)}" for entry in self.left_out]),
             *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
             *(f"note: {note}" for note in self.notes),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
@@ -196,6 +196,11 @@ def _statistics(values: np.ndarray, low: float) -> dict[str, float]:
 def _histogram(values: Iterable[float], span: tuple[float, float] | None) -> dict[str, list[float]]:
     counts, edges = np.histogram(np.fromiter(values, np.float64), BINS, span)
     return {"counts": counts.tolist(), "edges": edges.round(4).tolist()}
+
+
+def _fault(entry: Mapping[str, str]) -> str:
+    """Why a clip was left out, after the file to blame if it is a file."""
+    return entry["why"] if entry["path"] == entry["id"] else f"{entry['path']}: {entry['why']}"
 
 
 def _first(clips: Sequence[dict[str, str]]) -> str:

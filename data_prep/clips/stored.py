@@ -47,19 +47,29 @@ def stored_options(
                 f"the run's clips were read with the function {used}, which is imported only if you name it: add "
                 f"--{option}={used} if you trust it"
             )
-    return ClipOptions(
-        **stored, detector_path=_model_path(stored["detector"], stored["detector_model"], detector_model)
-    )
+    return ClipOptions(**stored, detector_path=_model_path(stored, detector_model))
 
 
-def _model_path(detector: str, sha256: str, given: str) -> str:
+def options_to_name(stored: Mapping[str, Any]) -> list[str]:
+    """The options that `stored_options` needs from the user for reading new clips, as on a command line."""
+    functions = [f"--{option}={stored[option]}" for option in ("detector", "asr") if ":" in stored.get(option, "")]
+    return [*functions, *(["--detector-model=PATH"] if _is_of_user(stored) else [])]
+
+
+def _is_of_user(stored: Mapping[str, Any]) -> bool:
+    """Whether the detector's model file is another one than the hub's; its hash is "" where no pictures were read."""
+    return stored.get("detector") == YUNET and stored.get("detector_model", "") not in ("", SHA256)
+
+
+def _model_path(stored: Mapping[str, Any], given: str) -> str:
     """The detector's model file: the given one, or "" for the one on the hub."""
+    detector, sha256 = stored["detector"], stored["detector_model"]
     if detector != YUNET:
         if given:
             raise CorpusError(f"--detector-model={given}: the run's clips were read with {detector}; leave it out")
     elif given:
         read_model(given, sha256)
-    elif sha256 not in ("", SHA256):  # "" where no pictures were read
+    elif _is_of_user(stored):
         raise CorpusError(
             f"the run's faces were found with a user's model file (SHA-256 {sha256}), which is not stored with "
             "the run: give it with --detector-model=PATH"

@@ -78,6 +78,7 @@ def layout_of_table(path: Path, patterns: Sequence[str] = ()) -> Layout:
     names = tuple(column for column in chosen if column not in texts)
     if not names:
         raise ClipError(path, f"found no column of features among {_few(header.columns)}")
+    texts = tuple(column for column in chosen if column in texts)  # others, such as names of clips, are expected
     return Layout(header.format.name, names, texts, not header.format.time and len(sample) > 1, header.format.clip)
 
 

@@ -290,4 +290,5 @@ def _source(modality: str, section: Mapping[str, Any], workdir: Path, init_from:
         return str(source), f"stage-1 result {source}"
     if section["pretrained"]:
         return section["pretrained"], f"pretrained {section['pretrained']}"
-    return "", f"{section['config']['model_type'] or section['scratch']['model_type']} from scratch"
+    kind = section["config"]["model_type"] or section["scratch"]["model_type"]
+    return "", f"{kind}, which have no weights" if kind in DESCRIPTORS else f"{kind} from scratch"

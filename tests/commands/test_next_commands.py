@@ -46,3 +46,9 @@ def test_after_stage_2_the_next_command_predicts_with_it():
     )
     command = next_command(stage2.get_config("descriptors"), Path("/elsewhere"), own=["audio"])
     assert command.endswith("--mode=predict --input=CSV_OF_NAMES --features=audio=DIR --pages")
+
+
+def test_the_next_command_names_what_new_clips_need():
+    options = ["--detector-model=PATH"]
+    command = next_command(stage2.get_config("descriptors"), Path("/elsewhere"), for_new_clips=options)
+    assert command.endswith("--mode=predict --input=FOLDER_OF_CLIPS --detector-model=PATH --pages")

@@ -166,12 +166,14 @@ def test_unknown_subjects_are_refused(trained):
         inputs(within, "test", augment=False)
 
 
-def test_stage_1_refuses_encoders_without_weights(tmp_path):
+def test_stage_1_refuses_encoders_without_weights(tmp_path, caplog):
     from tests.configs import tiny_stage1
 
     config = tiny_stage1()
     config.model.audio.scratch = {"model_type": "voice_descriptors"}
     for name in config.model.audio.config:
         config.model.audio.config[name] = None
+    caplog.set_level("INFO", "emi_jax")
     with pytest.raises(UserError, match="stage 1 trains encoders, and that of audio has no weights"):
         Experiment.open(config, make_dataset(), tmp_path / "run", jax.devices()[:1])
+    assert "audio   encoder: voice_descriptors, which have no weights" in caplog.messages

@@ -50,6 +50,12 @@ def test_statistics_and_histograms_are_in_the_users_units(report):
     assert "above -50" in report.summary()
 
 
+def test_the_summary_blames_a_file_or_the_clip_alone(report):
+    lines = Report(**vars(report) | {"left_out": [{"id": "b", "split": "test", "path": "b", "why": "has no sound"}]})
+    assert "  test b: has no sound" in lines.summary().splitlines()
+    assert "  test bad|$: a<b>.mp4: not a media file" in report.summary().splitlines()
+
+
 def test_label_named_seconds_does_not_affect_the_lengths(report):
     assert (report.lengths["edges"][0], report.lengths["edges"][-1]) == (2, 5)
     titles = [axes.get_title() for axes in report_page.histograms(report).axes]

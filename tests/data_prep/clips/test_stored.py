@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from data_prep.clips.options import ClipOptions
-from data_prep.clips.stored import stored_options
+from data_prep.clips.stored import options_to_name, stored_options
 from data_prep.clips.yunet import SHA256
 from data_prep.errors import CorpusError
 
@@ -50,6 +50,15 @@ def test_a_function_in_a_stored_file_has_to_be_named_again(option):
     with pytest.raises(CorpusError, match=f"--{option}=mine:other: the run's own clips were read with runs.shared"):
         stored_options(stored, **{option: "mine:other"})
     assert getattr(stored_options(stored, **{option: "runs.shared.evil:go"}), option) == "runs.shared.evil:go"
+
+
+def test_what_the_user_has_to_name_again_is_listed():
+    assert options_to_name(STORED) == []
+    assert options_to_name(STORED | {"detector": "yunet", "detector_model": SHA256}) == []
+    assert options_to_name(STORED | {"detector": "yunet", "detector_model": ""}) == []
+    assert options_to_name(STORED | {"detector": "yunet", "detector_model": "0" * 64}) == ["--detector-model=PATH"]
+    own = STORED | {"detector": "mine:face", "asr": "mine:words"}
+    assert options_to_name(own) == ["--detector=mine:face", "--asr=mine:words"]
 
 
 def test_option_that_differs_from_the_stored_one_is_refused():

@@ -212,6 +212,12 @@ def test_a_column_that_a_file_lacks_is_named(tmp_path):
         read(tmp_path / "a.csv", names=("F0", "F9"))
 
 
+def test_text_that_names_clips_is_no_missing_feature(tmp_path):
+    (tmp_path / "a.csv").write_text("name;frameTime;loudness;mood\n'clip';0.0;0.5;glad\n")
+    found = layout(tmp_path / "a.csv")
+    assert (found.names, found.texts, found.clip) == (("loudness",), ("mood",), "name")
+
+
 def test_a_table_without_rows_is_a_fault_of_its_clip(tmp_path):
     (tmp_path / "clip.csv").write_text(OPENFACE.splitlines()[0] + "\n")
     with pytest.raises(ClipError, match=r"clip.csv: found no rows of features, expected one or more below the header"):
