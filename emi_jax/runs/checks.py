@@ -10,14 +10,12 @@ from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.contrastive import LOSSES
 
-_LEAVE_OUT = (
-    "; to train without it, leave it out of --config.model.pairs in stage 1 or --config.model.modalities in stage 2, "
-    "as in \"--config.model.modalities=('vision', 'audio')\""
-)
+_LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
 WITHOUT = {
     VISION: _LEAVE_OUT,
     AUDIO: _LEAVE_OUT,
-    TEXT: f"; python -m data_prep takes words with --transcripts, or has them recognised with --asr{_LEAVE_OUT}",
+    TEXT: "; python -m data_prep takes words with --transcripts, or has them recognised with --asr; stage 2 needs none "
+    "with \"--config.model.modalities=('vision', 'audio')\"",
 }
 """What to do about a modality that no clip has."""
 

@@ -159,7 +159,7 @@ def test_a_missing_stage_1_result_names_its_folder(tmp_path):
             tiny_stage1,
             "train",
             "text",
-            "no clip of train has text; .*--asr; .*leave it out of --config.model",
+            "no clip of train has text; .*--asr; .*stage 2 .*--config.model.modalities",
         ),
         (tiny_stage2, "train", "vision", "no clip of train has vision; .*--config.model.modalities"),
         (tiny_stage2, "valid", "labels", "no clip of valid has labels"),
