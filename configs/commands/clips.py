@@ -33,6 +33,7 @@ from emi_jax.errors import UserError
 from emi_jax.exports.hub import find_model
 from emi_jax.inputs.windows import Windows
 from emi_jax.progress import progress_bar
+from emi_jax.report.terminal import counted
 from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 
@@ -80,7 +81,8 @@ def predict_clips(workdir: Path, path: Path) -> None:
             {clip.id: f"{predictor.fingerprint} {fingerprint(clip, options)} {windows}" for clip in clips}
         )
         loaded = time.perf_counter() - began
-        log.info("model loaded in %.1f s; %d clips, %d of them predicted before", loaded, len(clips), len(done))
+        found_clips = counted(len(clips), "clip")
+        log.info("model loaded in %.1f s; %s, %d of them predicted before", loaded, found_clips, len(done))
         began, seconds = time.perf_counter(), 0.0
         waiting = [clip for clip in clips if clip.id not in done]
         with progress_bar(total=len(clips), initial=len(done), unit="clip") as bar:

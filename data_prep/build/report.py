@@ -19,7 +19,7 @@ from emi_jax.files import write_json
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import tables
 from emi_jax.report.tables import Row, Table
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 FILE, PAGE = "report.json", "report.html"
 SHOWN = 5  # lines printed for each kind of problem; the file lists them all
@@ -95,7 +95,7 @@ class Report:
             *(tables.plain(self.label_table().header, self.label_table().rows).splitlines() if self.labels else ()),
             f"clips left out: {len(self.left_out)}",
             *_some([f"  {entry['split']} {entry['id']}: {_fault(entry)}" for entry in self.left_out]),
-            *(f"{kind}: {len(clips)} clips, {_first(clips)}" for kind, clips in self.remarks.items()),
+            *(f"{kind}: {counted(len(clips), 'clip')}, {_first(clips)}" for kind, clips in self.remarks.items()),
             *(f"note: {note}" for note in self.notes),
             f"dataset: {self.dataset} (fingerprint {self.fingerprint[:12]})",
             f"report: {Path(self.dataset).parents[1] / PAGE}",

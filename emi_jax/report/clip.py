@@ -71,7 +71,7 @@ def _described(prediction: Prediction) -> str:
     """What the time line shows, in words."""
     if prediction.over_time:
         return "Intensities and modality weights in each window, waveform, and reliability of each modality over time."
-    return "Waveform, mel spectrogram, and reliability of each modality over time."
+    return "Waveform, mel spectrogram where there is sound, and reliability of each modality over time."
 
 
 def _labels(prediction: Prediction, label_range: tuple[float, float]) -> np.ndarray:

@@ -25,8 +25,9 @@ MODALITY_NAMES = {AUDIO: ("voice", "-"), VISION: ("face", "o-"), TEXT: ("words",
 def course(prediction: Prediction, label_range: tuple[float, float]) -> Figure:
     """The time line of what the model read.
 
-    A clip that is predicted as a whole: waveform, mel spectrogram, and the reliabilities of its steps. One that is
-    predicted in windows: its intensities and weights in each window, waveform and reliabilities.
+    A clip that is predicted as a whole: waveform and mel spectrogram of what the model heard, if anything, and the
+    reliabilities of its steps. One that is predicted in windows: its intensities and weights in each window, waveform
+    and reliabilities.
 
     Args:
         prediction: of the clip.
@@ -34,13 +35,15 @@ def course(prediction: Prediction, label_range: tuple[float, float]) -> Figure:
     """
     with style():
         if prediction.over_time is None:
-            figure = new_figure(9, 5.4)
-            wave, mel, reliability = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
             audio = _voice(prediction)
             if len(audio):
+                figure = new_figure(9, 5.4)
+                wave, mel, reliability = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1))
                 wave.plot(np.arange(len(audio)) / SAMPLE_RATE, audio, linewidth=0.4, rasterized=True)
                 _draw_mel(mel, audio)
-            mel.set_ylabel("Hz, mel scale")
+            else:
+                figure = new_figure(9, 3.2)
+                wave, reliability = figure.subplots(2, 1, sharex=True)
         else:
             figure = new_figure(9, 7.6)
             above, weights, wave, reliability = figure.subplots(4, 1, sharex=True, height_ratios=(2.2, 1, 1, 1))
@@ -91,6 +94,7 @@ def _draw_mel(axes: Axes, audio: np.ndarray) -> None:
     power = librosa.feature.melspectrogram(
         y=audio, sr=SAMPLE_RATE, n_fft=WINDOW, hop_length=HOP, n_mels=MELS, fmax=SAMPLE_RATE / 2
     )
+    axes.set_ylabel("Hz, mel scale")
     picture = librosa.power_to_db(power, ref=np.max)
     end = len(audio) / SAMPLE_RATE
     bands = librosa.mel_frequencies(MELS, fmax=SAMPLE_RATE / 2)

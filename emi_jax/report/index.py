@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from emi_jax.report import page
 from emi_jax.report.tables import Row, Table
+from emi_jax.report.terminal import counted
 
 
 def write_index(
@@ -29,7 +30,7 @@ def write_index(
     return page.write(
         path,
         "predictions.html",
-        f"Predictions of {len(clips)} clips",
+        f"Predictions of {counted(len(clips), 'clip')}",
         table=Table(f"Intensities from {low:g} to {high:g}", ["clip", *label_names], rows),
         addresses=[f"./{quote(file, errors='surrogateescape')}" for file, _ in clips.values()],
         remarks=remarks,

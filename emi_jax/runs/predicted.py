@@ -22,7 +22,7 @@ from emi_jax.prediction import Prediction
 from emi_jax.report import tables
 from emi_jax.report.clip import write_clip_page
 from emi_jax.report.index import write_index
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 from emi_jax.runs.submission import format_row, header
 from emi_jax.train.signals import StoppedError
 
@@ -168,7 +168,7 @@ class PredictionFolder:
         parts = [tables.plain(["", *self._names], [[printable(clip), *self._rows[clip]] for clip in shown])]
         if more := len(self._rows) - len(shown):
             parts.append(f"... and {more} more in {self.path / PREDICTIONS}")
-        parts += [f"{count} clips: {kind}" for kind, count in self._remarks.most_common()]
+        parts += [f"{counted(count, 'clip')}: {kind}" for kind, count in self._remarks.most_common()]
         parts += [f"left out: {reason}" for reason in self._reasons]
         if more := self.left_out - len(self._reasons):
             parts.append(f"left out: {more} more, named in {self.path / LEFT_OUT}")

@@ -9,6 +9,7 @@ import pytest
 
 from emi_jax.prediction import Prediction
 from emi_jax.report import clip, figures, studies, svg
+from emi_jax.report.course import course
 from emi_jax.runs.drawings import _are_estimated
 
 LABELS = ("$x$ and $", r"a_b^{c}\d~", "<b>&|", "喜び", "mean", "seconds")
@@ -99,6 +100,18 @@ def test_weights_that_no_module_has_estimated_are_not_drawn(outputs):
     assert _are_estimated(outputs)
     del outputs["weights"]
     assert not _are_estimated(outputs)
+
+
+def test_a_clip_that_is_not_heard_has_no_spectrogram():
+    arrays = {"audio": np.full(16000, 99, np.int16), "audio_mask": np.ones(16000, bool)}
+    clips = {}
+    for name, read in (("heard", arrays), ("silent", {})):
+        prediction = Prediction(name, {}, {}, {}, {"vision": np.ones(3)}, {"vision": np.arange(3)}, [], True, read, {})
+        clips[name] = [axes.get_ylabel() for axes in course(prediction, (0.0, 1.0)).axes]
+    assert clips == {
+        "heard": ["waveform", "Hz, mel scale", "reliability r"],
+        "silent": ["waveform", "reliability r"],
+    }
 
 
 def test_each_direction_of_retrieval_has_its_own_chance():

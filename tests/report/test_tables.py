@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emi_jax.report import score_tables, tables
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 from emi_jax.runs.submission import write_predictions
 
 NAMES = ("Joy", "Empathic Pain")
@@ -79,6 +79,10 @@ def test_an_interval_that_ends_at_zero_has_no_negative_zero():
 )
 def test_printable_text_cannot_control_the_terminal(text, expected):
     assert printable(text) == expected
+
+
+def test_one_thing_has_no_plural():
+    assert [counted(count, "clip") for count in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
 
 
 def test_retrieval_table_shows_each_direction_with_its_own_chance():
