@@ -1,4 +1,4 @@
-"""Command-line help on presets and fields, suggestions for misspelt names, and checks for fields without effect."""
+"""Command-line help on presets and fields, suggestions for misspelt names, and the commands to run next."""
 
 import difflib
 import re
@@ -17,7 +17,6 @@ from configs import stage2
 from configs.fields import Effect, Field, flatten
 from configs.studies import section_of
 from emi_jax.errors import UserError
-from emi_jax.modalities import MODALITIES
 
 FILES = ("stage1", "stage2", "crossval", "sweep", "ablation", "robustness")
 MARKS = {Effect.PLACE: "/", Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
@@ -214,51 +213,6 @@ def _training(file: str, presets: str, fields: Mapping[str, Any], workdir: str =
 def _is_installed() -> bool:
     """Whether this process is the command `emi`."""
     return Path(sys.argv[0]).stem == "emi"
-
-
-def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
-    """Refuses fields that are set on the command line but have no effect.
-
-    Raises:
-        UserError: a field belongs to a head that is not in use, to the scratch section of a loaded encoder, or names
-            weights where those of a run of stage 1 are used.
-    """
-    for field in overridden:
-        parts = field.split(".")
-        if parts[:2] == ["model", "head"] and len(parts) > 3 and parts[2] != config.model.head.name:
-            raise UserError(
-                f"config.{field} does nothing: the head in use is {config.model.head.name!r}; choose another with "
-                f"--config.model.head.name={parts[2]}"
-            )
-        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:] == ["pretrained"] and config.init_from:
-            raise UserError(
-                f"config.{field} does nothing: the {parts[1]} encoder is that of the run of stage 1 in "
-                f"{config.init_from}; set it there, or add --config.init_from= to start without stage 1"
-            )
-        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:3] == ["scratch"]:
-            source = config.init_from or config.model[parts[1]].pretrained
-            if source:
-                raise UserError(
-                    f"config.{field} does nothing: it is for an encoder from scratch, and the {parts[1]} encoder is "
-                    f"loaded from {source}"
-                )
-
-
-def refuse_for_trained(overridden: Collection[str], use: str) -> None:
-    """Refuses fields that are set on the command line of a use of a trained run, which the run's own config rules.
-
-    Args:
-        overridden: the fields.
-        use: what the run is used for, which completes "does nothing".
-
-    Raises:
-        UserError: a field other than the folders of the run is set.
-    """
-    if ignored := sorted(set(overridden) - {"root", "workdir"}):
-        raise UserError(
-            f"--config.{ignored[0]} does nothing {use}: the run in the workdir is used as it was trained; "
-            "leave it out, or train another run with it"
-        )
 
 
 def _line(path: str, value: str, field: Field) -> str:

@@ -1,10 +1,8 @@
 """Folders that a config or the command line names: on this machine, with `~` expanded."""
 
-import os
-import re
-
 from ml_collections import ConfigDict
 
+from emi_jax import files
 from emi_jax.errors import UserError
 
 
@@ -24,6 +22,8 @@ def expand_paths(config: ConfigDict, workdir: str | None) -> None:
     for section, field in ((config, "workdir"), (config, "init_from"), (config.data, "dir")):
         section[field] = local_path(section[field], f"config.{field}")
     config.features.dir = local_path(config.features.dir, "config.features.dir")
+    if "grid" in config:
+        config.grid.folder = local_path(config.grid.folder, "config.grid.folder")
 
 
 def local_path(path: str, name: str) -> str:
@@ -32,8 +32,7 @@ def local_path(path: str, name: str) -> str:
     Raises:
         UserError: it is a URL, or there is no such home folder.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
-        raise UserError(f"{name}={path}: expected a local folder; copy or mount it, and give its path")
-    if (expanded := os.path.expanduser(path)).startswith("~"):
-        raise UserError(f"{name}={path}: there is no such home folder; write ./{path} for a folder of that name")
-    return expanded
+    try:
+        return files.local_path(path)
+    except UserError as error:
+        raise UserError(f"{name}={path}: {error}") from None

@@ -17,9 +17,10 @@ from data_prep.corpora.ravdess import VOCAL
 from data_prep.corpora.reading import CORPORA, Request
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.options.features import add_feature_options, feature_requests
-from data_prep.options.values import counts, names, number, number_range, path
+from data_prep.options.values import counts, names, number, number_range
 from data_prep.workers import TIME_LIMIT
 from emi_jax.errors import UserError
+from emi_jax.files import path_option
 from emi_jax.report.terminal import printable
 
 CANNOT_CONTINUE, INTERNAL_ERROR, STOPPED = 2, 70, 130
@@ -198,9 +199,11 @@ def parser() -> argparse.ArgumentParser:
         "any folder of clips with a table; cremad (CREMA-D), ravdess or meld as published (default: synthetic; must be "
         "given with --source or --labels)",
     )
-    add("--out", type=path, help=f"data folder to write (default: {DEFAULTS['out']})")
-    add("--source", type=path, help="folder of the corpus (synthetic: OUT/raw_corpus)")
-    add("--labels", type=path, help="folder corpus: table with the names and labels (default: SOURCE/labels.csv)")
+    add("--out", type=path_option, help=f"data folder to write (default: {DEFAULTS['out']})")
+    add("--source", type=path_option, help="folder of the corpus (synthetic: OUT/raw_corpus)")
+    add(
+        "--labels", type=path_option, help="folder corpus: table with the names and labels (default: SOURCE/labels.csv)"
+    )
     add(
         "--label-range",
         type=number_range,
@@ -216,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
     add("--recursive", action="store_true", help="folder corpus: search the subfolders of SOURCE for clips, too")
     add(
         "--transcripts",
-        type=path,
+        type=path_option,
         help="words of the clips: a table (Filename, Transcript), JSON {name: text}, or a folder with NAME.txt, "
         "NAME.json (Whisper), NAME.srt, NAME.vtt, NAME.TextGrid or NAME.tsv for each clip",
     )
@@ -235,7 +238,12 @@ def parser() -> argparse.ArgumentParser:
     )
     detectors = f"{YUNET}, {HAAR} or MODULE:FUNCTION (default: {YUNET}; synthetic: {HAAR})"
     add("--detector", metavar="NAME", help=f"face detector: {detectors}")
-    add("--detector-model", type=path, metavar="PATH", help=f"model file of {YUNET} (default: {FILE} from the hub)")
+    add(
+        "--detector-model",
+        type=path_option,
+        metavar="PATH",
+        help=f"model file of {YUNET} (default: {FILE} from the hub)",
+    )
     add(
         "--align",
         choices=(LANDMARKS, NO_ALIGNMENT),
@@ -282,5 +290,10 @@ def parser() -> argparse.ArgumentParser:
         type=number(float, 0),
         help=f"seconds after which a clip is left out, 0 for no limit (default: {TIME_LIMIT:g})",
     )
-    add("--check", type=path, metavar="DIR", help="check the dataset in DIR instead of preparing one; writes nothing")
+    add(
+        "--check",
+        type=path_option,
+        metavar="DIR",
+        help="check the dataset in DIR instead of preparing one; writes nothing",
+    )
     return parser

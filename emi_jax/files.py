@@ -1,11 +1,13 @@
-"""Files that appear complete or not at all, and locks that end with the process that holds them."""
+"""Local paths, files that appear complete or not at all, and locks that end with the process that holds them."""
 
+import argparse
 import contextlib
 import datetime
 import errno
 import json
 import logging
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator
@@ -20,6 +22,29 @@ log = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of a file system that has no locks."""
+
+
+def local_path(path: str) -> str:
+    """A path on this machine, with `~` expanded.
+
+    Raises:
+        UserError: it is a URL, or there is no such home folder.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+        raise UserError("expected a local path; copy or mount it, and give its path")
+    if (expanded := os.path.expanduser(path)).startswith("~"):
+        raise UserError(f"there is no such home folder; write ./{path} for a file or folder of that name")
+    return expanded
+
+
+def path_option(text: str) -> Path:
+    """The path that an option of a command line gives, for argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("found nothing, expected a path")
+    try:
+        return Path(local_path(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
 
 
 @contextlib.contextmanager

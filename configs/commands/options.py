@@ -4,7 +4,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from configs import command_line
+from configs import effects
 from data_prep import workers
 from emi_jax.errors import UserError
 
@@ -100,4 +100,4 @@ def check_for_new_clips() -> None:
         raise UserError(f"--time-limit={TIME_LIMIT.value:g}: expected seconds, or 0 for no limit")
     if jax.process_count() > 1:
         raise UserError("new clips are predicted by one process; start it without --distributed")
-    command_line.refuse_for_trained(overrides(), "for new clips")
+    effects.refuse_for_trained(overrides(), "for new clips")

@@ -10,7 +10,7 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from configs import command_line
+from configs import command_line, effects
 from configs.commands import options, sweep
 from configs.commands.clips import model_folder, predict_clips
 from configs.commands.options import (
@@ -100,7 +100,7 @@ def run(config: ConfigDict | None) -> None:
     """
     if config is not None:
         expand_paths(config, WORKDIR.value)
-        command_line.refuse_without_effect(config, overrides())
+        effects.refuse_without_effect(config, overrides())
     if MODE.value != "evaluate":
         refuse("is for --mode=evaluate", COMPARE)
     if MODE.value != "export":
@@ -136,7 +136,7 @@ def export(config: ConfigDict) -> None:
         raise UserError(f"--split={SPLIT.value} does nothing with --mode=export")
     if jax.process_count() > 1:
         raise UserError("a model is exported by one process; start it without --distributed")
-    command_line.refuse_for_trained(overrides(), "with --mode=export")
+    effects.refuse_for_trained(overrides(), "with --mode=export")
     output = Path(local_path(OUTPUT.value or f"{config.workdir}/exported", "--output"))
     log.info("written: %s", export_model(Path(config.workdir), output))
     if PUSH.value:

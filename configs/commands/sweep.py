@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from configs import command_line
+from configs import command_line, effects
 from emi_jax.errors import UserError
 from emi_jax.files import whole_file
 from emi_jax.inputs.dataset import Dataset
@@ -56,7 +56,7 @@ def run(config: ConfigDict, dataset: Dataset, command: Sequence[str]) -> Summary
     """
     options, runs = config.sweep, sweep.runs(config)
     for each in runs:
-        command_line.refuse_without_effect(each.config, each.setting.changes)
+        effects.refuse_without_effect(each.config, each.setting.changes)
     if options.launcher not in LAUNCHERS or options.processes < 1 or options.index >= len(runs):
         raise UserError(
             f"config.sweep: found launcher={options.launcher}, processes={options.processes}, index={options.index}; "

@@ -25,7 +25,9 @@ With a user's own features of a modality, vision, audio or text (the metadata `f
 """
 
 import contextlib
+import errno
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +43,8 @@ from emi_jax.inputs.index import write_index
 
 BUILDING, OLDER = ".building", ".older"
 """Temporary folders next to the dataset while it is written and replaced."""
+DISK = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO
+"""Errors of a disk, which ArrayRecord names in errors of its own."""
 
 Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 
@@ -107,8 +111,8 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], metadata: Mapping[s
         with contextlib.redirect_stdout(io.StringIO()):
             Emi(splits, metadata, building).download_and_prepare()
     except (RuntimeError, ValueError) as error:  # ArrayRecord wraps the system's errors in these
-        if full := [text for text in ("No space left", "quota exceeded") if text.lower() in str(error).lower()]:
-            raise OSError(f"{building}: {full[0]} on the disk") from error
+        if of_disk := [text for text in map(os.strerror, DISK) if text.lower() in str(error).lower()]:
+            raise OSError(f"{building}: {of_disk[0]}") from error
         raise
     write_index(dataset_path(building), open_builder(dataset_path(building)))
     final = dataset_path(out)

@@ -8,7 +8,8 @@ from typing import Any
 
 from data_prep.corpora.feature_files import FeatureRequest
 from data_prep.errors import CorpusError
-from data_prep.options.values import names, number, path
+from data_prep.options.values import names, number
+from emi_jax.files import path_option
 from emi_jax.modalities import MODALITIES
 
 
@@ -16,7 +17,7 @@ def add_feature_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser."""
     parser.add_argument(
         "--features",
-        type=_of_modality(path, required=True),
+        type=_of_modality(path_option, required=True),
         action="append",
         metavar="MODALITY=PATH",
         help="own features in place of the clips' vision, audio or text: a folder with NAME.npy, NAME.npz, NAME.csv or "
@@ -85,7 +86,7 @@ def parse_features(values: Iterable[str]) -> dict[str, FeatureRequest]:
     Raises:
         CorpusError: a value does not name a modality and a path, or a modality is named twice.
     """
-    parse = _of_modality(path, required=True)
+    parse = _of_modality(path_option, required=True)
     try:
         return feature_requests(list(map(parse, values)), (), ())
     except argparse.ArgumentTypeError as error:

@@ -3,20 +3,9 @@
 import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from data_prep.corpora.synthetic import COUNTS
-
-
-def path(text: str) -> Path:
-    """A path; `~` is the home folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("found nothing, expected a path")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
 
 
 def number(kind: type, least: float) -> Callable[[str], Any]:

@@ -13,9 +13,9 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from emi_jax.errors import UserError
+from emi_jax.files import path_option
 from emi_jax.inputs.dataset import clip_id, open_dataset
 from emi_jax.report.exits import fail, is_explained
 from emi_jax.runs.ensemble import HOW, combine
@@ -29,13 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sources", nargs="*", type=Path, help="folders of runs, or CSVs of predictions")
-    parser.add_argument("--data", required=True, type=Path, help="dataset, the folder given to data_prep as --out")
+    parser.add_argument("sources", nargs="*", type=path_option, help="folders of runs, or CSVs of predictions")
+    parser.add_argument(
+        "--data", required=True, type=path_option, help="dataset, the folder given to data_prep as --out"
+    )
     parser.add_argument("--split", default="test", help="split that is predicted (default: test)")
-    parser.add_argument("--output", type=Path, help="folder for the combined predictions and their scores")
+    parser.add_argument("--output", type=path_option, help="folder for the combined predictions and their scores")
     parser.add_argument("--how", choices=HOW, default=HOW[0], help="mean, mean of ranks, or weights fitted on valid")
-    parser.add_argument("--compare", type=Path, help="a run or CSV to compare the combined predictions with")
-    parser.add_argument("--check", type=Path, help="check this CSV against the clips of the split; combine nothing")
+    parser.add_argument("--compare", type=path_option, help="a run or CSV to compare the combined predictions with")
+    parser.add_argument(
+        "--check", type=path_option, help="check this CSV against the clips of the split; combine nothing"
+    )
     options = parser.parse_args(arguments)
     if bool(options.check) == bool(options.sources) or bool(options.output) != bool(options.sources):
         parser.error("name the runs or CSVs to combine and their --output, or a CSV to --check")

@@ -132,6 +132,13 @@ def test_a_tilde_is_the_home_folder(monkeypatch):
     assert paths == tuple(Path("/somewhere", name) for name in ("emi", "clips", "l.csv", "t"))
 
 
+@pytest.mark.parametrize("option", ["--out=gs://bucket/x", "--features=vision=s3://bucket/x"])
+def test_a_url_is_not_made_into_a_folder(option, capsys):
+    with pytest.raises(SystemExit):
+        parse([option])
+    assert "://bucket/x': expected a local path; copy or mount it, and give its path" in capsys.readouterr().err
+
+
 def test_features_of_several_modalities_have_their_own_columns_and_rates():
     arguments = ["--features=vision=~/f", "--features=text=t=1", "--feature-columns=vision=AU*_r,pose_*"]
     found = parse([*arguments, "--feature-rate=text=2.5"]).features

@@ -3,6 +3,8 @@
 import functools
 import json
 import re
+import resource
+import signal
 import sys
 
 import numpy as np
@@ -37,6 +39,20 @@ def examples():
 def folder(tmp_path):
     write_dataset(tmp_path, {"train": functools.partial(examples)}, METADATA)
     return tmp_path
+
+
+def test_a_disk_that_refuses_the_records_is_an_error_of_the_system(tmp_path):
+    """ArrayRecord raises errors of its own for it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # without the signal the write fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_dataset(tmp_path, {"train": functools.partial(examples)}, METADATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not dataset_path(tmp_path).exists()
 
 
 def test_texts_are_read_without_the_records(folder):

@@ -1,0 +1,75 @@
+"""Refuses fields that are set on the command line but have no effect."""
+
+from collections.abc import Collection
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from emi_jax.errors import UserError
+from emi_jax.modalities import MODALITIES
+
+FUSION = "model.head.fusion."
+NEEDED = {
+    FUSION + "tcn": [FUSION + field for field in ("tcn_dilations", "tcn_causal")],
+    FUSION + "bilstm": [FUSION + "lstm_hidden", FUSION + "gate", "model.lstm"],
+    FUSION + "decoder": [FUSION + field for field in ("num_layers", "num_heads", "mlp_ratio")],
+    FUSION + "statistics": [FUSION + "input_dropout"],
+    "augment.voice": ["augment." + field for field in ("noise", "tempo", "semitones", "shift")],
+    "augment.face": ["augment." + field for field in ("colour", "blur", "degrees", "scale")],
+    "model.lora.targets": ["model.lora." + field for field in ("rank", "alpha", "dropout")],
+}
+"""Fields without which others have no effect."""
+
+
+def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
+    """Refuses fields that are set on the command line but have no effect.
+
+    Raises:
+        UserError: a field belongs to a head that is not in use, to a part that is switched off, to the scratch section
+            of a loaded encoder, or names weights where those of a run of stage 1 are used.
+    """
+    needs = {field: needed for needed, fields in NEEDED.items() for field in fields}
+    for field in overridden:
+        if field in needs and not (value := _value(config, needs[field])):
+            raise UserError(f"config.{field} does nothing: config.{needs[field]} is {value!r}")
+        parts = field.split(".")
+        if parts[:2] == ["model", "head"] and len(parts) > 3 and parts[2] != config.model.head.name:
+            raise UserError(
+                f"config.{field} does nothing: the head in use is {config.model.head.name!r}; choose another with "
+                f"--config.model.head.name={parts[2]}"
+            )
+        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:] == ["pretrained"] and config.init_from:
+            raise UserError(
+                f"config.{field} does nothing: the {parts[1]} encoder is that of the run of stage 1 in "
+                f"{config.init_from}; set it there, or add --config.init_from= to start without stage 1"
+            )
+        if parts[0] == "model" and parts[1] in MODALITIES and parts[2:3] == ["scratch"]:
+            source = config.init_from or config.model[parts[1]].pretrained
+            if source:
+                raise UserError(
+                    f"config.{field} does nothing: it is for an encoder from scratch, and the {parts[1]} encoder is "
+                    f"loaded from {source}"
+                )
+
+
+def refuse_for_trained(overridden: Collection[str], use: str) -> None:
+    """Refuses fields that are set on the command line of a use of a trained run, which the run's own config rules.
+
+    Args:
+        overridden: the fields.
+        use: what the run is used for, which completes "does nothing".
+
+    Raises:
+        UserError: a field other than the folders of the run is set.
+    """
+    if ignored := sorted(set(overridden) - {"root", "workdir"}):
+        raise UserError(
+            f"--config.{ignored[0]} does nothing {use}: the run in the workdir is used as it was trained; "
+            "leave it out, or train another run with it"
+        )
+
+
+def _value(config: Any, path: str) -> Any:
+    for part in path.split("."):
+        config = config[part]
+    return config
