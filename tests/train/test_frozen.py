@@ -11,6 +11,7 @@ from emi_jax.runs.evaluation import chosen_params
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.parameters import merge
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
@@ -26,6 +27,11 @@ def partly_trained(dtype="float32"):
     config.model.text.config.num_hidden_layers = 2
     config.train.update(frozen=PARTLY, epochs=2, evaluate_every=1.0, weight_decay=0.0, warmup_epochs=0.0)
     return config
+
+
+def first_clip(experiment):
+    """The arrays of the first training clip."""
+    return experiment.transform(make_dataset().split("train")[0], np.random.default_rng(0), 0)
 
 
 def test_only_the_unfrozen_layers_of_a_partly_trained_tower_change(tmp_path):
@@ -46,6 +52,23 @@ def test_only_the_unfrozen_layers_of_a_partly_trained_tower_change(tmp_path):
     assert {leaf.dtype for leaf in after.values()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize(("frozen", "drops"), [(PARTLY[1], True), ("^towers/text/", False)])
+def test_a_partly_trained_tower_of_stage_2_runs_with_dropout(frozen, drops, tmp_path):
+    config = partly_trained()
+    config.model.modalities, config.train.frozen = ("text",), (frozen,)
+    config.model.text.config.hidden_dropout_prob = 0.4
+    experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
+    stage, params = experiment.stage, merge(*experiment.initial_params())
+    batch = {name: np.stack([array] * 2) for name, array in first_clip(experiment).items()}
+    loss = Mapping("shard_map", jax.devices()[:1]).map(
+        lambda params, batch, rng: stage.loss(stage.outputs(params, batch, rng), batch)[0],
+        (REPLICATED, SHARDED, REPLICATED),
+        output=REPLICATED,
+    )
+    one, other = (float(loss(params, batch, jax.random.PRNGKey(seed))) for seed in (0, 1))
+    assert (one != other) == drops
+
+
 def test_features_of_a_partly_trained_tower_are_not_cached(tmp_path):
     config = partly_trained()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
@@ -63,10 +86,7 @@ def test_frozen_towers_of_stage_1_run_without_dropout(trained, same, tmp_path):
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
     stage = dataclasses.replace(experiment.stage, trained_towers=trained)
     params = stage.init(jax.random.key(0), {})
-    batch = {
-        name: np.stack([array] * 2)
-        for name, array in experiment.transform(make_dataset().split("train")[0], np.random.default_rng(0), 0).items()
-    }
+    batch = {name: np.stack([array] * 2) for name, array in first_clip(experiment).items()}
     outputs = Mapping("shard_map", jax.devices()[:1]).map(
         stage.outputs, (REPLICATED, SHARDED, REPLICATED), output=SHARDED
     )
