@@ -40,6 +40,21 @@ def test_a_run_records_the_gradient_norm_of_each_part(trained):
     assert not any("towers" in name for name in parts)  # which are frozen
 
 
+def test_the_logged_learning_rate_is_that_of_the_logged_step(trained):
+    """Step n, counted from 1, uses the schedule's value at n - 1, so that the first one has a learning rate of 0."""
+    config = trained[0].config.train
+    found = {line["step"]: line["learning_rate"] for line in Workdir(trained[1]).metrics() if "learning_rate" in line}
+    steps = len(found)
+    warmup = config.warmup_epochs * steps / config.epochs
+    expected = {}
+    for number in range(steps):
+        cosine = (1 + np.cos(np.pi * (number - warmup) / (steps - warmup))) / 2
+        decayed = config.final_rate + (config.learning_rate - config.final_rate) * cosine
+        expected[number + 1] = config.learning_rate * number / warmup if number < warmup else decayed
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert len(set(found.values())) == steps == 4
+
+
 @pytest.mark.parametrize(
     ("kind", "dtype", "expected"),
     [

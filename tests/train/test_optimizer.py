@@ -66,6 +66,22 @@ def test_rate_factors_scale_the_whole_update_decay_included():
     np.testing.assert_allclose(other["fusion"]["kernel"], one["fusion"]["kernel"], rtol=1e-6)
 
 
+def test_a_clip_norm_of_0_leaves_gradients_unclipped():
+    gradients = [jax.tree.map(lambda x, size=size: size * jnp.ones_like(x), PARAMS) for size in (0.1, 30.0)]
+    decayed = {"towers": {"text": {"kernel": True, "bias": False}}, "fusion": {"kernel": True}}
+
+    def updates(optimizer):
+        """Those of the second step: Adam's first one does not depend on the gradients' size."""
+        _, state = optimizer.update(gradients[0], optimizer.init(PARAMS), PARAMS)
+        return jnp.concatenate(
+            [leaf.ravel() for leaf in jax.tree.leaves(optimizer.update(gradients[1], state, PARAMS)[0])]
+        )
+
+    unclipped = updates(optax.adamw(0.01, weight_decay=0.1, mask=decayed))
+    np.testing.assert_allclose(updates(build(PARAMS, clip_norm=0.0)), unclipped, rtol=1e-6)
+    assert jnp.abs(updates(build(PARAMS, clip_norm=1.0)) - unclipped).min() > 1e-4
+
+
 def test_ten_steps_agree_with_pytorch():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
