@@ -208,21 +208,23 @@ def test_chosen_label_columns_are_read_else_all_are_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "row"),
+    ("header", "row", "subject", "nameless"),
     [
-        ("Filename,Joy,", "a,0.5,"),
-        (",Filename,Joy", "0,a,0.5"),
-        ("Unnamed: 0,Filename,Joy", "0,a,0.5"),
-        ("Filename,subject,split,Joy", "a,3,train,0.5"),
-        ("filename , speaker ,JOY", "a,3,0.5"),
-        ("Filename,Joy,,,", "a,0.5,,,"),
+        ("Filename,Joy,", "a,0.5,", "", "3"),
+        (",Filename,Joy", "0,a,0.5", "", "1"),
+        ("Unnamed: 0,Filename,Joy", "0,a,0.5", "", "1"),
+        ("Filename,subject,split,Joy", "a,3,train,0.5", "3", ""),
+        ("filename , speaker ,JOY", "a,3,0.5", "3", ""),
+        ("Filename,Joy,,,", "a,0.5,,,", "", "3, 4, 5"),
     ],
 )
-def test_nameless_and_reserved_columns_are_not_labels(tmp_path, header, row):
+def test_nameless_and_reserved_columns_are_not_labels(tmp_path, header, row, subject, nameless):
     (tmp_path / "labels.csv").write_text(f"{header}\n{row}\n")
     corpus = read_folder(tmp_path)
     assert ([name.lower() for name in corpus.label_names], corpus.clips[0].labels) == (["joy"], (0.5,))
-    assert corpus.clips[0].subject == ("3" if "s" in header.lower().replace("unnamed", "").split("joy")[0][9:] else "")
+    assert corpus.clips[0].subject == subject
+    note = f"labels.csv: columns without a name are not read: number {nameless}"
+    assert [line for line in corpus.notes if "without a name" in line] == ([note] if nameless else [])
 
 
 @pytest.mark.parametrize(

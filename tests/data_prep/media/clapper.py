@@ -67,7 +67,7 @@ def write_clapper(
             packets += pictures.encode()
         if audio:
             wave = click(event, length, rate)
-            for block, at in _blocks(wave, sound, rate, gap):
+            for block, at in blocks(wave, sound, rate, gap):
                 block.pts, block.time_base = at + round(audio_start * rate), Fraction(1, rate)
                 packets += sound.encode(block)
             packets += sound.encode(None)
@@ -83,7 +83,8 @@ def click(event: float, length: float, rate: int) -> np.ndarray:
     return np.where(heard, 0.6 * np.sin(2 * math.pi * 800 * (seconds - event)), 0.0)
 
 
-def _blocks(wave: np.ndarray, sound, rate: int, gap: tuple[float, float] | None):
+def blocks(wave: np.ndarray, sound, rate: int, gap: tuple[float, float] | None = None):
+    """Yields (frame, place of its first sample) of a float [samples] wave for an audio stream, without the gap."""
     context = sound.codec_context
     channels = context.layout.nb_channels
     samples = np.repeat((wave * 32767).astype(np.int16)[:, None], channels, 1).reshape(1, -1)

@@ -2,14 +2,15 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from data_prep.media.remarks import BROKEN_OFF, GAP, NO_TIMESTAMPS, RESTARTED
+from data_prep.media.remarks import BROKEN_OFF, GAP, NO_TIMESTAMPS, RESTARTED, WRONG_RATE
 from data_prep.media.timeline import read_timeline
-from tests.data_prep.media.clapper import read_clapper, write_clapper
+from tests.data_prep.media.clapper import blocks, click, read_clapper, write_clapper
 
 TOLERANCE = 0.04
 VIDEO = {
@@ -227,20 +228,34 @@ def test_browser_recording_without_duration_and_rate_is_read(tmp_path):
     buffer = _Pipe()
     path = tmp_path / "browser.webm"
     rng = np.random.default_rng(0)
+    packets = []
     with av.open(buffer, "w", format="webm", options={"live": "1"}) as container:
         video = container.add_stream("libvpx", rate=1000)
         video.width = video.height = 64
-        second = 0
-        while second < 3000:
-            shade = 240 if 1500 <= second < 1700 else 40
+        audio = container.add_stream("libopus", rate=48_000, layout="mono")
+        container.start_encoding()
+        milliseconds = 0
+        while milliseconds < 3000:
+            shade = 240 if 1500 <= milliseconds < 1700 else 40
             frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade, np.uint8), format="rgb24")
-            frame.pts = second
-            container.mux(video.encode(frame))
-            second += int(rng.integers(20, 60))
-        container.mux(video.encode())
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            packets += video.encode(frame)
+            milliseconds += int(rng.integers(20, 60))
+        packets += video.encode()
+        for block, at in blocks(click(1.5, 3.0, 48_000), audio, 48_000):
+            block.pts, block.time_base = at, Fraction(1, 48_000)
+            packets += audio.encode(block)
+        packets += audio.encode(None)
+        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+            container.mux(packet)
     path.write_bytes(buffer.getvalue())
+    with av.open(str(path)) as container:
+        assert container.duration is None
     found = read_clapper(path)
-    assert found.flash == pytest.approx(1.5, abs=0.06)
+    assert found.click == pytest.approx(1.5, abs=0.01)
+    assert found.click == pytest.approx(found.flash, abs=TOLERANCE)
+    assert found.length == pytest.approx(3.0, abs=0.02)
+    assert list(found.remarks) == [WRONG_RATE]
     assert read_clapper(path, 1.0).remarks["longer than what is read"] == "browser.webm: read to 1 s"
     assert read_timeline(path, 1.0).seconds.max() < 1.0
 
