@@ -102,10 +102,14 @@ def test_options_that_would_do_nothing_are_refused(parsed, tmp_path):
         program.run(config)
 
 
-def test_the_split_that_is_scored(parsed):
+def test_the_split_that_is_scored(parsed, caplog):
+    caplog.set_level("INFO", "emi_jax")
     unlabelled = dataclasses.replace(make_dataset(), available={"test": {"text": 7, "labels": 0}})
     first, second = stage1.get_config(), stage2.get_config()
     assert (program.chosen_split(first, unlabelled), program.chosen_split(second, unlabelled)) == ("test", "valid")
+    assert caplog.messages == ["test has no clips with labels: scores are those of valid"]
+    program.chosen_split(second, dataclasses.replace(make_dataset(), splits={"train": 12}))
+    assert len(caplog.messages) == 1  # there is no valid either
     with flagsaver.flagsaver(split="test"), pytest.raises(UserError, match="no clip of split 'test' has labels"):
         program.chosen_split(second, unlabelled)
     with flagsaver.flagsaver(split="test", mode="predict"):

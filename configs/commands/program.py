@@ -204,7 +204,7 @@ def chosen_split(config: ConfigDict, dataset: Dataset) -> str:
             raise UserError(f"no clip of split {given!r} has {what}: it cannot be scored, only --mode=predict")
         return given
     split = dataset.to_score(what)
-    if split != "test":
+    if split != "test" and dataset.splits.get(split):
         log.info("test has no clips with %s: scores are those of %s", what, split)
     return split
 

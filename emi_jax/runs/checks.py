@@ -192,7 +192,12 @@ def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None
             stage needs them.
     """
     for split in ("train", "valid"):
-        dataset.split(split)
+        if not dataset.splits.get(split):
+            known = ", ".join(f"{name} ({count} clips)" for name, count in dataset.splits.items())
+            raise UserError(
+                f"dataset {dataset.directory}: no clips in split {split!r}; it has {known}. Training needs train and "
+                "valid: prepare clips of more people, or name the splits in the corpus' table where it has a Split"
+            )
     needed = [("train", modality) for modality in modalities]
     if stage == "intensity":
         needed += [("train", "labels"), ("valid", "labels")]

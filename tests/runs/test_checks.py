@@ -108,7 +108,7 @@ def test_a_missing_validation_split_is_reported_before_anything_is_encoded(tmp_p
     config = tiny_stage2()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
     dataset = dataclasses.replace(make_dataset(), splits={"train": 12, "test": 7})
-    with pytest.raises(UserError, match="no clips in split 'valid'"):
+    with pytest.raises(UserError, match=r"'valid'; it has train \(12 clips\), test \(7 clips\)\. Training needs train"):
         train(Experiment.open(config, dataset, tmp_path / "run", jax.devices()[:1]))
     assert not (tmp_path / "features").exists()
     assert not (tmp_path / "run" / "config.json").exists()
