@@ -65,12 +65,17 @@ class Subwords:
 
     @property
     def mask_token(self) -> int:
-        """The token that replaces a masked word."""
-        for token in (self._tokenizer.mask_token_id, self._tokenizer.unk_token_id):
-            if token is not None:
+        """The token that replaces a masked word: never the end token, at which CLIP reads the whole text.
+
+        CLIP's tokenizer has no mask token, and its unknown token is the end token.
+        """
+        read = self._tokenizer
+        for token in (read.mask_token_id, read.unk_token_id, read.bos_token_id):
+            if token is not None and token != read.eos_token_id:
                 return token
         raise UserError(
-            "the tokenizer has neither a mask token nor an unknown token: words cannot be masked in training"
+            "the tokenizer has no mask token, and no unknown or start token that differs from its end token: words "
+            "cannot be masked in training"
         )
 
     def names(self, tokens: np.ndarray) -> list[str]:

@@ -1,8 +1,11 @@
 """The times of tokens: those of their words, or spread over the clip where the words have none."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from emi_jax.errors import UserError
 from emi_jax.inputs.texts import Subwords, Words, token_times
 from emi_jax.inputs.tokenizer import train_wordpiece
 
@@ -44,3 +47,21 @@ def test_empty_transcript_has_no_words(tokenizer):
     for read in (Subwords(tokenizer, 4)(""), Words(4)("")):
         assert not read.words.any()
         assert np.isfinite(token_times(read, 0, np.zeros((0, 2)), 3.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ({"mask_token_id": 4, "unk_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}, 4),
+        ({"mask_token_id": None, "unk_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}, 1),
+        ({"mask_token_id": None, "unk_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}, 2),  # CLIP's
+    ],
+)
+def test_a_masked_word_is_no_end_of_the_text(tokens, expected):
+    assert Subwords(SimpleNamespace(**tokens), 8).mask_token == expected
+
+
+def test_words_cannot_be_masked_without_a_token_for_it():
+    tokenizer = SimpleNamespace(mask_token_id=None, unk_token_id=3, bos_token_id=None, eos_token_id=3)
+    with pytest.raises(UserError, match="differs from its end token: words cannot be masked in training"):
+        _ = Subwords(tokenizer, 8).mask_token
