@@ -109,7 +109,7 @@ class WorkerPool(Generic[Item, Result]):
         for attempt in range(1, ATTEMPTS + 1):
             future = self._schedule(item)
             try:
-                while not wait([future], START_LIMIT).done:
+                while not _is_done(future):
                     if not future.running():
                         raise _unusable(f"no item was started within {START_LIMIT:g} s")
                 return _result(future, item, self._seconds)
@@ -132,6 +132,20 @@ class WorkerPool(Generic[Item, Result]):
             future = self._pool.schedule(self._function, (item,), timeout=self._seconds)
             self._running.add(future)
             return future
+
+
+def _is_done(future: Future) -> bool:
+    """Waits until a future is done, for `START_LIMIT` at most.
+
+    Raises:
+        CancelledError: it is cancelled, also if the pool was stopped before it took note of that, which
+            `concurrent.futures.wait` would wait for.
+    """
+    try:
+        future.exception(START_LIMIT)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _map_in_pool(

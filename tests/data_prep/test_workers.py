@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
 
 from data_prep import workers
 from data_prep.errors import ClipError
@@ -107,6 +108,15 @@ def test_workers_that_stay_are_replaced_and_end_with_the_block():
     assert not _runs(process)
     with pytest.raises(CancelledError):
         pool(0)
+
+
+def test_waiting_ends_with_a_cancelled_item_of_which_no_pool_takes_note():
+    future = ProcessFuture()
+    future.set_running_or_notify_cancel()
+    future.cancel()
+    assert not wait([future], 0).done
+    with pytest.raises(CancelledError):
+        workers._is_done(future)
 
 
 def _answer(item: int) -> int:
