@@ -192,12 +192,13 @@ def check_clips(dataset: Dataset, stage: str, modalities: Sequence[str]) -> None
             stage needs them.
     """
     for split in ("train", "valid"):
-        if not dataset.splits.get(split):
-            known = ", ".join(f"{name} ({count} clips)" for name, count in dataset.splits.items())
+        try:
+            dataset.split(split)
+        except UserError as error:
             raise UserError(
-                f"dataset {dataset.directory}: no clips in split {split!r}; it has {known}. Training needs train and "
-                "valid: prepare clips of more people, or name the splits in the corpus' table where it has a Split"
-            )
+                f"{error}. Training needs train and valid: prepare clips of more people, or name the splits in the "
+                "corpus' table where it has a Split"
+            ) from None
     needed = [("train", modality) for modality in modalities]
     if stage == "intensity":
         needed += [("train", "labels"), ("valid", "labels")]
