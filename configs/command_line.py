@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from configs import stage2
-from configs.fields import Effect, Field, flatten
+from configs.fields import Effect, Field, flatten, value_at
 from configs.studies import section_of
 from emi_jax.errors import UserError
 
@@ -98,7 +98,7 @@ def _fields_help(name: str) -> str:
         "",
     ]
     for path, field in flatten(section_of(config)):
-        leaves = dict(_leaves(path, _value(config, path)))
+        leaves = dict(_leaves(path, value_at(config, path)))
         lines += [_line(leaf, _shown(value), field) for leaf, value in leaves.items() if value is not None]
         if unset := [leaf.rpartition(".")[2] for leaf, value in leaves.items() if value is None]:
             lines.append(_line(f"{path}.NAME", "VALUE", field))
@@ -222,12 +222,6 @@ def _line(path: str, value: str, field: Field) -> str:
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + "..."
-
-
-def _value(config: Any, path: str) -> Any:
-    for part in path.split("."):
-        config = config[part]
-    return config.to_dict() if isinstance(config, ConfigDict) else config
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

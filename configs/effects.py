@@ -1,24 +1,24 @@
 """Refuses fields that are set on the command line but have no effect."""
 
 from collections.abc import Collection
-from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.fields import value_at
 from emi_jax.errors import UserError
 from emi_jax.modalities import MODALITIES
 
 FUSION = "model.head.fusion."
 NEEDED = {
-    FUSION + "tcn": [FUSION + field for field in ("tcn_dilations", "tcn_causal")],
-    FUSION + "bilstm": [FUSION + "lstm_hidden", FUSION + "gate", "model.lstm"],
-    FUSION + "decoder": [FUSION + field for field in ("num_layers", "num_heads", "mlp_ratio")],
-    FUSION + "statistics": [FUSION + "input_dropout"],
-    "augment.voice": ["augment." + field for field in ("noise", "tempo", "semitones", "shift")],
-    "augment.face": ["augment." + field for field in ("colour", "blur", "degrees", "scale")],
-    "model.lora.targets": ["model.lora." + field for field in ("rank", "alpha", "dropout")],
+    **dict.fromkeys((FUSION + "tcn_dilations", FUSION + "tcn_causal"), FUSION + "tcn"),
+    **dict.fromkeys((FUSION + "lstm_hidden", FUSION + "gate", "model.lstm"), FUSION + "bilstm"),
+    **dict.fromkeys((FUSION + "num_layers", FUSION + "num_heads", FUSION + "mlp_ratio"), FUSION + "decoder"),
+    FUSION + "input_dropout": FUSION + "statistics",
+    **dict.fromkeys(("augment.noise", "augment.tempo", "augment.semitones", "augment.shift"), "augment.voice"),
+    **dict.fromkeys(("augment.colour", "augment.blur", "augment.degrees", "augment.scale"), "augment.face"),
+    **dict.fromkeys(("model.lora.rank", "model.lora.alpha", "model.lora.dropout"), "model.lora.targets"),
 }
-"""Fields without which others have no effect."""
+"""Fields that have no effect without another one."""
 
 
 def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
@@ -28,10 +28,9 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
         UserError: a field belongs to a head that is not in use, to a part that is switched off, to the scratch section
             of a loaded encoder, or names weights where those of a run of stage 1 are used.
     """
-    needs = {field: needed for needed, fields in NEEDED.items() for field in fields}
     for field in overridden:
-        if field in needs and not (value := _value(config, needs[field])):
-            raise UserError(f"config.{field} does nothing: config.{needs[field]} is {value!r}")
+        if field in NEEDED and not (value := value_at(config, NEEDED[field])):
+            raise UserError(f"config.{field} does nothing: config.{NEEDED[field]} is {value!r}")
         parts = field.split(".")
         if parts[:2] == ["model", "head"] and len(parts) > 3 and parts[2] != config.model.head.name:
             raise UserError(
@@ -67,9 +66,3 @@ def refuse_for_trained(overridden: Collection[str], use: str) -> None:
             f"--config.{ignored[0]} does nothing {use}: the run in the workdir is used as it was trained; "
             "leave it out, or train another run with it"
         )
-
-
-def _value(config: Any, path: str) -> Any:
-    for part in path.split("."):
-        config = config[part]
-    return config

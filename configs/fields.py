@@ -72,6 +72,14 @@ def flatten(section: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
             yield from flatten(content, f"{prefix}{name}.")
 
 
+def value_at(config: ConfigDict, path: str) -> Any:
+    """The value of a field of a config by its dotted name; of a section, a dict."""
+    value: Any = config
+    for part in path.split("."):
+        value = value[part]
+    return value.to_dict() if isinstance(value, ConfigDict) else value
+
+
 def _values(content: Any) -> Any:
     if isinstance(content, Field):
         return _values(content.value)
