@@ -3,8 +3,6 @@
 import functools
 import json
 import re
-import resource
-import signal
 import sys
 
 import numpy as np
@@ -16,6 +14,7 @@ from data_prep.clips.options import ClipOptions
 from data_prep.errors import CorpusError
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import clip_id, open_dataset, subject, transcript, transcripts
+from tests.disks import files_of_at_most
 from tests.fakes import NAMES, make_example
 
 METADATA = {
@@ -43,15 +42,8 @@ def folder(tmp_path):
 
 def test_a_disk_that_refuses_the_records_is_an_error_of_the_system(tmp_path):
     """ArrayRecord raises errors of its own for it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # without the signal the write fails as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            write_dataset(tmp_path, {"train": functools.partial(examples)}, METADATA)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with files_of_at_most(10_000), pytest.raises(OSError, match="File too large"):
+        write_dataset(tmp_path, {"train": functools.partial(examples)}, METADATA)
     assert not dataset_path(tmp_path).exists()
 
 

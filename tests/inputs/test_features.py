@@ -1,7 +1,5 @@
 """The feature cache: written features are read, corrupted segments carry their flags, and writers do not collide."""
 
-import resource
-import signal
 import threading
 import time
 
@@ -13,6 +11,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs.cached import CachedTransform
 from emi_jax.inputs.features import CLEAN, FeatureCache, corrupted, rows
 from emi_jax.modalities import STEPWISE
+from tests.disks import files_of_at_most
 
 MODALITIES = ("audio", "text")
 
@@ -220,15 +219,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path):
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     rng = np.random.default_rng(0)
     clips = [{"text/features": rng.standard_normal((64, 256)).astype(np.float16)} for _ in range(20)]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # without the signal the write fails as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        with pytest.raises(UserError, match=f"^features could not be written to {tmp_path}: .*File too large.*rerun"):
-            cache.write("train", CLEAN, clips, ["text"])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    refused = f"^features could not be written to {tmp_path}: .*File too large.*rerun"
+    with files_of_at_most(100_000), pytest.raises(UserError, match=refused):
+        cache.write("train", CLEAN, clips, ["text"])
     assert [path.name for path in (tmp_path / "text").iterdir()] == ["features.json"]
     cache.write("train", CLEAN, clips, ["text"])
     text = FeatureCache(tmp_path, {"text": "abc"}).read("train", [CLEAN])
