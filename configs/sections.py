@@ -161,6 +161,11 @@ STAGE_1: Section = {
     },
     "train": TRAIN,
     "features": {"dir": FEATURES_DIR},
+    "probe": Field(
+        1024,
+        "training clips on whose embeddings a ridge on the labels is fitted in each evaluation; 0: none",
+        NOTHING,
+    ),
     "loss": {
         "kind": Field("infonce", "contrastive loss: infonce, as CLIP's, or sigmoid, as SigLIP's", MODEL),
         "vision": Field(1.0, "weight of the vision-text pair"),

@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal; elsewhere, as in the log of a job, a line every half minute."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -38,3 +39,15 @@ def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm.tqdm:
         lines = {"mininterval": SECONDS, "maxinterval": SECONDS, "delay": SECONDS, "miniters": 1, "bar_format": _LINE}
         options |= {"file": _Lines(sys.stderr), **lines}
     return tqdm.tqdm(iterable, **options)
+
+
+class LogHandler(logging.StreamHandler):
+    """Writes lines of a log above the bars that are drawn on the same terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record as one line."""
+        try:
+            tqdm.tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)

@@ -1,6 +1,7 @@
 """Progress is drawn in place on a terminal; in a log it is a line at long intervals."""
 
 import io
+import logging
 
 import pytest
 
@@ -45,3 +46,17 @@ def test_a_terminal_gets_a_bar_that_is_drawn_in_place(run):
     text = run(terminal=True, seconds=30.0)
     assert "\r" in text
     assert "100%" in text
+
+
+def test_lines_of_the_log_stand_above_a_bar(monkeypatch):
+    """The bar is cleared before a line and drawn again after it."""
+    stream = Stream(terminal=True)
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress.progress_bar(total=4, desc="work", mininterval=0, ncols=60) as bar:
+        bar.update(2)
+        progress.LogHandler(stream).emit(logging.makeLogRecord({"msg": "half done"}))
+    lines = stream.getvalue().replace("\r", "\n").split("\n")
+    place = lines.index("half done")
+    assert lines[place - 1].strip() == ""
+    assert next(filter(None, lines[place + 1 :])).startswith("work:  50%")

@@ -86,7 +86,7 @@ def _scores(path: Path) -> dict[str, Any]:
     if "labels" in results:
         tables = score_tables.intensity_tables(results, split)
     else:
-        tables = [score_tables.retrieval_table(results["scores"], split)]
+        tables = score_tables.alignment_tables(results["scores"], split)
     return {"split": split, "meaning": score_tables.meaning(results, split), "tables": tables}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emi_jax.modalities import MODALITIES
 from emi_jax.report import tables
 from emi_jax.report.diagnostic_tables import baseline_table, comparison_table, group_table, subject_table
 from emi_jax.report.tables import Cell, Table
@@ -64,7 +65,16 @@ def _label_table(results: Results, split: str) -> Table:
     )
 
 
-def retrieval_table(scores: Mapping[str, float], split: str) -> Table:
+def alignment_tables(scores: Mapping[str, float], split: str) -> list[Table]:
+    """Retrieval, and what a ridge on the embeddings predicts of the labels, where there is a probe."""
+    probed: list[list[Cell]] = [
+        [name, scores[f"probe/{name}/pearson"]] for name in (*MODALITIES, "all") if f"probe/{name}/pearson" in scores
+    ]
+    caption = f"intensities on {split} by a ridge on the embeddings of training clips"
+    return [_retrieval_table(scores, split), *([Table(caption, ["", "Pearson"], probed)] if probed else [])]
+
+
+def _retrieval_table(scores: Mapping[str, float], split: str) -> Table:
     """Recall@1, recall@5 and median rank in each direction next to chance."""
     rows: list[list[Cell]] = []
     for direction in directions(scores):

@@ -19,6 +19,7 @@ from emi_jax.runs.comparison import compare
 from emi_jax.runs.drawings import draw_scores
 from emi_jax.runs.evaluation import SELECTED, TRAINED_ON, chosen_params, evaluator, selected_on, trained_on
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.probe import probed
 from emi_jax.runs.scores import Outputs, Results, measure, score_subjects, write_subjects
 from emi_jax.runs.standardisation import choice
 from emi_jax.runs.stored import read_predictions_of
@@ -58,7 +59,8 @@ def evaluate(experiment: Experiment, split: str, other: Path | None = None) -> S
     check_loggers(experiment.config.train.loggers)
     compared = _read_other(experiment, split, other) if other else None
     experiment.workdir.make_output()
-    [scores], outputs = evaluator(experiment, split).run(chosen_params(experiment), progress=True)
+    scorer = probed(experiment, evaluator(experiment, split))
+    [scores], outputs = scorer.run(chosen_params(experiment), progress=True)
     folder = experiment.workdir.output
     svg.save(figures.curves(experiment.workdir.metrics(), experiment.stage.goal), folder / "figures" / "curves.svg")
     if experiment.config.stage == "alignment":
@@ -83,7 +85,7 @@ def predict(experiment: Experiment, split: str) -> Path:
 def _alignment(experiment: Experiment, split: str, scores: dict[str, float], outputs: Outputs) -> Summary:
     folder = experiment.workdir.output
     facts = _facts(experiment, split)
-    table = _text([score_tables.retrieval_table(scores, split)], facts, split)
+    table = _text(score_tables.alignment_tables(scores, split), facts, split)
     pairs = {}
     for modality in MODALITIES:
         if f"{modality}/left" in outputs and (both := outputs[f"{modality}/both"]).any():

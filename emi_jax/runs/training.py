@@ -23,6 +23,7 @@ from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds, stored_config
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_part, inputs
+from emi_jax.runs.probe import SHOWN, probed
 from emi_jax.runs.standardisation import choice, clean_training_clips, standardised
 from emi_jax.train import flops, parameters
 from emi_jax.train.averaging import averaging
@@ -84,7 +85,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
     if not is_study:
         _save_initial(experiment, progress)
-    valid = evaluator(experiment, "valid", len(seeds))
+    valid = probed(experiment, evaluator(experiment, "valid", len(seeds)), examples)
     checkpoints = Checkpoints(workdir.path / CHECKPOINTS, config.keep)
     best = Best(checkpoints, progress.state.evaluated_params, len(seeds))
     state, rng, first_step = checkpoints.restore_last(progress) or progress
@@ -129,7 +130,8 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
         with StopSignal() as stop:
             save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
             goal = experiment.stage.goal
-            evaluate = Evaluate(evaluate_every, steps, valid, goal, save, best, workdir.record, seeds, is_first())
+            shown, record = (SHOWN,), workdir.record
+            evaluate = Evaluate(evaluate_every, steps, valid, goal, shown, save, best, record, seeds, is_first())
             if evaluate.is_due(first_step):  # it may have stopped before or after that evaluation
                 evaluate.evaluate(first_step, state)
             save.finish(first_step, state)

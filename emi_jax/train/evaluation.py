@@ -93,10 +93,17 @@ class Evaluator:
         if running is not None:
             yield self._mapping.fetch(running)
 
-    def over(self, examples: RandomAccess, transform: Transform) -> "Evaluator":
-        """An evaluator of other clips of the same shapes with the same compiled function."""
+    def over(self, examples: RandomAccess, transform: Transform | None = None, split: str = "") -> "Evaluator":
+        """An evaluator of other clips of the same shapes with the same compiled function.
+
+        Args:
+            examples: the clips.
+            transform: from an example to arrays; by default the same.
+            split: the name of these clips; by default the same.
+        """
         other = copy.copy(self)
-        other._examples, other._transform = examples, transform
+        other._examples, other._transform = examples, transform or self._transform
+        other.split = split or self.split
         other._plan = Epochs(len(examples), self._plan.batch_size, seed=None)
         return other
 

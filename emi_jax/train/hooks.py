@@ -1,6 +1,7 @@
 """Periodic actions of a run: log, save, stop, evaluate."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -11,13 +12,26 @@ from emi_jax.errors import UserError
 from emi_jax.progress import progress_bar
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import DATA, STEP, Clock
-from emi_jax.train.evaluation import Evaluator
+from emi_jax.train.evaluation import Outputs, Scores
 from emi_jax.train.seeds import Best
 from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.step import Metrics, TrainState
 
+log = logging.getLogger(__name__)
+
 Record = Callable[[int, dict[str, float]], None]
 """Records the metrics of a step: (step, {name: value})."""
+
+
+class Scorer(Protocol):
+    """Scores parameters on a split, as an `Evaluator` does."""
+
+    @property
+    def split(self) -> str:
+        """The name of the split."""
+
+    def run(self, params: dict, progress: bool = False) -> tuple[list[Scores], Outputs]:
+        """The scores of each seed, and the scored outputs."""
 
 
 class Hook(Protocol):
@@ -170,6 +184,7 @@ class Evaluate:
         steps: number of steps in the whole run.
         evaluator: evaluates the split by which the best parameters are selected.
         goal: the metric by which they are selected; higher is better.
+        shown: the metrics that are logged next to it.
         save: the `Save` hook of the run.
         best: the best parameters so far.
         record: records the metrics of a step.
@@ -179,8 +194,9 @@ class Evaluate:
 
     every: int
     steps: int
-    evaluator: Evaluator
+    evaluator: Scorer
     goal: str
+    shown: Sequence[str]
     save: Save
     best: Best
     record: Record
@@ -208,7 +224,20 @@ class Evaluate:
         means = {name: float(np.mean(value)) for name, value in values.items() if np.isfinite(value).all()}
         record = means | by_seed(self.seeds, values)
         self.record(step, {f"{self.evaluator.split}/{name}": value for name, value in record.items()})
-        self.best.update(step, state.evaluated_params, [found[self.goal] for found in scores])
+        is_best = self.best.update(step, state.evaluated_params, [found[self.goal] for found in scores])
+        log.info("%s", self._line(step, values, is_best))
+
+    def _line(self, step: int, values: Mapping[str, np.ndarray], is_best: bool) -> str:
+        """The metrics [S] that matter, as a line of the log."""
+        shown = ", ".join(f"{name} {_over_seeds(values[name])}" for name in (self.goal, *self.shown) if name in values)
+        found = f"step {step:,} of {self.steps:,}, {self.evaluator.split}: {shown}"
+        return found + (", the best so far" if is_best else "")
+
+
+def _over_seeds(values: np.ndarray) -> str:
+    """The mean of a metric over seeds [S], with its range where there are several."""
+    span = f" ({values.min():.3f} to {values.max():.3f} over {len(values)} seeds)" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{span}"
 
 
 def by_seed(seeds: Sequence[int], values: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -84,21 +84,25 @@ class Best:
         self._checkpoints, self._seeds = checkpoints, seeds
         self._params = restore_best(checkpoints.folder, like) if seeds and checkpoints.best_goals else None
 
-    def update(self, step: int, params: Any, goals: Sequence[float]) -> None:
+    def update(self, step: int, params: Any, goals: Sequence[float]) -> bool:
         """Saves parameters that are better, for each seed separately.
 
         Args:
             step: number of steps completed.
             params: the trained parameters as evaluation uses them.
             goals: their scores, one for each seed; higher is better.
+
+        Returns:
+            Whether those of any seed are better.
         """
         before = np.array(self._checkpoints.best_goals or [-np.inf] * len(goals))
         better = np.asarray(goals) > before
         if not better.any():
-            return
+            return False
         if self._seeds:
             params = self._params = _chosen(better, params, self._params)
         self._checkpoints.save_best(step, params, [float(goal) for goal in np.where(better, goals, before)])
+        return True
 
 
 def _chosen(better: np.ndarray, new: Any, old: Any) -> Any:

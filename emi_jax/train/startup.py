@@ -9,6 +9,7 @@ from pathlib import Path
 import absl.logging
 import jax
 
+from emi_jax.progress import LogHandler
 from emi_jax.train.processes import is_first
 
 SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
@@ -24,7 +25,7 @@ def start() -> None:
     """
     absl.logging.set_verbosity(absl.logging.WARNING)  # orbax logs every step of a save
     logging.getLogger("jax").setLevel(logging.WARNING)  # jax logs which accelerators are missing
-    handler = logging.StreamHandler(sys.stdout)
+    handler = LogHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("emi_jax")
     root.handlers, root.propagate = [handler], False

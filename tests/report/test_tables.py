@@ -95,9 +95,11 @@ def test_retrieval_table_shows_each_direction_with_its_own_chance():
         "chance_vision_text/recall@5": 0.25,
         "chance_vision_text/median_rank": 9.0,
     }
-    table = score_tables.retrieval_table(scores, "test")
+    [table] = score_tables.alignment_tables(scores, "test")
     assert table.rows[0] == ["text to vision", 0.25, 0.05, 0.75, 0.25, "2.5", "9", 5.0]
     assert table.rows[1][5:] == ["5", "9", 10.0]
+    _, probed = score_tables.alignment_tables(scores | {"probe/all/pearson": 0.5, "probe/text/pearson": 0.25}, "test")
+    assert probed.rows == [["text", 0.25], ["all", 0.5]]
 
 
 def test_a_label_named_mean_keeps_its_own_row():
