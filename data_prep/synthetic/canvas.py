@@ -1,39 +1,38 @@
 """Antialiased shapes on a small picture, placed by their offset in pixels from its centre."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 SIZE = 160  # pixels, width and height
 CENTRE = (80, 82)
 _SHIFT = 4  # OpenCV's fixed-point bits: sub-pixel drawing, so that small motions are smooth
+_SCALE = 1 << _SHIFT
+
+Colour = Sequence[float]
 
 
-def _point(x: float, y: float) -> tuple[int, int]:
-    scale = 1 << _SHIFT
-    return round((CENTRE[0] + x) * scale), round((CENTRE[1] + y) * scale)
+def points(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Offsets [..., N] from the centre in OpenCV's fixed-point coordinates, int32 [..., N, 2]."""
+    return ((np.stack([xs, ys], axis=-1) + CENTRE) * _SCALE).round().astype(np.int32)
 
 
-def _points(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Fixed-point int32 [N, 2] of offsets from the centre."""
-    return ((np.stack([xs, ys], axis=1) + CENTRE) * (1 << _SHIFT)).round().astype(np.int32)
-
-
-def ellipse(
-    image: np.ndarray, x: float, y: float, axes: tuple[float, float], colour: np.ndarray, angle: float = 0
-) -> None:
+def ellipse(image: np.ndarray, x: float, y: float, axes: tuple[float, float], colour: Colour, angle: float = 0) -> None:
     """Fills an ellipse with the given half axes in pixels and angle in degrees."""
-    size = tuple(max(1, round(a * (1 << _SHIFT))) for a in axes)
-    cv2.ellipse(image, _point(x, y), size, angle, 0, 360, colour.tolist(), -1, cv2.LINE_AA, _SHIFT)
+    centre = round((CENTRE[0] + x) * _SCALE), round((CENTRE[1] + y) * _SCALE)
+    size = max(1, round(axes[0] * _SCALE)), max(1, round(axes[1] * _SCALE))
+    cv2.ellipse(image, centre, size, angle, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
-def shape(image: np.ndarray, xs: np.ndarray, ys: np.ndarray, colour: np.ndarray) -> None:
-    """Fills the polygon through the points (xs, ys)."""
-    cv2.fillPoly(image, [_points(xs, ys)], colour.tolist(), cv2.LINE_AA, _SHIFT)
+def shape(image: np.ndarray, corners: np.ndarray, colour: Colour) -> None:
+    """Fills the polygon with the given corners, fixed-point [N, 2]."""
+    cv2.fillPoly(image, [corners], colour, cv2.LINE_AA, _SHIFT)
 
 
-def stroke(image: np.ndarray, xs: np.ndarray, ys: np.ndarray, colour: np.ndarray, thickness: float) -> None:
-    """Draws a line through the points (xs, ys)."""
-    cv2.polylines(image, [_points(xs, ys)], False, colour.tolist(), max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
+def stroke(image: np.ndarray, line: np.ndarray, colour: Colour, thickness: float) -> None:
+    """Draws a line through points, fixed-point [N, 2]."""
+    cv2.polylines(image, [line], False, colour, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
 
 
 def blob(x: float, y: float, width: float, height: float) -> np.ndarray:

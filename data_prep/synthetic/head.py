@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from data_prep.synthetic.canvas import SIZE, blob, ellipse, shape
+from data_prep.synthetic.canvas import SIZE, blob, ellipse, points, shape
 
 Look = dict[str, np.ndarray]  # colours and proportions by name
 
@@ -40,8 +40,8 @@ def still_head(speaker: int) -> tuple[np.ndarray, np.ndarray]:
     long_hair = look["style"][0] == 2
 
     def part(x: float, y: float, axes: tuple[float, float], colour: np.ndarray) -> None:
-        ellipse(head, x, y, axes, colour)
-        ellipse(alpha, x, y, axes, np.ones(1))
+        ellipse(head, x, y, axes, colour.tolist())
+        ellipse(alpha, x, y, axes, [1.0])
 
     if long_hair:
         part(0, 4, (wide + 10, tall + 8), hair)
@@ -51,7 +51,7 @@ def still_head(speaker: int) -> tuple[np.ndarray, np.ndarray]:
     part(0, -12, (wide + 5, tall - 4), hair)
     part(0, 0, (wide, tall), skin)
     if look["style"][0] >= 1:
-        shape(head, *_fringe(wide, tall), hair)
+        shape(head, points(*_fringe(wide, tall)), hair.tolist())
     face = blob(0, -2, 1.15 * wide, 1.1 * tall)
     head = head * (0.72 + 0.36 * face)
     for side in (-1, 1):

@@ -35,8 +35,8 @@ def draw_occluder(plan: ClipPlan, rng: np.random.Generator) -> tuple[np.ndarray,
     opacity = np.zeros((SIZE, SIZE), np.float32)
 
     def part(x: float, y: float, axes: tuple[float, float], colour: np.ndarray, angle: float = 0) -> None:
-        ellipse(cover, x, y, axes, colour, angle)
-        ellipse(opacity, x, y, axes, np.ones(1), angle)
+        ellipse(cover, x, y, axes, colour.tolist(), angle)
+        ellipse(opacity, x, y, axes, [1.0], angle)
 
     match plan.defects.occluder:
         case "":

@@ -13,6 +13,8 @@ from data_prep.synthetic.plan import ClipPlan
 RATE = 24_000  # samples per second
 _WINDOW, _HOP = 1024, 256
 
+_SHAPING = ("Joy", "Determination", "Empathic Pain", "Excitement")  # emotions that change the vocal tract's gain
+
 # First two formants of each vowel in Hz, for an average adult (after Peterson and Barney, 1952).
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
 
@@ -24,14 +26,15 @@ def render_voice(plan: ClipPlan) -> np.ndarray:
     base = speaker.choice([110.0, 200.0]) * speaker.uniform(0.88, 1.14)
     tract = 0.92 + 0.16 * (base > 150) + speaker.uniform(-0.04, 0.04)
     times = np.arange(round(plan.seconds * RATE)) / RATE
-    cue = {name: value * plan.envelope(times) for name, value in plan.strengths("voice").items()}
+    envelope = plan.envelope(times)
+    cue = {name: value * envelope for name, value in plan.strengths("voice").items()}
 
     loudness, accent = _syllables(plan, times, rng)
     octaves = 0.75 * cue["Excitement"] + (0.10 + 0.35 * cue["Excitement"]) * accent
     tremble = np.sin(2 * np.pi * 6 * times)
-    pitch = base * 2 ** (octaves + 0.02 * cue["Empathic Pain"] * tremble)
+    pitch = base * np.exp2(octaves + 0.02 * cue["Empathic Pain"] * tremble)
     phase = np.cumsum(pitch / RATE)
-    pulses = 2 * (phase % 1) - 1
+    pulses = 2 * (phase - np.floor(phase)) - 1
     breath = rng.standard_normal(len(times))
     source = pulses + (0.05 + 1.1 * cue["Empathic Pain"]) * breath
     source *= loudness * (1 + 0.7 * np.minimum(cue["Empathic Pain"], 1) * tremble)
@@ -47,42 +50,50 @@ def _syllables(plan: ClipPlan, times: np.ndarray, rng: np.random.Generator) -> t
     for k, syllable in enumerate(plan.syllables):
         first, last = np.searchsorted(times, [syllable.start, syllable.end])
         along = np.linspace(0, 1, last - first)
-        legato = 0.75 + 0.25 * np.sin(np.pi * along)
+        arch = np.sin(np.pi * along)
+        legato = 0.75 + 0.25 * arch
         staccato = np.clip(along / 0.04, 0, 1) * np.clip((0.62 - along) / 0.1, 0, 1)
         loudness[first:last] = legato + (staccato - legato) * min(1.0, 1.2 * strength)
-        accent[first:last] = np.sin(np.pi * along) * (-1 if k % 2 else 1) * rng.uniform(0.6, 1.0)
+        accent[first:last] = arch * (-1 if k % 2 else 1) * rng.uniform(0.6, 1.0)
     return loudness, accent
 
 
 def _envelope(plan: ClipPlan, cue: dict[str, np.ndarray], tract: float) -> np.ndarray:
     """The vocal tract's gain at the centre of each window, float32 [frames, bins]."""
-    frames = _frames(round(plan.seconds * RATE))
-    middle = np.minimum(np.arange(frames) * _HOP, len(cue["Joy"]) - 1)
-    hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE)
-    vowels = np.zeros((frames, len(hertz)), np.float32)
+    middle = np.minimum(np.arange(_frames(round(plan.seconds * RATE))) * _HOP, len(cue["Joy"]) - 1)
     starts = np.array([syllable.start for syllable in plan.syllables])
-    at = np.clip(np.searchsorted(starts, middle / RATE, side="right") - 1, 0, None)
-    for n, k in enumerate(at):
-        vowels[n] = _vowel(plan.syllables[k].vowel, round(tract, 3))
-    ring, chest, breath, lift = (
-        cue[name][middle, None] for name in ("Joy", "Determination", "Empathic Pain", "Excitement")
-    )
-    decibels = vowels + (
-        34 * ring * np.exp(-(((hertz - 3000) / 600) ** 2))
-        + 18 * chest * np.exp(-((hertz / 500) ** 2))
-        + 14 * breath * np.clip((hertz - 4500) / 2000, 0, 1)
-        + 22 * lift * np.exp(-(((hertz - 1500) / 500) ** 2))
-    )
-    return (10 ** (decibels / 20)).astype(np.float32)
+    spoken = np.clip(np.searchsorted(starts, middle / RATE, side="right") - 1, 0, None)
+    vowels = np.stack([_vowel(syllable.vowel, round(tract, 3)) for syllable in plan.syllables])
+    shown = np.stack([cue[name][middle] for name in _SHAPING], axis=1)
+    decibels = vowels[spoken] + shown @ _shaping()
+    return np.exp(np.log(10) / 20 * decibels).astype(np.float32)
+
+
+@functools.cache
+def _shaping() -> np.ndarray:
+    """What each emotion in _SHAPING adds to the gain at its full strength, in dB, [emotions, bins]."""
+    hertz = _hertz()
+    added = {
+        "Joy": 34 * np.exp(-(((hertz - 3000) / 600) ** 2)),
+        "Determination": 18 * np.exp(-((hertz / 500) ** 2)),
+        "Empathic Pain": 14 * np.clip((hertz - 4500) / 2000, 0, 1),
+        "Excitement": 22 * np.exp(-(((hertz - 1500) / 500) ** 2)),
+    }
+    return np.stack([added[name] for name in _SHAPING])
 
 
 @functools.cache
 def _vowel(vowel: str, tract: float) -> np.ndarray:
-    """Gain in dB of one vowel, [bins]: three formants on a falling spectrum."""
-    hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE)
+    """Gain in dB of one vowel, float32 [bins]: three formants on a falling spectrum."""
+    hertz = _hertz()
     formants = (*_FORMANTS[vowel], 2600)
     peaks = [22 * np.exp(-(((hertz / tract - centre) / (90 + 0.06 * centre)) ** 2)) for centre in formants]
-    return np.max(peaks, axis=0) - 6 * np.log2(np.maximum(hertz, 100) / 100)
+    return (np.max(peaks, axis=0) - 6 * np.log2(np.maximum(hertz, 100) / 100)).astype(np.float32)
+
+
+def _hertz() -> np.ndarray:
+    """The frequencies of a window's bins, [bins]."""
+    return np.fft.rfftfreq(_WINDOW, 1 / RATE)
 
 
 def _frames(samples: int) -> int:
@@ -95,10 +106,11 @@ def _filter(source: np.ndarray, gain: np.ndarray) -> np.ndarray:
     padded = np.pad(source.astype(np.float32), (_WINDOW // 2, _WINDOW + _HOP))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][: len(gain)]
     shaped = np.fft.irfft(np.fft.rfft(pieces * window) * gain, _WINDOW).astype(np.float32) * window
-    out = np.zeros(len(padded), np.float32)
-    for k, piece in enumerate(shaped):
-        out[k * _HOP : k * _HOP + _WINDOW] += piece
-    return out[_WINDOW // 2 : _WINDOW // 2 + len(source)] * (2 * _HOP / _WINDOW)
+    hops = _WINDOW // _HOP
+    out: np.ndarray = np.zeros((len(shaped) + hops - 1, _HOP), np.float32)
+    for k in reversed(range(hops)):
+        out[k : k + len(shaped)] += shaped[:, k * _HOP : (k + 1) * _HOP]
+    return out.ravel()[_WINDOW // 2 : _WINDOW // 2 + len(source)] * (2 * _HOP / _WINDOW)
 
 
 def _spoil(sound: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
