@@ -65,7 +65,7 @@ def kill_at(corpus: Path, out: Path, staged: int, delay: float) -> bool:
 
 def finished(out: Path) -> int:
     """The number of clips in the staging folder."""
-    return len(list((out / "staging").glob("[!.]*.npz")))
+    return len(list((out / "staging").glob("[!.]*.safetensors")))
 
 
 def content(out: Path) -> dict[tuple[str, str], str]:

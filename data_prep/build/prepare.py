@@ -19,7 +19,7 @@ from typing import Any
 
 from data_prep.build.report import Report, make_report
 from data_prep.build.room import check_room, need_room
-from data_prep.build.staging import Staged, fingerprint, load_staged, signature, stage_clip, staged_path
+from data_prep.build.staging import ENDING, Staged, fingerprint, load_staged, signature, stage_clip, staged_path
 from data_prep.clips.clip import ClipSource, has_pictures
 from data_prep.clips.detectors import HAAR
 from data_prep.clips.options import ClipOptions
@@ -201,7 +201,7 @@ def build(
         shown = seen[:: math.ceil(len(seen) / SAMPLES) or 1]
         write_page(report, (load_staged(staged_path(clip, staging, options), 0) for clip in shown), out)
         report.save(out)
-        need_room(out, sum(path.stat().st_size for path in staging.glob("*.npz")), "the dataset's files")
+        need_room(out, sum(path.stat().st_size for path in staging.glob(f"*{ENDING}")), "the dataset's files")
         write_dataset(out, splits, metadata)
         shutil.rmtree(staging)
         return report

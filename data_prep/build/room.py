@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 
+from data_prep.build.staging import ENDING
 from data_prep.clips.clip import ClipSource
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import ClipError, CorpusError
@@ -39,7 +40,7 @@ def check_room(out: Path, clips: Sequence[ClipSource], options: ClipOptions) -> 
         CorpusError: there is certainly not enough room.
     """
     probed = [_bytes(clip, options) for clip in clips[:: max(1, len(clips) // PROBED)]]
-    staged = sum(path.stat().st_size for path in (out / "staging").glob("*.npz"))
+    staged = sum(path.stat().st_size for path in (out / "staging").glob(f"*{ENDING}"))
     sound, crops = (COPIES * sum(sizes) / len(probed) * len(clips) for sizes in zip(*probed, strict=True))
     need_room(out, sound - staged, f"{len(clips)} clips")
     if sound + crops - staged > (free := shutil.disk_usage(out).free):

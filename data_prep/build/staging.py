@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from data_prep.clips.clip import Clip, ClipSource, duration, read_clip
 from data_prep.clips.options import ClipOptions
@@ -18,8 +19,11 @@ from data_prep.media.container import SAMPLE_RATE
 from data_prep.media.remarks import Remark
 from emi_jax.files import whole_file
 
-DAMAGE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+DAMAGE = (ValueError, KeyError, TypeError, SafetensorError)
 """The exceptions that reading a damaged staged file raises."""
+
+ENDING = ".safetensors"
+"""Ending of staged files."""
 
 PACKED = ("faces", "face_sizes", "text", "summary")
 """Arrays of a staged file that are no arrays of the example."""
@@ -88,18 +92,18 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
     path = staged_path(source, folder, options)
     if path.exists():
         try:
-            return _whole_summary(path, len(source.labels))
+            return _load(path, len(source.labels))[1]
         except DAMAGE:  # a power cut or a full disk left an incomplete file
             path.unlink(missing_ok=True)
     arrays, summary = _pack(read_clip(source, options, asr_cache))
-    with whole_file(path) as partial, partial.open("wb") as file:  # np.savez would append an extension to a path
-        np.savez(file, allow_pickle=False, **arrays)
+    with whole_file(path) as partial:
+        partial.write_bytes(save(arrays))  # `save_file` would not raise an OSError where the disk is full
     return summary
 
 
 def staged_path(source: ClipSource, folder: Path, options: ClipOptions) -> Path:
     """The file in which `stage_clip` stores a clip; it depends on the signature."""
-    return folder / f"{source.split}-{signature(source, options)[:32]}.npz"  # an id may be as long as a file name
+    return folder / f"{source.split}-{signature(source, options)[:32]}{ENDING}"  # an id may be as long as a file name
 
 
 def load_staged(path: Path, labels: int) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def load_staged(path: Path, labels: int) -> dict[str, Any]:
         CorpusError: the file is damaged.
     """
     try:
-        return _load(path, labels)
+        return _load(path, labels)[0]
     except DAMAGE as error:
         raise CorpusError(f"{path}: damaged ({error}); rerun the same command to read the clip again") from error
 
@@ -137,40 +141,36 @@ def fingerprint(label_names: Sequence[str], label_range: Sequence[float], clips:
     return _hash(json.dumps([list(label_names), list(label_range), sorted(clips)]).encode())
 
 
-def _whole_summary(path: Path, labels: int) -> Staged:
-    """The summary in a staged file, after verifying that its content is intact.
+def _load(path: Path, labels: int) -> tuple[dict[str, Any], Staged]:
+    """The example in a staged file and its summary, after verifying that the content is intact.
 
     Raises:
         ValueError: the content has changed. A damaged file may raise any exception in DAMAGE.
     """
-    with path.open("rb") as file, np.load(file) as arrays:  # np.load leaves a damaged file open
-        summary = Staged.from_json(str(arrays["summary"]))
-    if content_digest(_load(path, labels)) != summary.digest:
-        raise ValueError(f"{path}: another content than its summary says")
-    return summary
-
-
-def _load(path: Path, labels: int) -> dict[str, Any]:
-    with path.open("rb") as file, np.load(file) as arrays:  # np.load leaves a damaged file open
-        text = json.loads(str(arrays["text"]))
-        ends = np.cumsum(arrays["face_sizes"])
-        blob = arrays["faces"].tobytes()
-        known = arrays["labels"]
-        return {
-            **text,
-            **{name: arrays[name] for name in arrays.files if name not in PACKED},
-            "faces": [blob[end - size : end] for size, end in zip(arrays["face_sizes"], ends, strict=True)],
-            "labels": known if len(known) else np.full(labels, np.nan, np.float32),
-        }
+    arrays = load(path.read_bytes())
+    text, summary = json.loads(arrays["text"].tobytes()), Staged.from_json(arrays["summary"].tobytes().decode())
+    ends = np.cumsum(arrays["face_sizes"])
+    blob = arrays["faces"].tobytes()
+    known = arrays["labels"]
+    example = {
+        **text,
+        **{name: value for name, value in arrays.items() if name not in PACKED},
+        "faces": [blob[end - size : end] for size, end in zip(arrays["face_sizes"], ends, strict=True)],
+        "labels": known if len(known) else np.full(labels, np.nan, np.float32),
+    }
+    if content_digest(example) != summary.digest:
+        raise ValueError(f"{path.name}: another content than its summary says")
+    return example, summary
 
 
 def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
     example = clip.example
     blob = b"".join(example["faces"])
-    arrays = {name: value for name, value in example.items() if isinstance(value, np.ndarray)}
+    # safetensors would write the elements of other arrays in another order
+    arrays = {name: np.ascontiguousarray(value) for name, value in example.items() if isinstance(value, np.ndarray)}
     arrays["faces"] = np.frombuffer(blob, np.uint8)
     arrays["face_sizes"] = np.array([len(face) for face in example["faces"]], np.int64)
-    arrays["text"] = np.array(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))
+    arrays["text"] = _as_bytes(json.dumps({name: example[name] for name in ("id", "transcript", "subject")}))
     summary = Staged(
         digest=content_digest(example),
         frames=len(example["faces"]),
@@ -181,8 +181,12 @@ def _pack(clip: Clip) -> tuple[dict[str, np.ndarray], Staged]:
         features=clip.feature_rows,
         remarks=clip.remarks,
     )
-    arrays["summary"] = np.array(summary.to_json())
+    arrays["summary"] = _as_bytes(summary.to_json())
     return arrays, summary
+
+
+def _as_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _file_mark(path: Path | None) -> list | None:

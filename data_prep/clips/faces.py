@@ -55,7 +55,7 @@ class Detector(Protocol):
         """The faces, in any order; a plain box is a face without landmarks.
 
         Args:
-            picture: uint8 [height, width, 3] RGB.
+            picture: uint8 [height, width, 3] RGB, which must not be changed: crops are cut out of it.
             at_least: side in pixels below which a face need not be found; small faces take the most time to find.
         """
 

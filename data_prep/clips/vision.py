@@ -1,7 +1,7 @@
 """The vision of a clip: face crops from a video, or the images in a folder of face images."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from data_prep.media.timeline import Timeline
 IMAGES_PER_SECOND = 25.0
 """Images per second in a folder of face images, which are numbered like the video's pictures."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+MOST_KEPT = 1 << 26
+"""Bytes of a video's pictures up to which they are kept in memory rather than decoded again."""
 
 
 class Vision(NamedTuple):
@@ -62,7 +64,7 @@ def read_video_faces(
     hear: Callable[[], np.ndarray],
     company: Company | None = None,
 ) -> list[Vision]:
-    """Detects, tracks and crops a face in a video. Decodes it twice, so that its pictures need not be kept in memory.
+    """Detects, tracks and crops a face in a video. Decodes it again for the crops if its pictures exceed MOST_KEPT.
 
     Args:
         path: the video.
@@ -86,7 +88,14 @@ def read_video_faces(
     candidates: list[list[Face]] = []
     mouths: list[dict[Box, np.ndarray]] = []
     side, find = 0.0, _detector(options)
+    kept: list[tuple[int, np.ndarray]] = []
+    size = 0
     for stamp, picture in read_pictures(path, stamps, remarks, timeline.joined):
+        size += picture.nbytes
+        if size <= MOST_KEPT:
+            kept.append((stamp, picture))
+        else:
+            kept.clear()
         scale = scales[stamp] = float(max(picture.shape))
         faces = [as_face(face) for face in find(picture, SHRINKING * side * scale)]
         candidates.append([face.scaled(1 / scale) for face in faces])
@@ -100,7 +109,10 @@ def read_video_faces(
     tracks = _choose_tracks(candidates, mouths, seconds[order] - timeline.since, remarks, hear)
     numbers = (company.numbers(tracks, seconds[order]) if company else []) or [0]
     tracks = tracks if company else tracks[:1]
-    visions = _cut_faces(path, timeline, options, tracks, scales, seconds, order)
+    pictures: Iterable[tuple[int, np.ndarray]] = kept
+    if size > MOST_KEPT:
+        pictures = read_pictures(path, np.array(list(scales), np.int64), [], timeline.joined)
+    visions = _cut_faces(pictures, options, tracks, scales, seconds, order)
     if len(seconds) and not tracks:
         centred = options.no_face == "centre"
         remarks.append(Remark(CENTRED if centred else NO_FACE, f"{len(seconds)} pictures"))
@@ -110,8 +122,7 @@ def read_video_faces(
 
 
 def _cut_faces(
-    path: Path,
-    timeline: Timeline,
+    pictures: Iterable[tuple[int, np.ndarray]],
     options: ClipOptions,
     tracks: Sequence[Track],
     scales: Mapping[int, float],
@@ -121,11 +132,10 @@ def _cut_faces(
     """The vision of each track, or of the middle of the pictures if there is none.
 
     Args:
-        path: the video.
-        timeline: its timeline.
-        options: how it is read.
+        pictures: timestamps and pictures, in the order of the decoder.
+        options: how they are read.
         tracks: the faces of each person, in shares of the pictures' longer sides, by the rank of their picture in time.
-        scales: the longer side of each picture in pixels, by its timestamp, in the order of the decoder.
+        scales: the longer side of each picture in pixels, by its timestamp, in the same order.
         seconds: float [N], the times of the pictures in this order.
         order: int [N], this order by time.
     """
@@ -138,7 +148,6 @@ def _cut_faces(
         Vision([], seconds, np.zeros(count, bool), np.full((count, 5, 2), np.nan), np.full((count, 4), np.nan))
         for _ in placed
     ]
-    pictures = read_pictures(path, np.array(list(scales), np.int64), [], timeline.joined)
     ranks = np.argsort(order)
     for n, ((stamp, picture), rank) in enumerate(zip(pictures, ranks.tolist(), strict=True)):
         for vision, places, track in zip(visions, placed, persons, strict=True):

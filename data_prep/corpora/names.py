@@ -112,7 +112,7 @@ class NameIndex(Generic[Thing]):
         Raises:
             AmbiguousNameError: several match.
         """
-        for mine, theirs, form in _STEPS:
+        for mine, theirs, form in _STEPS if self._things else ():
             found = self._tables.get((theirs, form), {}).get(form(_PARTS[mine](name)), [])
             if len(found) > 1:
                 found = _preferred(name, found)

@@ -21,19 +21,24 @@ REPORTED_GAP = 0.04
 """Least total seconds of filled gaps for which there is a remark."""
 RATES = range(1_000, 768_001)
 """Plausible sample rates in Hz."""
+BLOCK = 1 << 15
+"""Samples that are converted together: a frame of the decoder has few."""
 
 
 class _Run:
-    """Sound without gaps, in one format, resampled in blocks as it arrives.
+    """Sound without gaps, in one format, converted to float32 and resampled in blocks as it arrives.
 
     Attributes:
         start: seconds since second 0 of the clip.
         seconds: length so far.
         format: sample rate and names of the channels.
+        bad_samples: number of samples that were not finite, in the complete sound.
     """
 
     def __init__(self, start: float, rate: int, names: tuple[str, ...]) -> None:
-        self.start, self.seconds, self.format = start, 0.0, (rate, names)
+        self.start, self.seconds, self.format, self.bad_samples = start, 0.0, (rate, names), 0
+        self._waiting: list[np.ndarray] = []
+        self._left = BLOCK
         self._blocks: list[np.ndarray] = []
         same = rate == SAMPLE_RATE
         self._resampler = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, len(names), dtype="float32")
@@ -44,26 +49,35 @@ class _Run:
         return self.start + self.seconds
 
     def add(self, samples: np.ndarray) -> None:
-        """Appends float32 [channels, samples]."""
+        """Appends [channels, samples] as the decoder gives them."""
+        if self._waiting and self._waiting[0].dtype != samples.dtype:
+            self._convert()
         self.seconds += samples.shape[1] / self.format[0]
-        self._blocks.append(samples if self._resampler is None else self._resample(samples, last=False))
+        self._waiting.append(samples)
+        self._left -= samples.shape[1]
+        if self._left <= 0:
+            self._convert()
 
     def finish(self) -> np.ndarray:
         """Returns the complete sound, float32 [channels, samples] at 16 kHz."""
-        if self._resampler is not None:
-            self._blocks.append(self._resample(np.zeros((len(self.format[1]), 0), np.float32), last=True))
+        self._waiting = self._waiting or [np.zeros((len(self.format[1]), 0), np.float32)]
+        self._convert(last=True)
         return np.concatenate(self._blocks, axis=1)
 
-    def _resample(self, samples: np.ndarray, last: bool) -> np.ndarray:
-        assert self._resampler is not None
-        return self._resampler.resample_chunk(np.ascontiguousarray(samples.T), last=last).reshape(-1, len(samples)).T
+    def _convert(self, last: bool = False) -> None:
+        samples, bad = finite(as_float(np.concatenate(self._waiting, axis=1)))
+        self.bad_samples += bad
+        self._waiting, self._left = [], BLOCK
+        if self._resampler is not None:
+            resampled = self._resampler.resample_chunk(np.ascontiguousarray(samples.T), last=last)
+            samples = resampled.reshape(-1, len(samples)).T
+        self._blocks.append(samples)
 
 
 @dataclasses.dataclass
 class _Findings:
     damage: Damage = dataclasses.field(default_factory=Damage)
     gaps: float = 0.0
-    bad_samples: int = 0
     odd_rate: int = 0
     too_long: Remark | None = None
 
@@ -99,7 +113,7 @@ def read_sound(path: Path, timeline: Timeline, max_seconds: float, remarks: list
     if findings.gaps >= REPORTED_GAP:
         remarks.append(Remark(GAP, f"{path.name}: {findings.gaps:.2f} s"))
     remarks += [findings.too_long] if findings.too_long else []
-    remarks += not_finite(findings.bad_samples) + found
+    remarks += not_finite(sum(run.bad_samples for run in runs)) + found
     return audio, max((run.end for run in runs), default=0.0)
 
 
@@ -121,8 +135,7 @@ def _runs(
             break
         beyond = 0
         names = tuple(channel.name for channel in frame.layout.channels)
-        samples, bad = finite(_channels(frame, len(names)))
-        findings.bad_samples += bad
+        samples = _channels(frame, len(names))
         late = at - expected
         if run is not None and late > LATE:
             findings.gaps += late
@@ -152,8 +165,8 @@ def _frames(container: av.container.InputContainer, timeline: Timeline, findings
 
 
 def _channels(frame: av.AudioFrame, count: int) -> np.ndarray:
-    """float32 [channels, samples]."""
-    samples = as_float(frame.to_ndarray())
+    """The samples of a frame in its own format, [channels, samples]."""
+    samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(-1, count).T
 
 

@@ -169,14 +169,14 @@ def test_killed_run_resumes_and_gives_the_same_dataset(built, raw_corpus, tmp_pa
     _, report = built
     process = subprocess.Popen(_command(tmp_path, raw_corpus), cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(done := list((tmp_path / "staging").glob("*.npz"))) < 3:
+    while len(done := list((tmp_path / "staging").glob("*.safetensors"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()  # not its workers
     process.wait(60)
     assert not (tmp_path / "emi").exists()
     times = {path: path.stat().st_mtime_ns for path in done}
-    kept = {path: times[path] for path in (tmp_path / "staging").glob("*.npz") if path in times}
+    kept = {path: times[path] for path in (tmp_path / "staging").glob("*.safetensors") if path in times}
     assert len(kept) >= 3
 
     seen: dict[Path, int] = {}

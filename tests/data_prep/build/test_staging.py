@@ -44,12 +44,25 @@ def test_a_damaged_staged_file_is_read_again(source, tmp_path, damage):
     np.testing.assert_array_equal(example["audio"], read_clip(source, OPTIONS).example["audio"])
 
 
-def test_damage_found_while_writing_the_dataset_is_an_error(source, tmp_path):
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_damage_found_while_writing_the_dataset_is_an_error(source, tmp_path, damage):
     stage_clip(source, tmp_path, OPTIONS)
     path = staged_path(source, tmp_path, OPTIONS)
-    path.write_bytes(cut(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CorpusError, match=r"damaged .*; rerun the same command to read the clip again"):
         load_staged(path, 2)
+
+
+def test_arrays_of_any_memory_layout_are_staged_unchanged(source, tmp_path, monkeypatch):
+    clip = read_clip(source, OPTIONS)
+    features = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    example = {**clip.example, "audio": np.arange(8_000, dtype=np.int16)[::2], "text_features": features}
+    monkeypatch.setattr(staging, "read_clip", lambda *arguments: clip._replace(example=example))
+    stage_clip(source, tmp_path, OPTIONS)
+    staged = load_staged(staged_path(source, tmp_path, OPTIONS), 2)
+    assert staged.keys() == example.keys()
+    np.testing.assert_array_equal(staged["audio"], np.arange(0, 8_000, 2))
+    np.testing.assert_array_equal(staged["text_features"], [[0, 1, 2], [3, 4, 5]])
 
 
 def test_complete_staged_file_is_kept(source, tmp_path, monkeypatch):

@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.clips import vision
 from data_prep.clips.alignment import TEMPLATE
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.faces import Box, Face
 from data_prep.clips.options import ClipOptions
 from data_prep.clips.stretches import Stretch
 from data_prep.clips.tracks import Company
+from data_prep.media.pictures import read_pictures
 from data_prep.media.remarks import NO_FACE, PEOPLE, Remark
 from tests.data_prep.conftest import decode, write_video
 
@@ -123,6 +125,20 @@ def test_a_person_who_comes_later_has_the_next_number():
     assert company.numbers([track(0.9, 0), track(0.52, 0), track(0.1, 2)], seconds + 0.4) == [3, 2, 1]
     assert company.numbers([], seconds) == []
     assert company.numbers([track(0.12, 1)], seconds + 0.8) == [1]
+
+
+@pytest.mark.parametrize(("most_kept", "times_decoded"), [(50 * 320 * 240 * 3, 1), (49 * 320 * 240 * 3, 2)])
+def test_crops_do_not_depend_on_whether_pictures_are_kept(tmp_path, monkeypatch, most_kept, times_decoded):
+    path = write_people(tmp_path / "a.mp4")
+    monkeypatch.setattr(vision, "MOST_KEPT", 0)
+    expected, _ = read(path)
+    calls = []
+    monkeypatch.setattr(vision, "read_pictures", lambda *given: calls.append(given) or read_pictures(*given))
+    monkeypatch.setattr(vision, "MOST_KEPT", most_kept)
+    example, _ = read(path)
+    assert len(calls) == times_decoded
+    assert example["faces"] == expected["faces"]
+    np.testing.assert_array_equal(example["landmarks"], expected["landmarks"])
 
 
 def test_a_single_person_is_read_without_remark(tmp_path):

@@ -6,10 +6,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soxr
 
 from data_prep.clips.clip import ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import ClipError
+from data_prep.media import sound
 from data_prep.media.remarks import (
     CHANGED,
     DAMAGED_SOUND,
@@ -226,6 +228,24 @@ def test_non_finite_samples_do_not_change_the_others(tmp_path):
     assert remarks_of(path)[NOT_FINITE] == "11 samples"
     everything = write_floats(tmp_path / "all.wav", np.full(48_000, np.nan))
     assert {NOT_FINITE, SILENT, NO_AUDIO} <= set(remarks_of(everything))
+
+
+@pytest.mark.parametrize("block", [1, 5_000, 1 << 15])
+def test_sound_that_is_resampled_in_blocks_is_as_if_resampled_at_once(tmp_path, monkeypatch, block):
+    wave = np.random.default_rng(0).uniform(-0.4, 0.4, 100_000).astype(np.float32)
+    path = write_floats(tmp_path / "a.wav", wave)
+    expected = np.rint(32_768 * soxr.resample(wave, 48_000, 16_000))
+    monkeypatch.setattr(sound, "BLOCK", block)
+    np.testing.assert_allclose(sound_of(path), expected, atol=1)
+
+
+def test_samples_of_several_types_in_one_run_keep_their_level():
+    run = sound._Run(0.0, 16_000, ("FC",))
+    for samples in (np.full((1, 10), 16_384, np.int16), np.full((1, 10), 0.25, np.float32), np.full((1, 10), np.nan)):
+        run.add(samples)
+    np.testing.assert_array_equal(run.finish(), [[0.5] * 10 + [0.25] * 10 + [0.0] * 10])
+    assert run.bad_samples == 10
+    assert run.end == pytest.approx(30 / 16_000)
 
 
 def test_floats_beyond_full_scale_are_not_clipped(tmp_path):
