@@ -27,6 +27,7 @@ from data_prep.corpora.published import (
 from data_prep.corpora.tables import Row
 from data_prep.errors import CorpusError
 from data_prep.media.remarks import SAME_SOUND, Remark
+from emi_jax.report.terminal import counted
 
 LABELS = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
 HIGHEST = 100.0
@@ -225,5 +226,5 @@ def _notes(
     missing = [name for name in lost if name not in there or name not in BAD_VIDEOS]
     yield from missing_note(missing, len(labels), TABLE.name, needed)
     if unrated := sorted(there - set(labels)):
-        yield f"{len(unrated)} clips with files are not in {TABLE.name} and are not read: {some(unrated)}"
+        yield f"{counted(len(unrated), 'clip')} without a row in {TABLE.name}, not read: {some(unrated)}"
     yield from empty_split_notes(clips, SPLIT_MEMBERS)

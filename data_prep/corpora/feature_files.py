@@ -13,7 +13,7 @@ from data_prep.errors import ClipError, CorpusError
 from data_prep.features.rows import Layout
 from data_prep.features.source import ARRAYS, ENDINGS, PICKLES, TABLES, FeatureSource, Schema, layout
 from data_prep.features.tables import Ranges, lines_by_clip
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 SHOWN = 10
 """Most columns that a note lists."""
@@ -92,7 +92,7 @@ def join_features(
         notes += [*unread, *more, *_join_notes(modality, request.path, clips, places, matches)]
     joined = [_with_features(clip, own) for clip, own in zip(clips, features, strict=True)]
     if alone := [clip.id for clip, old in zip(joined, clips, strict=True) if clip.video is None is not old.video]:
-        notes.append(f"{len(alone)} clips have no media file, only features: {some(alone)}")
+        notes.append(f"{counted(len(alone), 'clip')} without a media file, with features alone: {some(alone)}")
     return Joined(tuple(joined), found, tuple(notes))
 
 
@@ -137,7 +137,7 @@ def _places(modality: str, path: Path, clips: Sequence[ClipSource]) -> tuple[Nam
     if not usable:
         raise CorpusError(f"{option}: found no file of features, expected files ending with {', '.join(ENDINGS)}")
     others = [file.name for file in files if file not in usable]
-    notes = [f"{len(others)} files in {path} are no features: {some(others)}"] if others else []
+    notes = [f"{counted(len(others), 'file')} in {path} without features: {some(others)}"] if others else []
     is_table = len(usable) == 1 and usable[0].suffix.lower() in TABLES
     if is_table and layout_or_error(usable[0]).clip and not _is_named_after_one(usable[0], clips):
         return _table_places(usable[0]), notes
@@ -250,10 +250,10 @@ def _join_notes(
     modality: str, path: Path, clips: Sequence[ClipSource], places: NameIndex[_Place], matches: Sequence[_Place | None]
 ) -> Iterator[str]:
     if without := [clip.id for clip, place in zip(clips, matches, strict=True) if place is None]:
-        yield f"{len(without)} clips have no {modality} features in {path}: {some(without)}"
+        yield f"{counted(len(without), 'clip')} without {modality} features in {path}: {some(without)}"
     used = set(matches)
     if unused := [name for name in sorted(places.names()) if (match := places.find(name)) and match[1] not in used]:
-        yield f"{len(unused)} of the {modality} features in {path} match no clip: {some(unused)}"
+        yield f"{modality} features in {path} without a clip, {len(unused)} in all: {some(unused)}"
 
 
 def _first(names: Sequence[str]) -> str:

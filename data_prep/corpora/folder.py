@@ -17,7 +17,7 @@ from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, TRANSCRIPT, Ro
 from data_prep.corpora.transcripts import Transcripts, read_transcripts, words_files
 from data_prep.errors import CorpusError
 from data_prep.media.remarks import OTHER_ENDING, WORDS_ENCODING, WORDS_UNTIMED, Remark
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 ALMOST = 0.85
 """Similarity of two names (difflib's ratio, 0 to 1) from which one is taken for a misspelling of the other."""
@@ -101,7 +101,7 @@ def lost_names(names: Sequence[str], folder: MediaFolder) -> Iterator[str]:
         nearest = ", ".join(map(printable, folder.media.nearest(name))) or "none is like it"
         yield f"{printable(name)!r} names no file; most like it: {nearest}"
     if len(names) > SHOWN:
-        yield f"{len(names)} names have no file in {folder.path}: {some(names)}"
+        yield f"{counted(len(names), 'name')} without a file in {folder.path}: {some(names)}"
 
 
 def words_remarks(spoken: Words | None) -> Iterator[Remark]:
@@ -205,7 +205,8 @@ def _file_notes(
     else:
         yield f"{folder.path} holds no media file"
     if unnamed := sorted(path.name for path in set(folder.media.things()) - set(files)):
-        yield f"{len(unnamed)} media files in {folder.path} are not in {table.path.name}: {some(unnamed)}"
+        lost = counted(len(unnamed), "media file")
+        yield f"{lost} in {folder.path} without a row in {table.path.name}: {some(unnamed)}"
     yield from folder.notes(used={table.path, *features, *(words.files() if words else ())})
     if words:
         yield from words.notes

@@ -8,7 +8,7 @@ from pathlib import Path
 from data_prep.corpora.endings import media_ending
 from data_prep.corpora.names import NameIndex
 from data_prep.errors import CorpusError
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 SHOWN = 5
 """Most names that a note lists."""
@@ -41,12 +41,13 @@ class MediaFolder:
 
         if others := [path.name for path in self.others if is_unread(path)]:
             why = "hidden or without an ending of media"
-            yield f"{len(others)} files in {self.path} are not read, {why}: {some(others)}"
+            yield f"{counted(len(others), 'file')} in {self.path} not read, {why}: {some(others)}"
         links = [path.name for path in self.folders if path.is_symlink()]
         if subfolders := [path.name for path in self.folders if not path.is_symlink() and is_unread(path)]:
-            yield f"{len(subfolders)} subfolders of {self.path} are not searched (--recursive does): {some(subfolders)}"
+            passed = counted(len(subfolders), "subfolder")
+            yield f"{passed} of {self.path} not searched (--recursive does): {some(subfolders)}"
         if links:
-            yield f"{len(links)} links to folders in {self.path} are not followed: {some(links)}"
+            yield f"{counted(len(links), 'link')} to folders in {self.path} not followed: {some(links)}"
 
 
 def list_media(folder: Path, recursive: bool = False) -> MediaFolder:

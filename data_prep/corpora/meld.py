@@ -16,6 +16,7 @@ from data_prep.corpora.media_files import some
 from data_prep.corpora.published import NamedMedia, missing_note, named_media, read_rows, whole_number
 from data_prep.corpora.tables import Row
 from data_prep.errors import CorpusError
+from emi_jax.report.terminal import counted
 
 LABELS = ("Neutral", "Joy", "Surprise", "Anger", "Sadness", "Disgust", "Fear")
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
@@ -124,7 +125,8 @@ def _notes(named: Mapping[str, Row], media: NamedMedia, part: Part) -> Iterator[
     if wrong := [clip for clip in part.wrong if clip in media.files]:
         yield f"left out of {part.folder}, since they hold minutes of an episode: {', '.join(wrong)}"
     if unlabelled := sorted(set(media.files) - set(named)):
-        yield f"{len(unlabelled)} clips in {part.folder} are not in {part.table} and are not read: {some(unlabelled)}"
+        lost = counted(len(unlabelled), "clip")
+        yield f"{lost} in {part.folder} without a row in {part.table}, not read: {some(unlabelled)}"
     texts = [row.cells["Utterance"] for row in named.values()]
     if mended := sum(text != text.translate(WESTERN) for text in texts):
         yield f"{part.table}: control characters in {mended} utterances are read as Windows-1252"

@@ -11,7 +11,7 @@ from data_prep.corpora.tables import Row, read_lines
 from data_prep.corpora.text import read_text
 from data_prep.errors import CorpusError
 from data_prep.files import is_pointer
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class NamedMedia:
         """
         if not self.files and self.pointers:
             raise CorpusError(
-                f"{self.folder}: all {len(self.pointers)} media files are pointers of Git LFS, not the clips "
-                "themselves; run git lfs pull there"
+                f"{self.folder}: nothing but pointers of Git LFS, in place of "
+                f"{counted(len(self.pointers), 'media file')}; run git lfs pull there"
             )
         if not self.files:
             others = "".join(f"; {note}" for note in self.notes)
@@ -83,15 +83,15 @@ def named_media(folder: Path, clip_name: Callable[[str], str]) -> NamedMedia:
     notes = list(listed.notes())
     if pointers:
         notes.append(
-            f"{len(pointers)} media files in {folder} are pointers of Git LFS, not the clips themselves (run git lfs "
-            f"pull there): {some(path.name for path in pointers.values())}"
+            f"{folder}: pointers of Git LFS in place of {counted(len(pointers), 'media file')} (run git lfs pull "
+            f"there): {some(path.name for path in pointers.values())}"
         )
     if foreign:
         notes.append(
-            f"{len(foreign)} media files in {folder} have no name of the corpus and are not read: {some(foreign)}"
+            f"{counted(len(foreign), 'media file')} in {folder} without a name of the corpus, not read: {some(foreign)}"
         )
     if copies:
-        notes.append(f"{len(copies)} media files in {folder} are second copies and are not read: {some(copies)}")
+        notes.append(f"{counted(len(copies), 'media file')} in {folder} not read, as second copies: {some(copies)}")
     return NamedMedia(folder, files, pointers, tuple(notes))
 
 
@@ -135,7 +135,7 @@ def whole_number(row: Row, column: str, least: int = 0) -> int:
 def missing_note(names: Sequence[str], count: int, table: str, folder: str) -> Iterator[str]:
     """Yields a note on clips of a table that have no file, if there are any."""
     if names:
-        yield f"{len(names)} of the {count} clips in {table} have no file in {folder} and are left out: {some(names)}"
+        yield f"{len(names)} of {counted(count, 'clip')} in {table} without a file in {folder}, left out: {some(names)}"
 
 
 def empty_split_notes(clips: Sequence[ClipSource], members: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from data_prep.corpora.names import visible
 from data_prep.corpora.numbers import UNKNOWN, scaled_number
 from data_prep.corpora.text import read_text
 from data_prep.errors import CorpusError
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 FILENAME, SPLIT, SUBJECT, TRANSCRIPT = RESERVED = ("Filename", "Split", "Subject", "Transcript")
 SPELLINGS = {
@@ -120,7 +120,7 @@ def _placeholders(path: Path, rows: Sequence[Row]) -> Iterator[str]:
         cells = [cell for row in rows if (cell := row.cells.get(column, "")).casefold() in UNKNOWN]
         if cells:
             found = ", ".join(map(repr, sorted(set(cells))))
-            yield f"{path.name}: {len(cells)} cells of {column} are read as text: {found}; empty ones are unknown"
+            yield f"{path.name}: {counted(len(cells), 'cell')} of {column} read as text: {found}; empty is unknown"
 
 
 def plain(header: str) -> str:

@@ -12,7 +12,7 @@ from data_prep.corpora.text import read_text
 from data_prep.corpora.whisper_json import words_of_json
 from data_prep.corpora.words_files import WORDS_ENDINGS, is_text, parse_json, read_words
 from data_prep.errors import CorpusError
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 OTHER_USES = (".json", ".tsv")
 """Endings in WORDS_ENDINGS of files that often hold something else."""
@@ -78,11 +78,11 @@ class Transcripts:
     def unmatched(self) -> list[str]:
         """Notes on entries that no call of `find` has matched so far, and on clips with words in several languages."""
         names = sorted(self._index.names() - self._used)
-        notes = [f"{len(names)} transcripts in {self.place} match no clip: {some(names)}"] if names else []
+        notes = [f"{counted(len(names), 'transcript')} in {self.place} without a clip: {some(names)}"] if names else []
         if self._several:
             notes.append(
-                f"{len(self._several)} clips in {self.place} have words in several languages, of which none are read: "
-                f"{', '.join(self._several[0])} the first; keep one of them"
+                f"{counted(len(self._several), 'clip')} in {self.place} with words in several languages, of which none "
+                f"are read: {', '.join(self._several[0])} the first; keep one of them"
             )
         return notes
 

@@ -19,7 +19,7 @@ from data_prep.corpora.tables import FILENAME, RESERVED, SUBJECT, Row, Table, pl
 from data_prep.corpora.transcripts import Transcripts, read_transcripts
 from data_prep.errors import CorpusError
 from data_prep.features.rows import PICKLED
-from emi_jax.report.terminal import printable
+from emi_jax.report.terminal import counted, printable
 
 LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 TABLES = {"train": "train_split.csv", "valid": "valid_split.csv", "test": "test_split.csv"}
@@ -161,11 +161,11 @@ def _notes(source: Path, files: Sequence[ClipSource], clips: Sequence[ClipSource
     """Yields notes on irregularities of the corpus as a whole."""
     taken = {path for clip in clips for path in (clip.video, clip.audio, clip.faces)}
     if unnamed := sorted(clip.id for clip in files if not {clip.video, clip.audio, clip.faces} & (taken - {None})):
-        yield f"{len(unnamed)} clips in {source} are in no table, {unnamed[0]} the first"
+        yield f"{counted(len(unnamed), 'clip')} in {source} without a row in any table, {unnamed[0]} the first"
     if unlabelled := [clip.id for clip in clips if not clip.labels]:
-        yield f"{len(unlabelled)} clips have no labels: those of the split {clips[-1].split}"
+        yield f"{counted(len(unlabelled), 'clip')} without labels: those of the split {clips[-1].split}"
     if own := [clip.id for clip in clips if clip.audio is None and clip.video is not None]:
-        yield f"{len(own)} clips have no file in audio/: their sound is the video's own track, {own[0]} the first"
+        yield f"{counted(len(own), 'clip')} without a file in audio/, with the video's own sound, {own[0]} the first"
     if features := [name for name in ("vit", "wav2vec2") if (source / name).is_dir()]:
         yield f"{' and '.join(features)} are not read (--features reads converted ones); {PICKLED}"
 
@@ -176,7 +176,7 @@ def _word_notes(clips: Sequence[ClipSource], words: Sequence[Transcripts]) -> It
         return
     places = " and ".join(str(place.place) for place in words)
     if wordless := sum(clip.transcript is None for clip in clips):
-        yield f"{wordless} clips are not in {places}"
+        yield f"{counted(wordless, 'clip')} without words in {places}"
     else:
         yield f"the words come from {places}"
     for place in words:

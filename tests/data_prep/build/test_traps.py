@@ -141,10 +141,10 @@ def test_the_report_names_each_trap(prepared, kind, name, detail):
 def test_report_describes_the_corpus(prepared):
     _, report = prepared
     notes = "\n".join(report.notes)
-    assert "1 clips in" in notes
+    assert "1 clip in" in notes
     assert "00010 the first" in notes
-    assert "1 clips have no labels: those of the split test" in notes
-    assert "their sound is the video's own track, 00005 the first" in notes
+    assert "1 clip without labels: those of the split test" in notes
+    assert "with the video's own sound, 00005 the first" in notes
     assert "vit are not read (--features reads converted ones); reading a pickle may run any program" in notes
     assert not os.path.exists("exploded")
 

@@ -96,12 +96,9 @@ def test_only_the_files_of_the_rated_condition_are_read(corpus):
 def test_clips_without_files_and_files_without_ratings_are_named(corpus):
     write_files(corpus, VideoFlash=["1090_DFA_ANG_XX.flv", "trailer.flv", "notes.txt"])
     notes = "\n".join(read_cremad(corpus).notes)
-    assert (
-        "2 of the 4 clips in tabulatedVotes.csv have no file in VideoFlash and are left out: 1003_WSI_SAD_XX, 1004"
-        in (notes)
-    )
-    assert "1 clips with files are not in tabulatedVotes.csv and are not read: 1090_DFA_ANG_XX" in notes
-    assert "have no name of the corpus and are not read: trailer.flv" in notes
+    assert "2 of 4 clips in tabulatedVotes.csv without a file in VideoFlash, left out: 1003_WSI_SAD_XX, 1004" in (notes)
+    assert "1 clip without a row in tabulatedVotes.csv, not read: 1090_DFA_ANG_XX" in notes
+    assert "without a name of the corpus, not read: trailer.flv" in notes
     assert "notes.txt" in notes
 
 
@@ -144,14 +141,16 @@ def test_pointers_of_git_lfs_are_counted_and_refused_if_there_is_nothing_else(co
         path.write_text(POINTER)
     corpus_read = read_cremad(corpus)
     assert len(corpus_read.clips) == 1
-    assert "1 media files in" in " ".join(corpus_read.notes)
+    assert "in place of 1 media file (" in " ".join(corpus_read.notes)
     assert "run git lfs pull there" in " ".join(corpus_read.notes)
     pointers[0].write_text(POINTER)
-    with pytest.raises(CorpusError, match=r"VideoFlash: all 2 media files are pointers of Git LFS.*; run git lfs pull"):
+    with pytest.raises(
+        CorpusError, match=r"VideoFlash: nothing but pointers of Git LFS, in place of 2 media files; run git"
+    ):
         read_cremad(corpus)
     for path in corpus.glob("VideoFlash/*"):
         path.unlink()
-    with pytest.raises(CorpusError, match="AudioWAV: all 2 media files are pointers of Git LFS"):
+    with pytest.raises(CorpusError, match="AudioWAV: nothing but pointers of Git LFS"):
         read_cremad(corpus, "voice")
     with pytest.raises(CorpusError, match=r"VideoFlash: found no clip, expected files such as 1001_DFA_ANG_XX\.flv"):
         read_cremad(corpus, "face")

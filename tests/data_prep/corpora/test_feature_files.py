@@ -40,11 +40,11 @@ def test_files_are_found_by_the_clips_names(tmp_path):
     assert [path and path.name for path in found] == ["00001.csv", "b.mp4.csv", "C.csv", None]
     assert joined.schemas == {"vision": Schema("openface2", ("gaze_angle_x", "pose_Tx", "AU01_r", "AU28_c"))}
     assert joined.notes == (
-        f"1 files in {tmp_path}/f are no features: readme.md",
+        f"1 file in {tmp_path}/f without features: readme.md",
         "vision: 4 columns (openface2) are its features: gaze_angle_x, pose_Tx, AU01_r, AU28_c",
-        f"1 clips have no vision features in {tmp_path}/f: gone",
-        f"1 of the vision features in {tmp_path}/f match no clip: extra",
-        "3 clips have no media file, only features: 1, b, c",
+        f"1 clip without vision features in {tmp_path}/f: gone",
+        f"vision features in {tmp_path}/f without a clip, 1 in all: extra",
+        "3 clips without a media file, with features alone: 1, b, c",
     )
     assert [clip.video for clip in joined.clips] == [None, None, None, Path("/nowhere/raw/gone.mp4")]
 

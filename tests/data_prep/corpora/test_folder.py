@@ -174,11 +174,11 @@ def test_names_without_a_file_and_files_without_a_name_are_noted(tmp_path):
     assert corpus.clips[0].video == tmp_path / "ana_1"  # reading the clip will report the missing file
     notes = notes_of(corpus)
     assert "'ana_1' names no file; most like it: anna_1.mp4" in notes
-    assert "1 media files in" in notes
-    assert "not in labels.csv: anna_1.mp4" in notes
-    assert "1 files in" in notes
+    assert "1 media file in" in notes
+    assert "without a row in labels.csv: anna_1.mp4" in notes
+    assert "1 file in" in notes
     assert "without an ending of media: notes.pdf" in notes
-    assert "are not searched (--recursive does): sub" in notes
+    assert "not searched (--recursive does): sub" in notes
 
 
 def test_subfolders_are_searched_on_request(tmp_path):
@@ -256,8 +256,8 @@ def test_words_next_to_clips_are_read_if_no_table_has_words(tmp_path):
     corpus = read_folder(tmp_path)
     assert [clip.transcript for clip in corpus.clips] == ["caf\u00e9 is so funny", "so funny"]
     assert [clip.remarks for clip in corpus.clips] == [((WORDS_ENCODING, "read as cp1252"),), ()]
-    assert "1 transcripts in" in notes_of(corpus)
-    assert "match no clip: c" in notes_of(corpus)
+    assert "1 transcript in" in notes_of(corpus)
+    assert "without a clip: c" in notes_of(corpus)
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
@@ -285,4 +285,4 @@ def test_clips_in_subfolders_match_plain_names_and_words(tmp_path):
         ("s1_c", "s1/c.mp4", "one"),
         ("s2_c", "s2/c.mp4", "two"),
     ]
-    assert "1 links to folders in" in notes_of(corpus)
+    assert "1 link to folders in" in notes_of(corpus)

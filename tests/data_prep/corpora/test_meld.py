@@ -80,13 +80,12 @@ def test_missing_unlabelled_and_wrong_clips_are_named(corpus):
     found = read_meld(corpus)
     assert [clip.id for clip in found.clips if clip.split == "test"] == ["test_dia0_utt0"]
     notes = "\n".join(found.notes)
-    assert (
-        "1 of the 3 clips in test_sent_emo.csv have no file in output_repeated_splits_test and are left out: dia110"
-        in (notes)
+    assert "1 of 3 clips in test_sent_emo.csv without a file in output_repeated_splits_test, left out: dia110" in (
+        notes
     )
     assert "left out of output_repeated_splits_test, since they hold minutes of an episode: dia38_utt4" in notes
-    assert "1 clips in output_repeated_splits_test are not in test_sent_emo.csv and are not read: dia108_utt2" in notes
-    assert "have no name of the corpus and are not read: final_videos_testdia101_utt0.mp4" in notes
+    assert "1 clip in output_repeated_splits_test without a row in test_sent_emo.csv, not read: dia108_utt2" in notes
+    assert "without a name of the corpus, not read: final_videos_testdia101_utt0.mp4" in notes
     assert "._dia0_utt0.mp4" in notes
     assert clip_name("final_videos_testdia101_utt0.mp4") == ""
 

@@ -23,7 +23,7 @@ def folder(tmp_path):
 def test_folder_gives_every_media_file_in_it(folder):
     clips, notes = find_clips(folder)
     assert [(source.id, source.transcript) for source in clips] == [("a", "what a day"), ("b", None)]
-    assert notes == (f"1 files in {folder} are not read, hidden or without an ending of media: notes.pdf",)
+    assert notes == (f"1 file in {folder} not read, hidden or without an ending of media: notes.pdf",)
 
 
 def test_file_gives_one_clip(folder):
@@ -84,7 +84,7 @@ def test_clips_of_features_alone_are_named_in_a_table(tmp_path):
     assert found.notes == (f"{tmp_path} holds no media file",)
     clips, notes = add_features(found, {"vision": FeatureRequest(tmp_path / "f")}, stored)
     assert notes[0] == f"{tmp_path} holds no media file"
-    assert notes[-1] == "2 clips have no media file, only features: a, b"
+    assert notes[-1] == "2 clips without a media file, with features alone: a, b"
     options = ClipOptions(detector="haar")
     examples = [read_clip(clip, options).example for clip in clips]
     assert [(example["id"], example["vision_features"].tolist()) for example in examples] == [

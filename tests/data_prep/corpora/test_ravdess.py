@@ -110,7 +110,7 @@ def test_a_copied_folder_is_read_once_and_a_differing_copy_is_refused(tmp_path):
     write_files(tmp_path, "Actor_01/03-01-05-01-01-01-01.wav", "all/Actor_01/03-01-05-01-01-01-01.wav")
     corpus = read_ravdess(tmp_path)
     assert [clip.audio for clip in corpus.clips] == [tmp_path / "Actor_01/03-01-05-01-01-01-01.wav"]
-    assert "second copies and are not read: all/Actor_01/03-01-05-01-01-01-01.wav" in " ".join(corpus.notes)
+    assert "not read, as second copies: all/Actor_01/03-01-05-01-01-01-01.wav" in " ".join(corpus.notes)
     (tmp_path / "all/Actor_01/03-01-05-01-01-01-01.wav").write_text("something else")
     with pytest.raises(CorpusError, match="both are clip 03-01-05-01-01-01-01, with different content; keep one"):
         read_ravdess(tmp_path)
@@ -138,9 +138,7 @@ def test_names_that_no_take_has_are_refused(file, tmp_path):
 
 def test_archives_that_are_not_unpacked_are_named(tmp_path):
     write_files(tmp_path, "Video_Speech_Actor_01.zip")
-    with pytest.raises(
-        CorpusError, match=r"found no clip, .*; 1 files in .* are not read, .*Video_Speech_Actor_01\.zip"
-    ):
+    with pytest.raises(CorpusError, match=r"found no clip, .*; 1 file in .* not read, .*Video_Speech_Actor_01\.zip"):
         read_ravdess(tmp_path)
 
 

@@ -194,8 +194,8 @@ def test_utf16_table_with_words_in_another_script_is_read(tmp_path):
 def test_cells_that_look_like_unknown_text_are_noted(tmp_path):
     (tmp_path / "labels.csv").write_text("Filename,Joy,Subject,Transcript\na,1,NA,nan\nb,1,s,hi\n")
     notes = "\n".join(read_table(tmp_path / "labels.csv", ["Joy"]).notes)
-    assert "1 cells of Subject are read as text: 'NA'" in notes
-    assert "1 cells of Transcript are read as text: 'nan'" in notes
+    assert "1 cell of Subject read as text: 'NA'" in notes
+    assert "1 cell of Transcript read as text: 'nan'" in notes
 
 
 def test_nul_character_in_words_is_an_error(tmp_path):

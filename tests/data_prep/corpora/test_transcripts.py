@@ -119,7 +119,7 @@ def test_words_that_match_no_clip_are_reported(tmp_path):
     (tmp_path / "t.csv").write_text("Filename,Transcript\n1,a\n2,b\n3,c\n")
     transcripts = read_transcripts(tmp_path / "t.csv")
     assert words(transcripts, "00002.mp4") == "b"
-    assert transcripts.unmatched() == [f"2 transcripts in {tmp_path / 't.csv'} match no clip: 1, 3"]
+    assert transcripts.unmatched() == [f"2 transcripts in {tmp_path / 't.csv'} without a clip: 1, 3"]
 
 
 def test_words_of_two_files_of_one_stem_are_kept_apart(tmp_path):
@@ -235,8 +235,8 @@ def test_words_in_several_languages_are_named_and_not_read(tmp_path):
     assert words(transcripts, "a.mp4") is None
     assert words(transcripts, "b.mp4") == "So funny & nice - bye"
     (note,) = transcripts.unmatched()
-    assert "1 clips in" in note
-    assert "have words in several languages, of which none are read: a.de, a.en the first" in note
+    assert "1 clip in" in note
+    assert "with words in several languages, of which none are read: a.de, a.en the first" in note
 
 
 def test_words_of_the_clips_own_name_come_before_those_with_a_language(tmp_path):

@@ -49,9 +49,9 @@ def test_vidmimic2_is_joined_by_name(vidmimic2):
 def test_vidmimic2_notes_what_does_not_match(vidmimic2):
     notes = "\n".join(read_vidmimic2(vidmimic2, None).notes)
     assert "no transcripts: give them with --transcripts" in notes
-    assert "1 clips in" in notes
+    assert "1 clip in" in notes
     assert "00009 the first" in notes
-    assert "3 clips are not in" in "\n".join(read_vidmimic2(vidmimic2, vidmimic2 / "words.csv").notes)
+    assert "3 clips without words in" in "\n".join(read_vidmimic2(vidmimic2, vidmimic2 / "words.csv").notes)
 
 
 def test_vidmimic2_with_features_needs_no_media(tmp_path):
@@ -123,7 +123,7 @@ def test_a_folder_of_words_is_found_and_named(participants):
         None,
         None,
     ]
-    assert f"2 clips are not in {participants / 'text'}" in "\n".join(corpus.notes)
+    assert f"2 clips without words in {participants / 'text'}" in "\n".join(corpus.notes)
 
 
 def test_words_of_the_test_split_come_from_test_data_first(participants):

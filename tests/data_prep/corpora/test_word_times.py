@@ -200,7 +200,7 @@ def test_tables_next_to_clips_are_words_only_if_they_hold_times(tmp_path):
     write_table(tmp_path / "labels.csv", ["Filename", "Joy"], ["a", 0.5])
     corpus = read_folder(tmp_path)
     assert (corpus.clips[0].transcript, corpus.clips[0].word_times) == ("hi", ((0.0, 1.0),))
-    assert not [note for note in corpus.notes if "match no clip" in note]
+    assert not [note for note in corpus.notes if "without a clip" in note]
 
 
 def test_times_that_do_not_fit_the_words_are_dropped_with_a_remark(tmp_path):
