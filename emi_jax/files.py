@@ -48,19 +48,24 @@ def path_option(text: str) -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary name next to `path`, and renames what was written there when the block ends without an error.
 
     The content is on the disk before it gets its name, so that a power cut leaves no empty file behind.
 
     The name is unique: two processes, on two hosts even, do not write into each other's file. It is short, since the
     file's own name may be as long as names can be.
+
+    Args:
+        path: the final name.
+        durable: whether to wait until the content is on the disk. Not needed for a file whose readers verify it.
     """
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         if error.filename is None and error.errno is not None:  # a full disk does not say which file it refuses

@@ -96,7 +96,7 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
         except DAMAGE:  # a power cut or a full disk left an incomplete file
             path.unlink(missing_ok=True)
     arrays, summary = _pack(read_clip(source, options, asr_cache))
-    with whole_file(path) as partial:
+    with whole_file(path, durable=False) as partial:  # `_load` verifies it
         partial.write_bytes(save(arrays))  # `save_file` would not raise an OSError where the disk is full
     return summary
 

@@ -65,6 +65,11 @@ def test_arrays_of_any_memory_layout_are_staged_unchanged(source, tmp_path, monk
     np.testing.assert_array_equal(staged["text_features"], [[0, 1, 2], [3, 4, 5]])
 
 
+def test_staging_does_not_wait_for_the_disk(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("waits for the disk"))
+    assert stage_clip(source, tmp_path, OPTIONS) == stage_clip(source, tmp_path, OPTIONS)
+
+
 def test_complete_staged_file_is_kept(source, tmp_path, monkeypatch):
     first = stage_clip(source, tmp_path, OPTIONS)
     monkeypatch.setattr(staging, "read_clip", lambda *arguments: pytest.fail("the clip was read again"))
