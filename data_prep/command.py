@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from data_prep.build.prepare import default_options
 from data_prep.clips.detectors import HAAR, YUNET
-from data_prep.clips.options import LANDMARKS, LARGEST, NO_ALIGNMENT, SPEAKING, ClipOptions
+from data_prep.clips.options import LANDMARKS, LARGEST, NO_ALIGNMENT, ONLY, SPEAKING, ClipOptions
 from data_prep.clips.yunet import FILE
 from data_prep.corpora.cremad import RATINGS
 from data_prep.corpora.ravdess import VOCAL
@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "max_seconds": ClipOptions.max_seconds,
     "face_size": None,
     "no_face": ClipOptions.no_face,
-    "face": ClipOptions.face,
+    "face": None,
     "align": ClipOptions.align,
     "margin": None,
     "detector": None,
@@ -171,7 +171,7 @@ def clip_options(arguments: argparse.Namespace) -> ClipOptions:
         own,
         margin=own.margin if arguments.margin is None else arguments.margin,
         align=arguments.align,
-        face=arguments.face,
+        face=arguments.face or own.face,
         max_frames=arguments.max_frames or own.max_frames,
         max_seconds=arguments.max_seconds,
         face_size=arguments.face_size or own.face_size,
@@ -252,8 +252,9 @@ def parser() -> argparse.ArgumentParser:
     add("--margin", type=number(float, 0), help="margin of the crops, in shares of the face (0.1; synthetic: 0)")
     add(
         "--face",
-        choices=(LARGEST, SPEAKING),
-        help="of several people, read the largest face or that of the one who speaks (default: largest)",
+        choices=(LARGEST, SPEAKING, ONLY),
+        help="of several people, read the largest face or the one who speaks; only: each clip shows one person, "
+        "which is faster (default: largest; synthetic: only)",
     )
     add(
         "--asr",

@@ -22,7 +22,7 @@ from data_prep.build.room import check_room, need_room
 from data_prep.build.staging import ENDING, Staged, fingerprint, load_staged, signature, stage_clip, staged_path
 from data_prep.clips.clip import ClipSource, has_pictures
 from data_prep.clips.detectors import HAAR
-from data_prep.clips.options import ClipOptions
+from data_prep.clips.options import ONLY, ClipOptions
 from data_prep.clips.speech import check_recogniser
 from data_prep.corpora import SPLITS, Corpus
 from data_prep.corpora.feature_files import FeatureRequest
@@ -34,8 +34,9 @@ from emi_jax.files import lock
 from emi_jax.modalities import MODALITIES
 from emi_jax.progress import progress_bar
 
-DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0, detector=HAAR)
-"""For the synthetic corpus and small encoders: drawn faces are upright, and the demo needs no file of a detector."""
+DEMO_OPTIONS = ClipOptions(max_frames=8, face_size=64, margin=0.0, face=ONLY, detector=HAAR)
+"""For the synthetic corpus and small encoders: drawn faces are upright and alone, and the demo needs no file of a
+detector."""
 SAMPLES = 24  # clips on the report's contact sheet
 
 Work = Callable[[ClipSource], Staged]

@@ -6,7 +6,7 @@ from typing import Any
 from data_prep.clips.detectors import YUNET, load_detector
 from data_prep.clips.yunet import read_model
 
-LARGEST, SPEAKING = "largest", "speaking"
+LARGEST, SPEAKING, ONLY = "largest", "speaking", "only"
 LANDMARKS, NO_ALIGNMENT = "landmarks", "none"
 ON_THIS_MACHINE = ("detector_path",)
 """Options that are not stored with a dataset or run."""
@@ -23,7 +23,8 @@ class ClipOptions:
         margin: margin that a crop adds on every side, as a share of the face's side.
         align: "landmarks": crops are turned and scaled by the face's landmarks, see `data_prep.clips.alignment`, where
             the detector finds them; "none": crops are upright squares around its box.
-        face: whose face is read where there are several people: the "largest" one or the "speaking" person's.
+        face: whose face is read where there are several people: the "largest" one or the "speaking" person's; "only"
+            says that each clip shows one person, so that smaller faces than theirs need not be searched for.
         jpeg_quality: JPEG quality of the stored crops, 0 to 100.
         no_face: how to treat a video without any face: vision is "absent", or the "centre" of its pictures is used.
         detector: a built-in face detector, or MODULE:FUNCTION that returns one, see `data_prep.clips.detectors`.

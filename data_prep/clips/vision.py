@@ -13,7 +13,7 @@ from data_prep.clips.alignment import Square
 from data_prep.clips.crops import centre_of, cut, landmarks_in_crop
 from data_prep.clips.detectors import HAAR, load_detector
 from data_prep.clips.faces import Box, Detector, Face, as_face
-from data_prep.clips.options import LANDMARKS, SPEAKING, ClipOptions
+from data_prep.clips.options import LANDMARKS, ONLY, SPEAKING, ClipOptions
 from data_prep.clips.placement import place_crops
 from data_prep.clips.speaking import find_speaker, see_mouth
 from data_prep.clips.tracks import SHRINKING, Company, Track, find_tracks, people
@@ -25,6 +25,8 @@ from data_prep.media.timeline import Timeline
 IMAGES_PER_SECOND = 25.0
 """Images per second in a folder of face images, which are numbered like the video's pictures."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+ALIKE = 0.7
+"""Share of the only person's face in one picture below which no face is searched for in the next."""
 MOST_KEPT = 1 << 26
 """Bytes of a video's pictures up to which they are kept in memory rather than decoded again."""
 
@@ -97,7 +99,8 @@ def read_video_faces(
         else:
             kept.clear()
         scale = scales[stamp] = float(max(picture.shape))
-        faces = [as_face(face) for face in find(picture, SHRINKING * side * scale)]
+        followed = options.face == ONLY and candidates and candidates[-1]
+        faces = [as_face(face) for face in find(picture, (ALIKE if followed else SHRINKING) * side * scale)]
         candidates.append([face.scaled(1 / scale) for face in faces])
         if options.face == SPEAKING:
             mouths.append({face.box.scaled(1 / scale): see_mouth(picture, face) for face in faces})

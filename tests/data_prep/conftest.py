@@ -13,7 +13,7 @@ from data_prep.clips.options import ClipOptions
 from data_prep.corpora.synthetic import write_synthetic
 
 COUNTS = {"train": 4, "valid": 2, "test": 3}
-OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0, detector="haar")
+OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0, face="only", detector="haar")
 
 
 @pytest.fixture(scope="session")

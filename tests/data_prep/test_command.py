@@ -104,7 +104,7 @@ def test_invalid_option_is_a_one_line_error_with_exit_code_2(arguments, message,
 
 def test_the_detector_of_real_clips_finds_landmarks():
     drawn, real = clip_options(parse([])), clip_options(parse(["--corpus=folder"]))
-    assert (drawn.detector, drawn.margin, drawn.face_size) == ("haar", 0.0, 64)
+    assert (drawn.detector, drawn.margin, drawn.face_size, drawn.face) == ("haar", 0.0, 64, "only")
     assert (real.detector, real.margin, real.align, real.face) == ("yunet", 0.1, "landmarks", "largest")
     given = ["--detector-model=m.onnx", "--align=none", "--margin=0", "--face=speaking"]
     chosen = clip_options(parse(["--corpus=folder", *given]))

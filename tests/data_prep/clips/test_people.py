@@ -165,3 +165,18 @@ def test_landmarks_are_unknown_where_the_face_is_hidden(tmp_path):
     assert Remark(NO_FACE, "4 pictures") in remarks
     assert np.isnan(hidden["landmarks"]).all()
     assert hidden["landmarks"].shape == (4, 5, 2)
+
+
+@pytest.mark.parametrize(("face", "expected"), [("largest", [0, 50, 40, 40]), ("only", [0, 70, 56, 40])])
+def test_the_only_face_is_searched_for_at_about_its_size_until_it_is_lost(tmp_path, monkeypatch, face, expected):
+    sides, searched = iter([100.0, 80.0, 0.0, 50.0]), []
+
+    def find(picture, at_least=0.0):
+        searched.append(pytest.approx(at_least))
+        side = next(sides)
+        return [Box(10, 10, side)] if side else []
+
+    monkeypatch.setattr(vision, "_detector", lambda options: find)
+    example, _ = read(write_video(tmp_path / "a.mp4", np.arange(4) / 25), face=face)
+    assert searched == expected
+    assert example["face_found"].tolist() == [True, True, False, True]
