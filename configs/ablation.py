@@ -65,6 +65,7 @@ FUSION: Changes = (
     *((f"{HEAD}.{name}", value) for name, value in (("statistics", False), ("sequences", True), ("dropout", 0.3))),
     ("loss.unimodal", 0.0),
     ("train.weight_decay", 0.05),
+    ("train.rate_factors", ((".*", 1.0),)),  # those of the preset name parts of the statistics' readout
     ("train.select", "best"),
     ("train.batch_size", 32),
     ("train.epochs", 12),

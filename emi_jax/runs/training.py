@@ -191,7 +191,7 @@ def _begin(
         learning_rate,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
-        rate_factors=_rate_factors(experiment),
+        rate_factors=rate_factors(experiment),
         layer_decay=config.layer_decay,
     )
     rng, averaged = key(config.seed, STEP), bool(config.ema or config.swa)
@@ -206,7 +206,7 @@ def _begin(
     return optimizer, Progress(state, rng, batches=0)
 
 
-def _rate_factors(experiment: Experiment) -> list[tuple[str, float]]:
+def rate_factors(experiment: Experiment) -> list[tuple[str, float]]:
     """The factors of the config without patterns that name a modality which is not in use."""
     unused = set(MODALITIES) - set(experiment.transform.shape.modalities)
     kept = []

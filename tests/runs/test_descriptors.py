@@ -4,11 +4,13 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 from jax import export
 from safetensors.numpy import load_file
 
 from configs import stage2
+from configs.ablation import DESCRIPTOR_CELLS
 from emi_jax.errors import UserError
 from emi_jax.exports.folder import export_model
 from emi_jax.files import read_json
@@ -19,7 +21,8 @@ from emi_jax.runs.evaluation import chosen_params, evaluator, member_seeds
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.standardisation import FILE, standardised
-from emi_jax.runs.training import train
+from emi_jax.runs.training import rate_factors, train
+from emi_jax.train.optimizer import adamw
 from tests.configs import shrink_sizes
 from tests.fakes import make_dataset
 
@@ -164,6 +167,29 @@ def test_unknown_subjects_are_refused(trained):
     within = Experiment.open(config, dataset, folder / "nameless", jax.devices()[:1])
     with pytest.raises(UserError, match="7 clips of test have no known subject"):
         inputs(within, "test", augment=False)
+
+
+def test_learning_rates_of_every_head_in_the_grid_name_its_parameters(tmp_path):
+    dataset = make_dataset()
+    for name, _, changes in DESCRIPTOR_CELLS:
+        if not any(field.startswith("model.head.") for field, _ in changes):
+            continue
+        config = make_config(tmp_path, **dict(changes))
+        config.data.num_frames = 3
+        experiment = Experiment.open(config, dataset, tmp_path / name, jax.devices()[:1])
+        params = jax.eval_shape(experiment.stage.init, jax.random.PRNGKey(0), experiment.encoders.params)
+        shapes, _ = experiment.split(params)
+        try:
+            optimizer = adamw(
+                shapes,
+                optax.constant_schedule(0.1),
+                weight_decay=0.0,
+                clip_norm=0.0,
+                rate_factors=rate_factors(experiment),
+            )
+        except UserError as error:
+            pytest.fail(f"cell {name}: {error}")
+        assert jax.eval_shape(optimizer.init, shapes)
 
 
 def test_stage_1_refuses_encoders_without_weights(tmp_path, caplog):
