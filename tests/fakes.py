@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep.clips.options import ClipOptions
 from emi_jax.inputs.dataset import Dataset
+from emi_jax.inputs.index import Row, row_of
 
 NAMES = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 WORDS = ("what", "a", "lovely", "day", "this", "hurts", "so", "funny", "come", "on", "wow", "great")
@@ -52,7 +53,8 @@ class _Builder:
     def as_data_source(self, split: str) -> list[dict]:
         return self.examples[split]
 
-    texts = as_data_source
+    def index(self, split: str) -> list[Row]:
+        return [row_of(example) for example in self.examples[split]]
 
 
 def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:

@@ -13,6 +13,7 @@ from configs.commands import clips, program
 from data_prep import __main__ as data_prep
 from data_prep.clips.options import ClipOptions
 from emi_jax.errors import UserError
+from emi_jax.inputs.dataset import open_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
 
@@ -21,7 +22,8 @@ MODALITIES = ("vision", "audio", "text")
 PRESET = "--config=configs/stage2.py:descriptors"
 TINY = (
     *("--config.train.epochs=2", "--config.train.batch_size=8", "--config.train.members=1"),
-    *("--config.data.num_steps=4", "--config.model.head.fusion.width=16", "--config.model.head.fusion.num_heads=2"),
+    *("--config.data.num_steps=4", "--config.data.length_buckets=((0.5,0.5),(0.75,0.75))"),
+    *("--config.model.head.fusion.width=16", "--config.model.head.fusion.num_heads=2"),
 )
 NPY = {"width": 1, "names": ["0"], "source": "npy", "rate": 25.0}
 """What a dataset stores about features of arrays."""
@@ -89,7 +91,7 @@ def predictions(path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The corpus, and a run that was trained on it and scored."""
+    """The corpus, and a run that was trained on it and scored, in batches that are shorter than the full size."""
     folder = tmp_path_factory.mktemp("own")
     corpus, data, workdir = folder / "corpus", folder / "data", folder / "run"
     write_corpus(corpus)
@@ -118,6 +120,14 @@ def test_new_clips_need_the_features_that_the_run_was_trained_on_and_no_others(
     options = [part for value in given for part in ("--features", value)]
     with pytest.raises(UserError, match=message):
         command(PRESET, "--mode=predict", f"--input={tmp_path / 'clip.mp4'}", *options)
+
+
+def test_the_index_knows_how_many_steps_each_clip_has(trained):
+    corpus, _ = trained
+    index = open_dataset(corpus.parent / "data", "make it").index("test")
+    assert [row["steps"] for row in index] == [
+        {"vision": 5, "audio": 3, "text": 0 if row["id"] == "clip 17" else 2} for row in index
+    ]
 
 
 def test_the_run_is_scored_on_the_test_split(trained):

@@ -20,7 +20,7 @@ from data_prep.errors import CorpusError
 from data_prep.media.container import SAMPLE_RATE
 from emi_jax.errors import UserError
 from emi_jax.inputs.index import FILE as INDEX
-from emi_jax.inputs.index import read_index
+from emi_jax.inputs.index import Row, read_index, row_of
 from emi_jax.progress import progress_bar
 
 TYPES = {
@@ -75,10 +75,10 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
             continue
         bar = progress_bar(total=info.num_examples, desc=f"checking {split}", unit="clip", disable=not progress)
         try:
-            for example, texts in zip(builder.as_data_source(split), index[split], strict=True):
+            for example, row in zip(builder.as_data_source(split), index[split], strict=True):
                 bar.update()
                 name = f"{split} {_id(example)}"
-                faults += [f"{name}: {fault}" for fault in _index_faults(example, texts)]
+                faults += [f"{name}: {fault}" for fault in _index_faults(example, row)]
                 faults += [f"{name}: {fault}" for fault in _example_faults(example, metadata)]
                 faults += seen.add(split, name, example)
                 if named is not None:
@@ -94,11 +94,11 @@ def check_dataset(out: Path, request: Request | None = None, progress: bool = Tr
     return [*faults, *seen.faults(metadata["label_names"]), *_report_faults(out, counts, named)]
 
 
-def _index_faults(example: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+def _index_faults(example: Mapping[str, Any], row: Row) -> Iterator[str]:
     """Compares an example with its row of the index."""
-    for field, text in texts.items():
-        if (found := example[field].decode(errors="replace")) != text:
-            yield f"{field} in {INDEX}: found {text!r}, expected {found!r} as in the record"
+    for field, expected in row_of(example).items():
+        if row[field] != expected:
+            yield f"{field} in {INDEX}: found {row[field]!r}, expected {expected!r} as in the record"
 
 
 class _Seen:

@@ -52,7 +52,7 @@ Examples = Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
 class Emi(tfds.core.GeneratorBasedBuilder):
     """Writes the given examples as the dataset `emi`."""
 
-    VERSION = tfds.core.Version("1.2.0")
+    VERSION = tfds.core.Version("1.3.0")
     code_path = None  # TFDS would look next to this file for checksums of downloads; there are none
 
     def __init__(self, splits: Mapping[str, Examples], metadata: Mapping[str, Any], data_dir: Path):

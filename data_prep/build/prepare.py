@@ -72,7 +72,7 @@ def prepare(
 
     Args:
         corpus: one of `data_prep.corpora.reading.CORPORA`.
-        out: the data folder; the dataset is written to `out/emi/1.2.0`, report.json and report.html to `out`.
+        out: the data folder; the dataset is written to `out/emi/1.3.0`, report.json and report.html to `out`.
         source: folder of the raw corpus; the synthetic corpus is first written there, by default to `out/raw_corpus`.
         labels: the table of a `folder` corpus; `labels.csv` in the source by default.
         label_range: lowest and highest label of a `folder` corpus.

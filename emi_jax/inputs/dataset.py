@@ -14,7 +14,7 @@ from emi_jax.files import read_json
 from emi_jax.inputs.index import Index, read_index
 from emi_jax.modalities import SAMPLE_RATE
 
-NAME, VERSION = "emi", "1.2.0"
+NAME, VERSION = "emi", "1.3.0"
 
 TFDS_FEATURES = "tensorflow_datasets.core.features."
 """The package of TFDS's feature classes."""
@@ -41,8 +41,8 @@ class Splits(Protocol):
     def as_data_source(self, split: str, /) -> Examples:
         """The examples with all their features."""
 
-    def texts(self, split: str, /) -> Examples:
-        """The `id`, `subject` and `transcript` of the examples, from the index."""
+    def index(self, split: str, /) -> Examples:
+        """The rows of the index for the examples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,13 +113,13 @@ class Dataset:
         """
         return self._splits(name).as_data_source(name)
 
-    def texts(self, name: str) -> Examples:
-        """The `id`, `subject` and `transcript` of the examples of one split, without reading pictures and sound.
+    def index(self, name: str) -> Examples:
+        """The texts and lengths of the examples of one split, without reading pictures and sound.
 
         Raises:
             UserError: there is no such split, or it is empty.
         """
-        return self._splits(name).texts(name)
+        return self._splits(name).index(name)
 
     def _splits(self, name: str) -> Splits:
         if not self.splits.get(name):
@@ -214,13 +214,13 @@ class _Built:
     """The splits of a dataset on disk."""
 
     builder: tfds.core.DatasetBuilder
-    index: Index
+    rows: Index
 
     def as_data_source(self, split: str) -> Examples:
         return _Records(self.builder.as_data_source(split), Path(self.builder.data_path), split)
 
-    def texts(self, split: str) -> Examples:
-        return self.index[split]
+    def index(self, split: str) -> Examples:
+        return self.rows[split]
 
 
 @dataclasses.dataclass(frozen=True)

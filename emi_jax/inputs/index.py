@@ -1,10 +1,11 @@
-"""A dataset's index: the id, subject and transcript of each clip, read without its pictures and sound.
+"""A dataset's index: the texts and lengths of each clip, read without its pictures and sound.
 
 ArrayRecord reads whole records, megabytes for each clip; the index of 10,000 clips is one file of a megabyte.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -13,19 +14,31 @@ from emi_jax.files import read_json, write_json
 
 FILE = "index.json"
 TEXTS = ("id", "subject", "transcript")
+OWN = "_features"
+"""How the names of the user's own features end in an example."""
 
-Index = Mapping[str, Sequence[Mapping[str, str]]]
-"""The texts of the clips of each split, in the order of its records."""
+Row = Mapping[str, Any]
+"""What the index holds of a clip: its `id`, `subject` and `transcript`; `samples`, the number of its samples of sound;
+and `steps`, {modality: number of steps} of the user's own features."""
+Index = Mapping[str, Sequence[Row]]
+"""The rows of the clips of each split, in the order of its records."""
+
+
+def row_of(example: Mapping[str, Any]) -> Row:
+    """The row of an example as TFDS reads it."""
+    steps = {name.removesuffix(OWN): len(array) for name, array in example.items() if name.endswith(OWN)}
+    texts = {name: example[name].decode(errors="replace") for name in TEXTS}
+    return texts | {"samples": len(example["audio"]), "steps": steps}
 
 
 def write_index(folder: Path, builder: tfds.core.DatasetBuilder) -> None:
     """Writes the index of a complete dataset into its folder."""
-    features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in TEXTS})
+    names = [name for name in builder.info.features if name in (*TEXTS, "audio") or name.endswith(OWN)]
+    features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in names})
     index = {}
     for split in builder.info.splits:
         records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        examples = map(features.deserialize_example_np, records)
-        index[split] = [{name: example[name].decode() for name in TEXTS} for example in examples]
+        index[split] = [row_of(features.deserialize_example_np(record)) for record in records]
     write_json(folder / FILE, index)
 
 
@@ -53,4 +66,7 @@ def read_index(folder: Path, counts: Mapping[str, int]) -> Index:
 
 
 def _is_row(row: object) -> bool:
-    return isinstance(row, dict) and row.keys() == set(TEXTS) and all(isinstance(text, str) for text in row.values())
+    if not isinstance(row, dict) or row.keys() != {*TEXTS, "samples", "steps"} or not isinstance(row["steps"], dict):
+        return False
+    lengths = row["samples"], *row["steps"].values()
+    return all(isinstance(row[name], str) for name in TEXTS) and all(type(length) is int for length in lengths)

@@ -44,9 +44,9 @@ class _Regrouped:
         places = self.places[split]
         return Selected({name: self.base.split(name) for name, _ in places}, places)
 
-    def texts(self, split: str) -> Examples:
+    def index(self, split: str) -> Examples:
         places = self.places[split]
-        return Selected({name: self.base.texts(name) for name, _ in places}, places)
+        return Selected({name: self.base.index(name) for name, _ in places}, places)
 
 
 def regroup(dataset: Dataset, places: Mapping[str, Sequence[Place]]) -> Dataset:

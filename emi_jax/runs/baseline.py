@@ -92,8 +92,8 @@ def standardised_over(experiment: Experiment) -> str:
 
 def subjects_of(experiment: Experiment, split: str) -> list[str]:
     """The person in each clip of a split, "" where unknown."""
-    texts = experiment.dataset.texts(split)
-    return [subject(texts[row]) for row in range(len(texts))]
+    index = experiment.dataset.index(split)
+    return [subject(index[row]) for row in range(len(index))]
 
 
 def changing(experiment: Experiment) -> list[str]:

@@ -125,8 +125,8 @@ def _use(sources: Sequence[Path], split: str) -> dict[str, bool]:
 
 def _clips(dataset: Dataset, split: str) -> tuple[list[str], list[str]]:
     """The ids and subjects of the clips of a split."""
-    texts = dataset.texts(split)
-    clips = [texts[row] for row in range(len(texts))]
+    index = dataset.index(split)
+    clips = [index[row] for row in range(len(index))]
     return [clip_id(clip) for clip in clips], [subject(clip) for clip in clips]
 
 

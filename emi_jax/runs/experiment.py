@@ -102,7 +102,7 @@ class Experiment:
 
     def clip_ids(self, split: str, indices: Iterable[int]) -> list[str]:
         """The ids of clips by their rows in a split, without padding."""
-        examples = self.dataset.texts(split)
+        examples = self.dataset.index(split)
         return [clip_id(examples[int(index)]) for index in indices if index >= 0]
 
 
@@ -114,7 +114,7 @@ def _open_encoders(config: ConfigDict, dataset: Dataset, workdir: Path, mapping:
         init_from=config.init_from,
         image_size=config.data.image_size,
         devices=mapping.devices,
-        transcripts=lambda: transcripts(dataset.texts("train")),
+        transcripts=lambda: transcripts(dataset.index("train")),
         own={name: int(facts["width"]) for name, facts in dataset.features.items()},
         with_weights=not weights.is_exported(workdir),
     )

@@ -132,14 +132,14 @@ def _intensity(
 
 def _read_other(experiment: Experiment, split: str, other: Path) -> tuple[Path, np.ndarray]:
     """The source of other predictions, and the predictions of all clips of a split in [0, 1], [n, K]."""
-    texts = experiment.dataset.texts(split)
-    ids = [clip_id(texts[row]) for row in range(len(texts))]
+    index = experiment.dataset.index(split)
+    ids = [clip_id(index[row]) for row in range(len(index))]
     return other, read_predictions_of(other, experiment.dataset, split, ids)
 
 
 def named_clips(dataset: Dataset, split: str, clips: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
     """The ids and subjects of clips by their rows in a split."""
-    examples = dataset.texts(split)
+    examples = dataset.index(split)
     named = [(clip_id(example), subject(example)) for example in (examples[int(clip)] for clip in clips)]
     return [name for name, _ in named], [who for _, who in named]
 

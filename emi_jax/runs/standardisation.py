@@ -97,7 +97,7 @@ class Clean:
 
 
 def of_subjects(
-    cached: CachedClips, texts: Examples, modalities: Sequence[str], split: str
+    cached: CachedClips, index: Examples, modalities: Sequence[str], split: str
 ) -> list[Mapping[str, np.ndarray]]:
     """For each clip of a cached split the moments of its subject's clips, as arrays for a batch.
 
@@ -106,7 +106,7 @@ def of_subjects(
     """
     rows = collections.defaultdict(list)
     for row in range(len(cached)):
-        rows[subject(texts[row])].append(row)
+        rows[subject(index[row])].append(row)
     if unknown := len(rows.pop("", [])):
         raise UserError(
             f"config.features.standardise=subject: {unknown} clips of {split} have no known subject; prepare the "

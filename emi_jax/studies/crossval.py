@@ -57,7 +57,7 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
         UserError: the config or the dataset does not allow a cross-validation.
     """
     places = _places(config, dataset)
-    subjects = [subject(dataset.texts(split)[row]) for split, row in places]
+    subjects = [subject(dataset.index(split)[row]) for split, row in places]
     fold_of = _assign(config, dataset, places, subjects)
     if config.init_from:
         log.info("note: the encoders of %s may have seen held-out clips, without their labels", config.init_from)
@@ -69,7 +69,7 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
         curves.append(curve)
     order = np.argsort(np.concatenate([np.flatnonzero(fold_of == fold) for fold in range(count)]))
     outputs = {name: np.concatenate([part[name] for part in parts])[order] for name in KEPT}
-    ids = [clip_id(dataset.texts(split)[row]) for split, row in places]
+    ids = [clip_id(dataset.index(split)[row]) for split, row in places]
     lengths = [seconds(dataset.split(split)[row]) for split, row in places]
     baseline = None
     if _shares_features(config, dataset):

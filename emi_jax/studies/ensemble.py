@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         dataset = open_dataset(options.data, "python -m data_prep")
         if options.check:
-            texts = dataset.texts(options.split)
-            ids = [clip_id(texts[row]) for row in range(len(texts))]
+            index = dataset.index(options.split)
+            ids = [clip_id(index[row]) for row in range(len(index))]
             check_submission(options.check, ids, dataset.label_names, dataset.label_range)
             print(f"{options.check}: the predictions of all {len(ids)} clips of {options.split}, in order and in range")
             return 0

@@ -30,8 +30,11 @@ METADATA = {
 
 def examples():
     rng = np.random.default_rng(0)
-    for name in ("a", "b", "c"):
-        yield name, make_example(rng, name, frames=2, samples=160)
+    for number, name in enumerate(("a", "b", "c")):
+        yield name, make_example(rng, name, frames=2, samples=160 + number)
+
+
+ROW = {"id": "", "subject": "", "transcript": "", "samples": 1, "steps": {}}
 
 
 @pytest.fixture
@@ -47,16 +50,25 @@ def test_a_disk_that_refuses_the_records_is_an_error_of_the_system(tmp_path):
     assert not dataset_path(tmp_path).exists()
 
 
-def test_texts_are_read_without_the_records(folder):
-    before = [dict(row) for row in open_dataset(folder, "make it").texts("train")]
+def test_the_index_is_read_without_the_records(folder):
+    before = [dict(row) for row in open_dataset(folder, "make it").index("train")]
     for path in dataset_path(folder).glob("*.array_record*"):
         path.write_bytes(b"")
-    assert [dict(row) for row in open_dataset(folder, "make it").texts("train")] == before
+    assert [dict(row) for row in open_dataset(folder, "make it").index("train")] == before
     assert sorted(row["id"] for row in before) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", '{"train": []}', '{"train": [{"id": "a"}, {}, {}]}', '{"train": 3}', '{"train": ["a", "b", "c"]}']
+    "content",
+    [
+        "{}",
+        '{"train": []}',
+        '{"train": [{"id": "a"}, {}, {}]}',
+        '{"train": 3}',
+        '{"train": ["a", "b", "c"]}',
+        json.dumps({"train": [ROW | {"samples": "1"}] * 3}),
+        json.dumps({"train": [ROW | {"steps": {"audio": None}}] * 3}),
+    ],
 )
 def test_an_index_of_other_clips_is_refused(folder, content):
     (dataset_path(folder) / "index.json").write_text(content)
@@ -88,15 +100,17 @@ def change(folder, name, edit):
     path.write_text(json.dumps(content))
 
 
-def test_texts_are_those_of_the_examples_in_their_order(folder):
+def test_the_index_holds_texts_and_lengths_of_the_examples_in_their_order(folder):
     dataset = open_dataset(folder, "make it")
-    whole, texts = dataset.split("train"), dataset.texts("train")
-    assert len(texts) == len(whole) == 3
-    for index in range(3):
-        assert texts[index].keys() == {"id", "subject", "transcript"}
+    whole, index = dataset.split("train"), dataset.index("train")
+    assert len(index) == len(whole) == 3
+    for row in range(3):
+        assert index[row].keys() == {"id", "subject", "transcript", "samples", "steps"}
         for read in (clip_id, subject, transcript):
-            assert read(texts[index]) == read(whole[index])
-    assert transcripts(texts) == transcripts(whole)
+            assert read(index[row]) == read(whole[row])
+        assert index[row]["samples"] == len(whole[row]["audio"])
+    assert sorted(row["samples"] for row in index) == [160, 161, 162]
+    assert transcripts(index) == transcripts(whole)
 
 
 def test_metadata_travels_with_the_dataset_to_another_path(folder):

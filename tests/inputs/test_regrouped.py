@@ -6,6 +6,7 @@ import pytest
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import clip_id
+from emi_jax.inputs.index import row_of
 from emi_jax.inputs.regrouped import base_of, join_for_training, places_of, regroup
 from tests.fakes import make_dataset
 
@@ -17,7 +18,7 @@ def test_named_splits_are_replaced_and_others_stay():
     regrouped = regroup(dataset, {"train": [("valid", 2), ("train", 5)], "valid": [("train", 0)]})
     examples = dataset.builder.examples
     assert [example is examples["valid"][2] for example in (regrouped.split("train")[0],)] == [True]
-    assert regrouped.texts("train")[1]["transcript"] == examples["train"][5]["transcript"]
+    assert regrouped.index("train")[1] == row_of(examples["train"][5])
     assert regrouped.splits == {"train": 2, "valid": 1, "test": 7}
     assert [clip_id(regrouped.split("test")[row]) for row in range(7)] == [f"{row:05d}" for row in range(7)]
     assert regrouped.lacks("test", "text")

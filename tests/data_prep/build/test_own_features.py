@@ -175,7 +175,7 @@ def test_check_reports_malformed_features(prepared, tmp_path, change, fault):
     splits = {split: lambda split=split: rows(split) for split in builder.info.splits}
     write_dataset(tmp_path, splits, metadata)
     if "vision_features" in change:
-        path = tmp_path / "emi/1.2.0/metadata.json"
+        path = tmp_path / "emi/1.3.0/metadata.json"
         path.write_text(path.read_text().replace('"width": 3', '"width": 4', 1))
     faults = "\n".join(check_dataset(tmp_path))
     assert re.search(fault, faults), faults

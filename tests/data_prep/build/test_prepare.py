@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def _examples(out):
-    builder = tfds.builder_from_directory(str(out / "emi" / "1.2.0"))
+    builder = tfds.builder_from_directory(str(out / "emi" / "1.3.0"))
     return {
         (split, example["id"].decode()): example
         for split in builder.info.splits
@@ -69,7 +69,7 @@ def test_dataset_holds_examples_as_they_were_read(built, raw_corpus):
 
 def test_metadata_and_report(built):
     out, report = built
-    metadata = tfds.builder_from_directory(str(out / "emi" / "1.2.0")).info.metadata
+    metadata = tfds.builder_from_directory(str(out / "emi" / "1.3.0")).info.metadata
     assert metadata["corpus"] == "synthetic"
     assert metadata["label_names"][3] == "Empathic Pain"
     assert (metadata["label_range"], metadata["clip_options"]) == ([0.0, 1.0], OPTIONS.stored())
@@ -100,10 +100,10 @@ def test_metadata_and_report(built):
 
 def test_same_corpus_gives_same_fingerprint_and_repeated_call_does_nothing(built, raw_corpus, tmp_path):
     out, report = built
-    changed = (out / "emi/1.2.0/metadata.json").stat().st_mtime_ns
+    changed = (out / "emi/1.3.0/metadata.json").stat().st_mtime_ns
     again = {"source": raw_corpus, "counts": COUNTS, "seed": 3, "options": OPTIONS, "processes": 1, "progress": False}
     assert prepare("synthetic", out, **again) == report
-    assert (out / "emi/1.2.0/metadata.json").stat().st_mtime_ns == changed
+    assert (out / "emi/1.3.0/metadata.json").stat().st_mtime_ns == changed
     assert prepare("synthetic", tmp_path, **again).fingerprint == report.fingerprint
 
 
@@ -201,7 +201,7 @@ def test_tensorflow_is_never_imported(raw_corpus, tmp_path):
         "from data_prep.__main__ import main\n"
         "if __name__ == '__main__':\n"
         "    assert main() == 0\n"
-        "    builder = tfds.builder_from_directory(sys.argv[2] + '/emi/1.2.0')\n"
+        "    builder = tfds.builder_from_directory(sys.argv[2] + '/emi/1.3.0')\n"
         "    assert len([e['audio'] for e in builder.as_data_source('train')]) == 4\n"
         "    print('tensorflow' in sys.modules, 'jax' in sys.modules)\n"
     )
