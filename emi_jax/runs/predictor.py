@@ -9,18 +9,17 @@ for prediction in predictor.predict(examples):
 
 import dataclasses
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from emi_jax.errors import UserError
 from emi_jax.inputs.dataset import Example, clip_id
+from emi_jax.inputs.lengths import without_common_padding
 from emi_jax.inputs.pieces import TOLERANCE
-from emi_jax.inputs.transforms import Arrays, ClipTransform, without_common_padding
+from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.inputs.windows import Window, Windows, length
 from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE
 from emi_jax.prediction import Prediction
@@ -32,6 +31,7 @@ from emi_jax.runs.submission import in_units
 from emi_jax.runs.trained import open_trained
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.programs import Programs
 
 
 class Predictor:
@@ -47,7 +47,6 @@ class Predictor:
         fingerprint: a hash of the model: its parameters, encoder configs and labels.
         seconds: the longest clip or window that the model reads at once.
         batch_size: number of clips or windows in a batch.
-        compile_seconds: time spent on compilation so far; each new batch length and each length of windows adds to it.
     """
 
     def __init__(self, experiment: Experiment, params: dict, batch_size: int | None = None, one_length: bool = False):
@@ -85,10 +84,8 @@ class Predictor:
         self._params = params
         self._min_samples = experiment.encoders.min_samples
         explain = of_members(standardised(experiment), "explain")
-        self._explain: Any = self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED)
-        self._compiled: dict[tuple, Callable] = {}
+        self._explain = Programs(self._mapping.map(explain, (REPLICATED, SHARDED), output=SHARDED))
         self._transforms: dict[float, ClipTransform] = {}
-        self.compile_seconds = 0.0
         facts = (self._transform.shape, experiment.encoders.preprocessing, self.label_names, self.label_range)
         digest = hashlib.sha256(parameters.fingerprint(jax.device_get(params)).encode())
         digest.update(repr(facts).encode())
@@ -118,6 +115,11 @@ class Predictor:
         """
         experiment = open_trained(workdir, devices)
         return cls(experiment, chosen_params(experiment), batch_size, one_length)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Time spent on compilation so far; each new batch length and each length of windows adds to it."""
+        return self._explain.compile_seconds
 
     def windows(self, seconds: float | None = None, hop: float | None = None) -> Windows:
         """Windows of a length and hop in seconds; by default as long as the model reads, without overlap.
@@ -215,13 +217,7 @@ class Predictor:
         # Windows keep their shape, so that one program serves all of them.
         if transform is self._transform and not self._one_length:
             batch = without_common_padding(batch, self._min_samples)
-        on_devices = self._mapping.put(batch)
-        shapes = tuple(array.shape for array in batch.values())
-        if shapes not in self._compiled:
-            began = time.perf_counter()
-            self._compiled[shapes] = self._explain.lower(self._params, on_devices).compile()
-            self.compile_seconds += time.perf_counter() - began
-        return self._mapping.fetch(self._compiled[shapes](self._params, on_devices))
+        return self._mapping.fetch(self._explain(self._params, self._mapping.put(batch)))
 
     def _prediction(self, example: Example, arrays: Arrays, outputs: Arrays) -> Prediction:
         values = in_units(outputs["predictions"], self.label_range)

@@ -61,7 +61,7 @@ class Log:
         record: records the metrics of a step.
         seeds: the seeds trained in parallel, whose metrics are [S]; empty for a single run, whose metrics are [].
         shows: a progress bar, which advances as the devices finish steps.
-        seconds_at_peak: seconds that a step would take at the devices' peak; 0 if that is unknown.
+        seconds_at_peak: gives the seconds that the last step would take at the devices' peak; 0 if that is unknown.
     """
 
     every: int
@@ -74,10 +74,10 @@ class Log:
     record: Record
     seeds: Sequence[int] = ()
     shows: bool = True
-    seconds_at_peak: float = 0.0
+    seconds_at_peak: Callable[[], float] = float
 
     def __post_init__(self) -> None:
-        self._pending: list[tuple[int, Metrics]] = []
+        self._pending: list[tuple[int, Metrics, float]] = []
         self._bar = progress_bar(
             total=self.steps,
             initial=self.first_step,
@@ -91,7 +91,7 @@ class Log:
         """Keeps the metrics; once per interval, fetches those of the previous steps."""
         if step % self.every == 0:
             self.flush()
-        self._pending.append((step, metrics))
+        self._pending.append((step, metrics, self.seconds_at_peak()))
         if step == self.steps:
             self.flush()
             self._bar.close()
@@ -100,7 +100,7 @@ class Log:
         """Fetches the pending metrics, checks that they are finite and records their mean."""
         if not self._pending:
             return
-        steps, on_device = zip(*self._pending, strict=True)
+        steps, on_device, at_peak = zip(*self._pending, strict=True)
         self._pending = []
         with self.clock.measure(STEP):
             fetched = jax.device_get(on_device)
@@ -116,8 +116,8 @@ class Log:
         training = self.batch_size / seconds
         timing = {f"seconds_per_step/{part}": total / len(steps) for part, total in spent.items()}
         timing |= {"clips_per_second": training}
-        if self.seconds_at_peak:
-            timing["mfu"] = self.seconds_at_peak / seconds
+        if all(at_peak):
+            timing["mfu"] = np.mean(at_peak).item() / seconds
         self.record(steps[-1], record | {"learning_rate": float(self.learning_rate[steps[-1] - 1])} | timing)
         shares = " ".join(f"{part} {seconds / sum(spent.values()):.0%}" for part, seconds in spent.items())
         self._bar.set_postfix_str(f"loss {record['loss']:.4f}, {training:.0f} clips/s, time: {shares}", refresh=False)

@@ -1,17 +1,18 @@
 """The training loop."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 
 from emi_jax.train.clock import DATA, STEP, Clock
 from emi_jax.train.hooks import Hook
-from emi_jax.train.step import Metrics, TrainState
+from emi_jax.train.programs import Programs
+from emi_jax.train.step import TrainState
 
 
 def fit(
-    step: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]],
+    step: Programs,
     state: TrainState,
     batches: Iterator[Any],
     rng: jax.Array,
@@ -24,20 +25,21 @@ def fit(
     """Runs the training loop.
 
     Args:
-        step: the mapped and compiled step, which donates its state.
+        step: the mapped step, which donates its state.
         state: the state after `first_step` steps.
         batches: batches on the devices, starting at number `first_step`.
         rng: the PRNG key of the whole run; each step folds in its number.
         hooks: called in order after every step.
-        clock: measures how long the loop waits for data and for the step.
+        clock: measures how long the loop waits for data and for the step; compilation is neither.
         first_step: number of steps completed before.
         steps: number of steps in the whole run.
     """
     for number in range(first_step, steps):
         with clock.measure(DATA):
             batch = next(batches)
+        program = step.program(state, batch, rng)
         with clock.measure(STEP), jax.profiler.StepTraceAnnotation("train", step_num=number + 1):
-            state, metrics = step(state, batch, rng)
+            state, metrics = program(state, batch, rng)
         for hook in hooks:
             hook(number + 1, state, metrics)
     return state

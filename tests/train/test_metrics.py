@@ -97,7 +97,7 @@ def test_utilisation_is_the_time_at_peak_over_the_time_of_a_step():
         record=lambda step, metrics: recorded.append(metrics),
         shows=False,
     )
-    log.seconds_at_peak = 0.25
+    log.seconds_at_peak = lambda: 0.25
     clock._spent[STEP] = 1.0
     metrics = {"loss": jnp.ones(()), "gradient_norm": jnp.ones(())}
     for step in (1, 2):
