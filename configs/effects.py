@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from configs.fields import value_at
 from emi_jax.errors import UserError
-from emi_jax.modalities import MODALITIES
+from emi_jax.modalities import AUDIO, MODALITIES, TEXT
 
 FUSION = "model.head.fusion."
 NEEDED = {
@@ -26,11 +26,13 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
 
     Raises:
         UserError: a field belongs to a head that is not in use, to a part that is switched off, to the scratch section
-            of a loaded encoder, or names weights where those of a run of stage 1 are used.
+            of a loaded encoder, cuts what is not read, or names weights where those of a run of stage 1 are used.
     """
     for field in overridden:
         if field in NEEDED and not (value := value_at(config, NEEDED[field])):
             raise UserError(f"config.{field} does nothing: config.{NEEDED[field]} is {value!r}")
+        if field == "data.length_buckets" and not {AUDIO, TEXT} & set(config.model.get("modalities", MODALITIES)):
+            raise UserError(f"config.{field} does nothing: the run reads neither sound nor words, which alone are cut")
         parts = field.split(".")
         if parts[:2] == ["model", "head"] and len(parts) > 3 and parts[2] != config.model.head.name:
             raise UserError(

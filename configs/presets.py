@@ -51,6 +51,7 @@ def paper_scale(config: ConfigDict) -> None:
     """
     config.root = "runs/vidmimic2"
     config.data.update(dir="", corpus="vidmimic2", num_frames=16, seconds=12.0, num_tokens=128)
+    config.data.length_buckets = ((0.25, 0.25), (0.5, 0.25), (0.75, 0.5))  # 3, 6 and 9 s; most clips have few words
     weights = {
         "vision": ("google/vit-base-patch16-224-in21k", {"model_type": "vit"}),
         "audio": ("facebook/wav2vec2-base-960h", {"model_type": "wav2vec2"}),

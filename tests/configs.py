@@ -6,9 +6,9 @@ from configs import stage1, stage2
 
 
 def shrink_sizes(config: ConfigDict) -> ConfigDict:
-    """Short clips, a small model behind the encoders, batches of 8 and one log line a step."""
+    """Short clips, a small model behind the encoders, batches of 8 of one size, and one log line a step."""
     config.root = "nowhere"  # reports show what lies there
-    config.data.update(num_frames=3, seconds=0.5, num_tokens=8)
+    config.data.update(num_frames=3, seconds=0.5, num_tokens=8, length_buckets=())
     config.train.update(batch_size=8, epochs=5, log_every=1, evaluate_every=5.0, save_every=5.0)
     if config.stage == "alignment":
         config.model.width = 8

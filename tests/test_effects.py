@@ -30,7 +30,7 @@ def test_fields_of_a_part_that_is_switched_off_are_refused(field, switch, off):
 
 def test_fields_without_effect_are_refused():
     config = stage2.get_config()
-    refuse_without_effect(config, {"model.head.fusion.tcn", "model.head.name", "train.epochs"})
+    refuse_without_effect(config, {"model.head.fusion.tcn", "model.head.name", "train.epochs", "data.length_buckets"})
     with pytest.raises(
         UserError, match=r"head in use is 'fusion'; choose another with --config\.model\.head\.name=text_a"
     ):
@@ -39,5 +39,8 @@ def test_fields_without_effect_are_refused():
         refuse_without_effect(config, {"model.text.scratch.hidden_size"})
     with pytest.raises(UserError, match=r"model.text.pretrained does nothing: .* runs/demo/stage1; set it there"):
         refuse_without_effect(config, {"model.text.pretrained"})
+    config.model.modalities = ("vision",)
+    with pytest.raises(UserError, match=r"data\.length_buckets does nothing: the run reads neither sound nor words"):
+        refuse_without_effect(config, {"data.length_buckets"})
     config.init_from = ""
     refuse_without_effect(config, {"model.text.scratch.hidden_size", "model.text.pretrained"})

@@ -6,6 +6,7 @@ decodes the pictures, also changes them, in 0.1 to 0.4 ms each.
 """
 
 import dataclasses
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -145,6 +146,10 @@ class Augmentation:
     def changes(self) -> bool:
         """Whether anything is augmented."""
         return bool(self.voice or self.face)
+
+    def longest_voice(self, samples: int) -> int:
+        """The most samples of a voice of so many after a change: shifted later, and slowed down."""
+        return math.ceil(samples * (1 + self.shift) / (1 - self.tempo)) + 2 if self.voice else samples
 
     def __post_init__(self) -> None:
         highest = {"voice": 1, "face": 1, "tempo": 0.5, "semitones": 6, "shift": 0.5, "colour": 1, "blur": 0.5}

@@ -12,7 +12,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grain
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 CLEAN = "clean"
 FACTS = "features.json"
+Write = Callable[[int, bytes], None]
+"""Writes the record of a clip, which is given with its row in the split."""
 ADVICE = "delete the folder, or name another with --config.features.dir"
 
 
@@ -82,6 +85,9 @@ class FeatureCache:
     def write(self, split: str, rendition: str, clips: Iterable[Arrays], modalities: Sequence[str]) -> None:
         """Writes a rendition of a split for some modalities, complete or not at all.
 
+        Clips may come in any order and are stored in that of the split. Until those that came in another order are in
+        place, they take twice the room.
+
         Raises:
             UserError: the folder cannot be written.
         """
@@ -93,10 +99,9 @@ class FeatureCache:
                 write_json(path.with_name(FACTS), {"fingerprint": self._fingerprints[modality]})
                 writers[modality] = files.enter_context(self._writer(path))
             for clip in clips:
-                for modality, writer in writers.items():
+                for modality, write in writers.items():
                     record = save({name: np.array(array, order="C") for name, array in _part(clip, modality).items()})
-                    with self._reported():
-                        writer.write(record)
+                    write(int(clip["clip"]), record)
 
     def read(self, split: str, renditions: Sequence[str]) -> CachedClips:
         """The clips of a split in the given renditions, the first of which is the clean one.
@@ -112,14 +117,42 @@ class FeatureCache:
         )
 
     @contextlib.contextmanager
-    def _writer(self, path: Path) -> Iterator[ArrayRecordWriter]:
-        with whole_file(path) as partial:
-            writer = ArrayRecordWriter(str(partial), "group_size:1")
-            try:
-                yield writer
-            finally:
-                with self._reported():  # closing writes the last records
-                    writer.close()
+    def _writer(self, path: Path) -> Iterator[Write]:
+        """Writes a file of records that is sorted by row."""
+        received, rows = path.with_name(f".{uuid.uuid4().hex}.received"), list[int]()
+        try:
+            with self._records(received) as append:
+
+                def write(row: int, record: bytes) -> None:
+                    rows.append(row)
+                    append(record)
+
+                yield write
+            with whole_file(path) as partial:
+                if rows == sorted(rows):
+                    received.replace(partial)
+                else:
+                    records = _Records(received)
+                    with self._records(partial) as append:
+                        for place in np.argsort(rows):
+                            append(records[int(place)])
+        finally:
+            received.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _records(self, path: Path) -> Iterator[Callable[[bytes], None]]:
+        """Appends records to a new file."""
+        writer = ArrayRecordWriter(str(path), "group_size:1")
+
+        def append(record: bytes) -> None:
+            with self._reported():
+                writer.write(record)
+
+        try:
+            yield append
+        finally:
+            with self._reported():  # closing writes the last records
+                writer.close()
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -187,11 +220,22 @@ class _Records:
             ) from error
 
 
-def rows(outputs: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Arrays]:
-    """The valid clips of a sequence of batches, one by one."""
+def rows(outputs: Iterable[Mapping[str, np.ndarray]], shapes: Mapping[str, Sequence[int]]) -> Iterator[Arrays]:
+    """The valid clips of a sequence of batches, one by one.
+
+    Args:
+        outputs: the batches.
+        shapes: of a clip's arrays, by name; those of a batch of short clips are filled up with zeros.
+    """
     for batch in outputs:
         for place in np.flatnonzero(batch["valid"]):
-            yield {name: array[place] for name, array in batch.items()}
+            yield {name: _filled(array[place], shapes.get(name, array.shape[1:])) for name, array in batch.items()}
+
+
+def _filled(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """An array with zeros at the end of each axis, up to a shape."""
+    missing = [(0, full - size) for full, size in zip(shape, array.shape, strict=True)]
+    return np.pad(array, missing) if np.any(missing) else array
 
 
 def _part(clip: Arrays, modality: str) -> Arrays:

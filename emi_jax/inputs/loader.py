@@ -38,12 +38,17 @@ class _Batches:
         indices = self._plan.batch(step)
         places = range(*self._share.indices(len(indices)))
         clips = [self._clip(step, place, int(indices[place])) for place in places]
+        if buckets := self._plan.buckets:
+            bucket = self._plan.bucket(step)
+            clips = [buckets.cut(clip, bucket) for clip in clips]
         return {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
 
     def _clip(self, step: int, place: int, index: int) -> Arrays:
         if index == PADDING:
             return self._transform.padding
-        rng = generator(self._seed, AUGMENTATION, step * self._plan.batch_size + place)
+        # Without an order of clips that is drawn, what is drawn for a clip does not depend on its place.
+        number = index if self._plan.seed is None else step * self._plan.batch_size + place
+        rng = generator(self._seed, AUGMENTATION, number)
         return self._transform(self._examples[index], rng, index)
 
 
@@ -74,7 +79,7 @@ def batches(
         process_count: number of shares; must divide the plan's batch size.
 
     Yields:
-        Arrays [batch_size / process_count, ...], named as by the transform.
+        Arrays [batch_size / process_count, ...], named as by the transform; with buckets, at the size of the batch's.
     """
     local = plan.batch_size // process_count
     share = slice(process_index * local, (process_index + 1) * local)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -14,17 +13,11 @@ from emi_jax.inputs.augmentation import Augmentation, independent_stream
 from emi_jax.inputs.dataset import Example, normalise, seconds, transcript
 from emi_jax.inputs.described import Arrays, Describer
 from emi_jax.inputs.frames import at_rate, in_crop, pick_frames, random_crop, read_face, spread
+from emi_jax.inputs.lengths import MASKS
 from emi_jax.inputs.pieces import empty_example
 from emi_jax.inputs.sampling import RENDITION, generator
 from emi_jax.inputs.texts import TextReader, token_times
-from emi_jax.modalities import AUDIO, MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
-
-RAW = {VISION: "frames", AUDIO: "audio", TEXT: "tokens"}
-"""Name of each modality's pictures, sound or words in a batch."""
-MASKS = {VISION: "frame_mask", AUDIO: "audio_mask", TEXT: "token_mask"}
-"""Name of each modality's mask of valid steps in a batch."""
-PARTS = (0.25, 0.5, 0.75, 1.0)
-"""The fractions of its steps to which `without_common_padding` cuts a modality; few, as each shape is compiled."""
+from emi_jax.modalities import MODALITIES, SAMPLE_RATE, STEPWISE, TEXT, VISION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,28 +218,6 @@ class ClipTransform:
         at[: len(picks)] = times[picks]
         arrays = dict(zip(STEPWISE, (steps, mask, clean, mask, at), strict=True))
         return {f"{modality}/{part}": array for part, array in arrays.items()}
-
-
-def without_common_padding(batch: Arrays, min_samples: int) -> Arrays:
-    """Cuts padding shared by all clips: each modality keeps the smallest of `PARTS` that holds its valid steps.
-
-    Args:
-        batch: arrays `[B, ...]` from `ClipTransform`; the steps of a modality are their second axis.
-        min_samples: minimum number of audio samples to keep; at least one frame and one token are kept.
-    """
-    cut = dict(batch)
-    for modality, mask in [*MASKS.items(), *((modality, f"{modality}/mask") for modality in MODALITIES)]:
-        if mask not in batch:
-            continue
-        used: np.ndarray = np.any(batch[mask], axis=0)
-        needed = len(used) - int(np.argmax(used[::-1])) if used.any() else 0
-        fewest = min_samples if mask == MASKS[AUDIO] else 1
-        sizes = [fewest, *(max(fewest, math.ceil(part * len(used))) for part in PARTS)]
-        kept = next(size for size in sizes if size >= needed)
-        prefix = mask.removesuffix("mask")
-        stepwise = {name for name in batch if name.startswith(prefix) and batch[name].ndim > 1} | {RAW[modality]}
-        cut |= {name: batch[name][:, :kept] for name in stepwise & batch.keys()}
-    return cut
 
 
 def _transcript_key(text: str) -> int:

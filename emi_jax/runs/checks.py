@@ -1,5 +1,6 @@
 """Checks of a config before anything is read, encoded or written; each fault is reported in one line."""
 
+import itertools
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
@@ -50,6 +51,7 @@ def check_fields(config: ConfigDict) -> None:
             "on: set --config.train.select=last, and --config.train.epochs to the number that a cross-validation finds"
         )
     _check_augmentation(config)
+    _check_length_buckets(config.data.length_buckets)
     if config.stage == "alignment":
         _check_pairs(config)
     else:
@@ -66,6 +68,20 @@ def _check_augmentation(config: ConfigDict) -> None:
         Augmentation(**config.augment)
     except ValueError as error:
         raise UserError(f"config.augment.{error}") from error
+
+
+def _check_length_buckets(buckets: Sequence) -> None:
+    def is_pair(bucket: object) -> bool:
+        if not isinstance(bucket, list | tuple) or len(bucket) != 2:
+            return False
+        return all(isinstance(part, int | float) and 0 < part <= 1 for part in bucket)
+
+    steps = itertools.pairwise([*buckets, (1, 1)])
+    if not all(map(is_pair, buckets)) or not all(a != b and a[0] <= b[0] and a[1] <= b[1] for a, b in steps):
+        raise UserError(
+            f"config.data.length_buckets={tuple(buckets)}: expected pairs of fractions, of sound and of tokens, "
+            "in ascending order, such as ((0.25, 0.25), (0.5, 0.25)); (1, 1) is always the last and is not named"
+        )
 
 
 def _check_pairs(config: ConfigDict) -> None:

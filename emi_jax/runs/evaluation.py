@@ -12,6 +12,7 @@ from emi_jax.runs import weights
 from emi_jax.runs.checks import AVERAGE, BEST, check_shares
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
+from emi_jax.runs.lengths import length_buckets
 from emi_jax.runs.standardisation import standardised
 from emi_jax.train import parameters
 from emi_jax.train.checkpoints import restore_best, restore_final
@@ -91,7 +92,8 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
     function: Any = (
         vectorised_forward(stage.forward, *_shapes(experiment)) if seeds else of_members(experiment, "forward")
     )
-    return Evaluator(stage, experiment.mapping, examples, transform, batch_size, split, function, seeds)
+    buckets = length_buckets(experiment, split)
+    return Evaluator(stage, experiment.mapping, examples, transform, batch_size, split, function, seeds, buckets)
 
 
 def of_members(experiment: Experiment, name: str) -> Any:

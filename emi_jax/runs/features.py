@@ -20,10 +20,11 @@ from emi_jax.inputs.cached import CachedClips, CachedTransform, PartlyCachedClip
 from emi_jax.inputs.features import CLEAN, FeatureCache, augmented, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.regrouped import Selected, base_of, places_of
-from emi_jax.inputs.transforms import Transform
+from emi_jax.inputs.transforms import ClipTransform, Transform
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.readout import readouts_of
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.lengths import length_buckets
 from emi_jax.runs.standardisation import SUBJECT, choice, of_subjects
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
@@ -57,7 +58,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     # Statistics of what is read out change in training.
     pooled = getattr(head, "statistics", False) and not readouts_of(experiment.encoders.towers).names
     sequences = not pooled or getattr(head, "reads_sequences", True)
-    moments = of_subjects(cached, experiment.dataset.texts(split), modalities, split) if within_subjects else ()
+    moments = of_subjects(cached, experiment.dataset.index(split), modalities, split) if within_subjects else ()
     copies = config.features.get("renditions", 0) if augmentation.changes else 0
     transform = CachedTransform(cached[0].rendition(0), corrupt, copies, moments, pooled, sequences)
     raw = tuple(name for name in modalities if name not in cached.sources)
@@ -159,12 +160,17 @@ def extract(experiment: Experiment, split: str, transforms: Mapping[str, Transfo
         encoder = functools.cache(functools.partial(_encoder, experiment, split))
         with cache.sole_writer() if is_first() else contextlib.nullcontext():
             for rendition, names in missing().items():  # excludes what another run has written in the meantime
-                size = _bytes_per_clip(experiment, params, names) * len(experiment.dataset.split(split))
+                kept = jax.eval_shape(_kept(experiment, names), params, experiment.stage.example)
+                examples, transform = experiment.dataset.split(split), transforms[rendition]
+                size = sum(array.size * array.dtype.itemsize for array in kept.values()) * len(examples)
                 what = f"{', '.join(names)} of {split}, {rendition}"
                 log.info("features of %s: %.2g GB are written to %s", what, size / 1e9, cache.folder)
-                encoded = encoder(names).over(experiment.dataset.split(split), transforms[rendition])
+                augmentation = transform.augmentation if isinstance(transform, ClipTransform) else None
+                buckets = length_buckets(experiment, split, augmentation)
+                encoded = encoder(names).over(examples, transform, buckets=buckets)
                 seed = list(transforms).index(rendition)
-                clips = rows(encoded.outputs(on_devices, is_first(), seed))
+                shapes = {name: array.shape[1:] for name, array in kept.items()}
+                clips = rows(encoded.outputs(on_devices, is_first(), seed), shapes)
                 if is_first():
                     cache.write(split, rendition, clips, names)
                 else:  # this process only takes part in the encoding
@@ -188,11 +194,6 @@ def _fingerprint(experiment: Experiment, modality: str, tower: dict | None) -> s
         corruption.settings(),
     )
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()
-
-
-def _bytes_per_clip(experiment: Experiment, params: dict, modalities: Sequence[str]) -> int:
-    shapes = jax.eval_shape(_kept(experiment, modalities), params, experiment.stage.example)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def _kept(experiment: Experiment, modalities: Sequence[str]) -> Any:

@@ -13,6 +13,7 @@ from emi_jax.metrics.ridge import ALL, best_penalty, by_penalty, mean_pearson
 from emi_jax.modalities import TEXT
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
+from emi_jax.runs.lengths import length_buckets
 from emi_jax.train.evaluation import Evaluator, Outputs, Scores
 from emi_jax.train.hooks import Scorer
 
@@ -61,7 +62,8 @@ def probed(experiment: Experiment, evaluator: Evaluator, training: RandomAccess 
         training, _ = inputs(experiment, "train", augment=False)
     rows = np.linspace(0, len(training) - 1, count).round().astype(int)
     chosen = Selected({"train": training}, [("train", row) for row in rows.tolist()])
-    return Probed(evaluator, evaluator.over(chosen, split="probe"))
+    buckets = length_buckets(experiment, "train")
+    return Probed(evaluator, evaluator.over(chosen, split="probe", buckets=buckets and buckets.at(rows)))
 
 
 def probe(fitted: Outputs, scored: Outputs) -> Scores:

@@ -1,6 +1,5 @@
 """Trains a run from its last checkpoint, or from the start, to the end; with one seed or several in parallel."""
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import optax
 
 from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders
 from emi_jax.errors import UserError
+from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
@@ -23,9 +23,10 @@ from emi_jax.runs.checks import check_clips, check_shares, interval
 from emi_jax.runs.evaluation import CHECKPOINTS, evaluator, member_seeds, stored_config
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import cached_part, inputs
+from emi_jax.runs.lengths import length_buckets
 from emi_jax.runs.probe import SHOWN, probed
 from emi_jax.runs.standardisation import choice, clean_training_clips, standardised
-from emi_jax.train import flops, parameters
+from emi_jax.train import parameters
 from emi_jax.train.averaging import averaging
 from emi_jax.train.checkpoints import Checkpoints, Progress
 from emi_jax.train.clock import Clock
@@ -35,6 +36,7 @@ from emi_jax.train.mapping import REPLICATED, SHARDED
 from emi_jax.train.optimizer import adamw, schedule
 from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
+from emi_jax.train.programs import Programs
 from emi_jax.train.seeds import INIT, STEP, Best, key, stacked, vectorised_step
 from emi_jax.train.signals import StopSignal, stop_if_signalled
 from emi_jax.train.step import create_state, make_step
@@ -63,7 +65,10 @@ def train(experiment: Experiment, seeds: Sequence[int] = ()) -> None:
 def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None:
     config, workdir = experiment.config.train, experiment.workdir
     used = tuple(seeds) or (config.seed,)
-    plans = [Epochs(len(experiment.dataset.split("train")), config.batch_size, seed) for seed in used]
+    buckets = length_buckets(experiment, "train", Augmentation(**experiment.config.augment))
+    if buckets:
+        log.info("length buckets: %s", buckets)
+    plans = [Epochs(len(experiment.dataset.split("train")), config.batch_size, seed, buckets) for seed in used]
     epoch = plans[0].steps
     steps = config.epochs * epoch
     log_every = interval(config, "log_every", 1)
@@ -80,7 +85,9 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
     examples, transform = inputs(experiment, "train", augment=True)
     experiment = standardised(experiment, clean_training_clips(experiment, cached_part(examples)))
     experiment = balanced(experiment)
-    step = _mapped_step(experiment, optimizer, steps, vectorised=bool(seeds))
+    peak = peak_flops(experiment.mapping.devices[0].device_kind, experiment.config.model.dtype)
+    mapped = _mapped_step(experiment, optimizer, steps, vectorised=bool(seeds))
+    step = Programs(mapped, "step", counts=peak is not None)
     counts = [parameters.count(tree) for tree in (progress.state.params, progress.state.frozen)]
     log.info("parameters: %s trained, %s frozen", *(f"{count:,}" for count in counts))
     if not is_study:
@@ -117,16 +124,11 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
         record=workdir.record,
         seeds=seeds,
         shows=is_first(),
+        seconds_at_peak=lambda: step.operations / peak if peak else 0.0,
     )
     profile = Profile(config.profile, first_step + 1, steps, workdir.path / "trace")
     try:
         stop_if_signalled()  # before the first step, which would first be compiled
-        peak = peak_flops(experiment.mapping.devices[0].device_kind, experiment.config.model.dtype)
-        if peak and first_step < steps:
-            first = next(source)
-            hook_log.seconds_at_peak = flops.count(step, state, first, rng) / peak
-            source = itertools.chain([first], source)
-            del first
         with StopSignal() as stop:
             save = Save(save_every, steps, hook_log, checkpoints, rng, stop)
             goal = experiment.stage.goal

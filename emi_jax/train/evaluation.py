@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from emi_jax.inputs.lengths import LengthBuckets
 from emi_jax.inputs.loader import RandomAccess, batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Transform
@@ -38,6 +39,7 @@ class Evaluator:
         split: str,
         function: Forward | None = None,
         seeds: int = 0,
+        buckets: LengthBuckets | None = None,
     ):
         """Prepares the forward pass.
 
@@ -50,6 +52,7 @@ class Evaluator:
             split: name of the split.
             function: computes the outputs of a batch, `stage.forward` by default.
             seeds: S, if the function takes parameters of several seeds and returns arrays [b, S, ...]; otherwise 0.
+            buckets: of the clips by their length; the function is compiled for the size of each.
         """
         computed = function or stage.forward
 
@@ -58,11 +61,11 @@ class Evaluator:
 
         self.split = split
         self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
-        self._plan, self._seeds = Epochs(len(examples), batch_size, seed=None), seeds
+        self._plan, self._seeds = Epochs(len(examples), batch_size, None, buckets), seeds
         self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
 
     def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[Outputs]:
-        """Yields the outputs batch by batch, padding included.
+        """Yields the outputs batch by batch, padding included, in the order of the split or, with buckets, of lengths.
 
         Args:
             params: all parameters of the stage, on the devices.
@@ -93,18 +96,25 @@ class Evaluator:
         if running is not None:
             yield self._mapping.fetch(running)
 
-    def over(self, examples: RandomAccess, transform: Transform | None = None, split: str = "") -> "Evaluator":
-        """An evaluator of other clips of the same shapes with the same compiled function.
+    def over(
+        self,
+        examples: RandomAccess,
+        transform: Transform | None = None,
+        split: str = "",
+        buckets: LengthBuckets | None = None,
+    ) -> "Evaluator":
+        """An evaluator of other clips of the same shapes with the same compiled functions.
 
         Args:
             examples: the clips.
             transform: from an example to arrays; by default the same.
             split: the name of these clips; by default the same.
+            buckets: of these clips by their length.
         """
         other = copy.copy(self)
         other._examples, other._transform = examples, transform or self._transform
         other.split = split or self.split
-        other._plan = Epochs(len(examples), self._plan.batch_size, seed=None)
+        other._plan = Epochs(len(examples), self._plan.batch_size, None, buckets)
         return other
 
     def gather(self, params: dict, progress: bool = False) -> Outputs:

@@ -50,6 +50,24 @@ def test_what_is_written_is_read(written):
                 assert (arrays[name].shape, arrays[name].dtype) == (array.shape, array.dtype)
 
 
+def test_clips_are_stored_in_the_order_of_their_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    clips = [make_clip(rng, index, 0) for index in range(5)]
+    cache = FeatureCache(tmp_path, {"text": "abc"})
+    cache.write("train", CLEAN, [clips[row] for row in (3, 0, 4, 1, 2)], ["text"])
+    assert sorted(path.name for path in (tmp_path / "text").iterdir()) == ["features.json", "train-clean.array_record"]
+    stored = cache.read("train", [CLEAN])
+    for row in range(5):
+        np.testing.assert_array_equal(stored[row].rendition(0)["text/features"], clips[row]["text/features"])
+
+
+def test_arrays_of_a_short_batch_are_filled_up_with_zeros():
+    batch = {"valid": np.array([True, False]), "clip": np.array([7, -1]), "text/mask": np.ones((2, 3), bool)}
+    [clip] = rows([batch], {"text/mask": (5,)})
+    assert clip["text/mask"].tolist() == [True, True, True, False, False]
+    assert clip["clip"] == 7
+
+
 def test_a_corrupted_segment_brings_its_features_and_flags_and_leaves_the_rest(written):
     cached, clips = written
     transform = CachedTransform(cached[0].rendition(0), corrupt=1.0)
@@ -154,7 +172,7 @@ def test_an_unfinished_rendition_is_not_complete(tmp_path):
 
 def test_rows_leave_padding_out():
     batch = {"valid": np.array([True, False, True]), "clip": np.array([4, -1, 7])}
-    assert [int(row["clip"]) for row in rows([batch, batch])] == [4, 7, 4, 7]
+    assert [int(row["clip"]) for row in rows([batch, batch], {})] == [4, 7, 4, 7]
 
 
 def test_a_second_writer_finds_what_the_first_has_written(tmp_path):
@@ -218,7 +236,8 @@ def test_metadata_that_are_cut_off_are_rewritten_only_if_no_features_depend_on_t
 def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path):
     cache = FeatureCache(tmp_path, dict.fromkeys(MODALITIES, "abc"))
     rng = np.random.default_rng(0)
-    clips = [{"text/features": rng.standard_normal((64, 256)).astype(np.float16)} for _ in range(20)]
+    features = [rng.standard_normal((64, 256)).astype(np.float16) for _ in range(20)]
+    clips = [{"clip": np.asarray(row), "text/features": values} for row, values in enumerate(features)]
     refused = f"^features could not be written to {tmp_path}: .*File too large.*rerun"
     with files_of_at_most(100_000), pytest.raises(UserError, match=refused):
         cache.write("train", CLEAN, clips, ["text"])

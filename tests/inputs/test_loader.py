@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from emi_jax.errors import UserError
+from emi_jax.inputs.lengths import without_common_padding
 from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.texts import Subwords
 from emi_jax.inputs.tokenizer import load_tokenizer, train_wordpiece
-from emi_jax.inputs.transforms import ClipTransform, InputShape, without_common_padding
+from emi_jax.inputs.transforms import ClipTransform, InputShape
 from emi_jax.modalities import MODALITIES
 from tests.fakes import NAMES, WORDS, make_example, make_examples
 

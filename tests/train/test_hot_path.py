@@ -11,13 +11,16 @@ import pytest
 from jax._src.array import ArrayImpl
 
 from emi_jax.inputs.loader import to_device
+from emi_jax.inputs.sampling import Epochs
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.lengths import length_buckets
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train.clock import DATA, REST, STEP, Clock
 from emi_jax.train.hooks import Log
 from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
+from emi_jax.train.programs import Programs
 from emi_jax.train.step import make_step
 from tests.configs import tiny_stage1
 from tests.fakes import make_dataset
@@ -42,7 +45,7 @@ def fetches(monkeypatch):
 
 def run(tmp_path, mapping, log_every):
     stage, optimizer = tiny_alignment(), optax.sgd(1e-3)
-    step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
+    step = Programs(mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,)))
     state, rng = mapping.replicate((begin(stage, optimizer), jax.random.PRNGKey(0)))
     clock = Clock()
     log = Log(
@@ -97,18 +100,27 @@ def test_the_first_step_reuses_the_memory_of_the_replicated_arrays(kind, copy):
     np.testing.assert_array_equal(after, given + 1)  # each device holds one of the two clips
 
 
-def test_one_compilation_for_each_function_over_partial_batches_and_evaluations(tmp_path, caplog):
-    """13 clips in batches of 8, with two evaluations and a trace of a few steps."""
+def test_one_compilation_for_each_function_and_size_over_partial_batches_and_evaluations(tmp_path, caplog):
+    """13 clips in batches of 8 and of two lengths, with two evaluations and a trace of a few steps."""
     config, dataset = tiny_stage1(), make_dataset(train=13)
     config.model.pairs, config.loss.audio = ("vision",), 0.0
     config.train.update(epochs=2, evaluate_every=1.0, profile=2)
+    config.data.length_buckets = ((0.5, 0.75),)
+    experiment = Experiment.open(config, dataset, tmp_path, jax.devices()[:1])
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
-        train(Experiment.open(config, dataset, tmp_path, jax.devices()[:1]))
+        train(experiment)
+
+    def sizes(split, count, seed):
+        plan = Epochs(count, 8, seed, length_buckets(experiment, split))
+        return {plan.bucket(step) for step in range(2 * plan.steps)}
+
+    steps, forward = sizes("train", 13, 0), sizes("valid", 7, None) | sizes("train", 13, None)  # the probe's clips
+    assert (steps, forward) == ({0, 1}, {0, 1})
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert sum("valid/mean/recall@5" in record for record in records) == 2
     messages = [record.getMessage() for record in caplog.records]
     mapped = [message for message in messages if "Compiling jit(_fun)" in message]  # any function mapped by pmap
-    assert len(mapped) == 2, "the step and the forward pass, once each"
+    assert len(mapped) == len(steps) + len(forward), "the step and the forward pass, once for each size"
     (trace,) = (tmp_path / "trace").rglob("*.xplane.pb")
     assert b"step_num" in trace.read_bytes()
 
