@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-extras docs lint format lock clean
 
 demo: $(VENV)/run.done
-	@echo 'The first time this takes a quarter of an hour on two cores: 3,360 clips are drawn and spoken (2 minutes), their' \
-	  'faces are found and the dataset is written (2), stage 1 aligns face and voice with the words (8), stage 2 learns the emotions (3).'
+	@echo 'The first time this takes a quarter of an hour on two cores: 3,360 clips are drawn and spoken (1.5 minutes), their' \
+	  'faces are found and the dataset is written (1.5), stage 1 aligns face and voice with the words (8), stage 2 learns the emotions (3).'
 	$(BIN)/python run.py --config=configs/stage1.py
 	$(BIN)/python run.py --config=configs/stage2.py
 
