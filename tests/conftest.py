@@ -1,6 +1,7 @@
 """Every test runs with eight virtual CPU devices, strict rank promotion and warnings as errors."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from tests.flags import quick
 
 os.environ.setdefault("XLA_FLAGS", quick(devices=8))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs are lowered without the lines that made them
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test, or one worker, has compiled serves the others
     compiled = tempfile.TemporaryDirectory(prefix="emi_jax_tests_")
@@ -20,6 +22,8 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tracing makes many small objects that live long: looking for cycles after every 700 takes a tenth of all time.
+gc.set_threshold(50_000)
 
 
 LONG = ("test_processes.py", "test_killed.py", "test_ablation.py")

@@ -1,10 +1,13 @@
 """A small dataset in memory, in the form in which TFDS gives the real one."""
 
 import dataclasses
+import functools
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from data_prep.build.dataset import write_dataset
 from data_prep.clips.options import ClipOptions
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.index import Row, row_of
@@ -74,6 +77,16 @@ def make_dataset(train: int = 12, valid: int = 7, test: int = 7) -> Dataset:
         splits=counts,
         builder=_Builder(examples),
     )
+
+
+def store(dataset: Dataset, folder: Path) -> None:
+    """Writes the clips to a folder, as preparation does."""
+
+    def named(split: str):
+        return ((example["id"].decode(), example) for example in dataset.builder.examples[split])
+
+    splits = {split: functools.partial(named, split) for split in dataset.splits}
+    write_dataset(folder, splits, dataset.description() | {"available": {}, "ceiling": {}})
 
 
 def with_subjects(dataset: Dataset, people: int = 5) -> Dataset:

@@ -1,8 +1,7 @@
 """Combines the predictions of several models, [M, n, K], into one, [n, K]."""
 
 import numpy as np
-import scipy.optimize
-import scipy.stats
+import scipy
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.linalg
+import scipy
 
 from emi_jax.metrics import regression
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from emi_jax.metrics import bootstrap
 from emi_jax.metrics import regression as metrics

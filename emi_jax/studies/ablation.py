@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 from flax import traverse_util
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file

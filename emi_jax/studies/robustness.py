@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 from ml_collections import ConfigDict
 
 from emi_jax.inputs.cached import CachedTransform

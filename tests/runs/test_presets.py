@@ -146,7 +146,7 @@ def test_both_stages_of_paper_scale_train_from_pretrained_folders(folders, tmp_p
     assert second.transform.shape.image_size == 24
     start = merge(*second.initial_params())
     assert fingerprint(second.encoders.params) == fingerprint(after)
-    again = open_and_train(config, tmp_path / "stage2")  # from its own copy of the loaded encoders
+    again = Experiment.open(config, make_dataset(), tmp_path / "stage2")  # with its own copy of the loaded encoders
     assert fingerprint(again.encoders.params) == fingerprint(after)
     tuned = jax.device_get(chosen_params(second))
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), tuned, jax.device_get(start))

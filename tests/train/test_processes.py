@@ -1,49 +1,42 @@
 """Two processes of two devices each, as on two hosts: real `jax.distributed`, with arrays exchanged through gloo."""
 
 import contextlib
-import functools
-import os
+import multiprocessing
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
-from data_prep.build.dataset import write_dataset
 from emi_jax.errors import UserError
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.train import processes
-from tests.fakes import make_dataset
+from tests.fakes import make_dataset, store
 from tests.flags import quick
 from tests.train import worker
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def data(tmp_path):
     """A folder with a dataset of the clips of `make_dataset`."""
-    made = make_dataset(train=13)
-
-    def named(split):
-        return ((example["id"].decode(), example) for example in made.builder.examples[split])
-
-    splits = {split: functools.partial(named, split) for split in made.splits}
-    write_dataset(tmp_path / "data", splits, made.description() | {"available": {}, "ceiling": {}})
+    store(make_dataset(train=13), tmp_path / "data")
     return tmp_path / "data"
 
 
 @pytest.fixture
-def start(data):
-    """Starts the two processes of a run; those still running are ended after the test."""
-    started = []
+def start(data, tmp_path):
+    """Starts the two processes of a run; those still running are ended after the test.
+
+    They are forked from a process that has imported what a run needs, which takes longer than the run itself.
+    """
+    context, started = multiprocessing.get_context("forkserver"), []
+    context.set_forkserver_preload(["tests.train.worker"])
 
     def start(workdir, killed_at=None):
         with socket.socket() as free:
@@ -51,25 +44,31 @@ def start(data):
             address = f"localhost:{free.getsockname()[1]}"
         pair = []
         for number in range(2):
-            arguments = [str(killed_at)] if killed_at and number == 1 else []
             variables = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-            pair.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "tests.train.worker", str(data), str(workdir), *arguments],
-                    cwd=ROOT,
-                    env=os.environ | variables | {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-            )
+            variables |= {"XLA_FLAGS": quick(devices=2), "JAX_PLATFORMS": "cpu"}
+            output = tmp_path / f"output-{len(started)}-{number}"
+            arguments = variables, output, data, workdir, killed_at if number == 1 else None
+            pair.append(Worker(context.Process(target=worker.run, args=arguments), output))
+            pair[-1].process.start()
         started.extend(pair)
         return pair
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate(timeout=60)
+    for one in started:
+        one.process.kill()
+        one.process.join(60)
+
+
+class Worker(NamedTuple):
+    """A process of a run, and the file to which it prints."""
+
+    process: multiprocessing.Process
+    output: Path
+
+    def end(self, seconds: float) -> tuple[int | None, str]:
+        """Waits for the end of the process; returns its exit code and what it printed."""
+        self.process.join(seconds)
+        return self.process.exitcode, self.output.read_text()
 
 
 def losses(experiment):
@@ -78,8 +77,7 @@ def losses(experiment):
 
 def ends(pair):
     """The exit codes and outputs of the processes."""
-    said = [process.communicate(timeout=300)[0] for process in pair]
-    return [process.returncode for process in pair], said
+    return tuple(zip(*(one.end(300) for one in pair), strict=True))
 
 
 @contextlib.contextmanager
@@ -101,10 +99,10 @@ def test_two_processes_train_like_one_fail_and_stop_together_and_resume(start, d
     train(alone)
 
     first, second = start(tmp_path / "run", killed_at=20)
-    said, _ = second.communicate(timeout=300)
-    assert second.returncode == -signal.SIGKILL, said
-    said, _ = first.communicate(timeout=60)  # within a minute after the other was killed
-    assert first.returncode not in (0, None), said
+    code, said = second.end(300)
+    assert code == -signal.SIGKILL, said
+    code, said = first.end(60)  # within a minute after the other was killed
+    assert code not in (0, None), said
 
     resumed = Experiment.open(config, worker.dataset(data), tmp_path / "run", jax.devices()[:4])
     before = len(losses(resumed))
@@ -112,9 +110,9 @@ def test_two_processes_train_like_one_fail_and_stop_together_and_resume(start, d
 
     first, second = start(tmp_path / "run")
     deadline = time.monotonic() + 300
-    while len(losses(resumed)) < before + 2 and second.poll() is None and time.monotonic() < deadline:
+    while len(losses(resumed)) < before + 2 and second.process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.05)
-    second.send_signal(signal.SIGTERM)  # only one receives the signal, yet both stop after the same step
+    second.process.terminate()  # only one receives the signal, yet both stop after the same step
     codes, said = ends((first, second))
     steps = [re.search(r"stopped by SIGTERM after step (\d+), which is saved", text) for text in said]
     assert all(steps), (codes, said)
@@ -124,13 +122,13 @@ def test_two_processes_train_like_one_fail_and_stop_together_and_resume(start, d
         began = time.monotonic()
         codes, said = ends(start(tmp_path / "run"))
     assert time.monotonic() - began < 60
-    assert codes == [2, 2], said
+    assert codes == (2, 2), said
     fault = rf"{data}.*, split train: clip number \d+ cannot be read \(Corrupted Riegeli/records file"
     (reader,) = [number for number, text in enumerate(said) if re.search(f"error: {fault}", text)]
     assert re.search(f"error: process {reader} of this run failed: {fault}", said[1 - reader]), said
 
     codes, (said, silent) = ends(start(tmp_path / "run"))
-    assert codes == [0, 0], said + silent
+    assert codes == (0, 0), said + silent
     assert f"resumed: step {steps[0][1]} of 60" in said
     assert "parameters sha256:" in said
     assert "parameters sha256:" not in silent

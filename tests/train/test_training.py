@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
+from emi_jax.modalities import MODALITIES
 from emi_jax.runs import training
 from emi_jax.runs.checks import interval
 from emi_jax.runs.evaluation import chosen_params, evaluator, export
@@ -22,7 +23,7 @@ from emi_jax.runs.workdir import Workdir
 from emi_jax.train.hooks import NonFiniteError
 from emi_jax.train.parameters import fingerprint, merge
 from emi_jax.train.signals import StoppedError, StopSignal
-from tests.configs import tiny_stage1, tiny_stage2
+from tests.configs import light_stage1, light_stage2, tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
 
 
@@ -48,7 +49,7 @@ def test_a_run_has_the_same_losses_on_one_device_by_pmap_and_on_eight_by_shard_m
 
 
 def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
-    config, dataset = tiny_stage2(), make_dataset(train=13)
+    config, dataset = light_stage2(MODALITIES), make_dataset(train=13)
     config.augment.update(voice=0.5, face=0.5)
     config.train.swa = 0.5
     config.model.head.fusion.auxiliary, config.loss.unimodal, config.loss.balance = True, 0.3, 0.5
@@ -79,8 +80,7 @@ def test_a_stopped_run_resumes_to_the_same_parameters(tmp_path):
 
 
 def test_a_signal_before_training_stops_it_before_the_first_step(tmp_path):
-    config, dataset = tiny_stage1(), make_dataset()
-    config.model.pairs, config.loss.audio = ("vision",), 0.0
+    config, dataset = light_stage1(), make_dataset()
     with StopSignal():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StoppedError, match="SIGTERM"):
@@ -90,9 +90,8 @@ def test_a_signal_before_training_stops_it_before_the_first_step(tmp_path):
 
 
 def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(tmp_path):
-    config, dataset = tiny_stage1(), make_dataset()
-    config.model.pairs, config.loss.audio, config.train.epochs = ("vision",), 0.0, 2
-    config.loss.kind = "sigmoid"
+    config, dataset = light_stage1(), make_dataset()
+    config.train.epochs, config.loss.kind = 2, "sigmoid"
     expected = fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path))))
     (best,) = (tmp_path / "checkpoints" / "best").iterdir()
     assert best.name == "4"
@@ -101,7 +100,7 @@ def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(tmp_
 
 
 def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
-    config, dataset, held = tiny_stage1(), make_dataset(), []
+    config, dataset, held = light_stage1(), make_dataset(), []
     train(config, dataset, tmp_path)
     begin = training._begin
 
@@ -122,11 +121,10 @@ def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
     assert not any(held)
 
 
-def test_training_changes_the_fusion_but_not_the_frozen_towers(tmp_path):
-    config, dataset = tiny_stage2(), make_dataset()
-    config.train.weight_decay = 0.1
-    experiment = train(config, dataset, tmp_path)
-    before = merge(*Experiment.open(config, dataset, tmp_path).initial_params())
+def test_training_changes_the_fusion_but_not_the_frozen_towers(trained):
+    experiment, _ = trained
+    assert experiment.config.train.weight_decay > 0
+    before = merge(*experiment.initial_params())
     after = jax.device_get(chosen_params(experiment))
     assert fingerprint(after["towers"]) == fingerprint(before["towers"])
     assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
@@ -179,15 +177,15 @@ def test_the_test_split_is_scored_unless_it_has_no_labels():
     assert dataclasses.replace(dataset, splits={"train": 12, "valid": 7}).to_score("labels") == "valid"
 
 
-def test_resume_refuses_another_dataset_and_another_config(tmp_path):
-    config, dataset = tiny_stage1(), make_dataset()
-    train(config, dataset, tmp_path)
+def test_resume_refuses_another_dataset_and_another_config(trained, tmp_path):
+    folder = shutil.copytree(trained[1], tmp_path / "run")
+    config, dataset = trained[0].config.copy_and_resolve_references(), trained[0].dataset
     other = dataclasses.replace(dataset, fingerprint="other", directory="data/other")
     with pytest.raises(UserError, match=r"its fingerprint was 'testing only', that of data/other is 'other'"):
-        train(config, other, tmp_path)
+        train(config, other, folder)
     config.train.learning_rate = 0.5
     with pytest.raises(UserError, match=r"train.learning_rate was .*, is 0.5"):
-        train(config, dataset, tmp_path)
+        train(config, dataset, folder)
 
 
 def test_a_trained_run_is_used_with_its_own_model_and_preprocessing(tmp_path):
@@ -238,23 +236,23 @@ def test_corruption_without_a_corrupted_rendition_is_an_error(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_clips(tmp_path):
-    config, dataset = tiny_stage2(), make_dataset()
+    config, dataset = light_stage2(), make_dataset()
     config.train.learning_rate = 1e30
     with pytest.raises(NonFiniteError, match=r"at step \d+, clips 000\d\d"):
         train(config, dataset, tmp_path)
 
 
-def test_metrics_are_recorded_in_steps_with_their_parts(tmp_path):
-    config = tiny_stage2()
-    experiment, weights = train(config, make_dataset(), tmp_path), config.loss
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+def test_metrics_are_recorded_in_steps_with_their_parts(trained):
+    experiment, folder = trained
+    weights = experiment.config.loss
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [record for record in records if "loss" in record]
-    assert [record["step"] for record in trained] == list(range(1, 11))
+    assert [record["step"] for record in trained] == [1, 2, 3, 4]
     for record in trained:
         expected = record["mse"] + weights.correlation * (1 - record["rho"]) + weights.quality * record["quality"]
         np.testing.assert_allclose(record["loss"], expected, rtol=1e-5)
     assert any(f"valid/{experiment.stage.goal}" in record for record in records)
-    assert list((tmp_path / "events").iterdir())
+    assert list((folder / "events").iterdir())
 
 
 def test_a_checkpoint_scores_the_same_on_clips_and_on_cached_features(tmp_path):
@@ -284,12 +282,20 @@ def _other_corruption(config):
     corruption.SNR_DB = (5.0, 20.0)
 
 
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory):
+    """A folder with the features of a split."""
+    folder = tmp_path_factory.mktemp("extracted")
+    config = light_stage2()
+    config.features.update(dir=str(folder / "features"), renditions=1)
+    extract(Experiment.open(config, make_dataset(), folder / "run", jax.devices()[:1]), "test")
+    return config
+
+
 @pytest.mark.parametrize("change", [_other_weights, _other_preprocessing, _other_corruption])
-def test_features_made_with_other_settings_are_refused(change, tmp_path, monkeypatch):
+def test_features_made_with_other_settings_are_refused(change, extracted, tmp_path, monkeypatch):
     monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
-    config, dataset = tiny_stage2(), make_dataset()
-    config.features.update(dir=str(tmp_path / "features"), renditions=1)
-    extract(Experiment.open(config, dataset, tmp_path / "one", jax.devices()[:1]), "test")
+    config = extracted.copy_and_resolve_references()
     change(config)
     with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
-        extract(Experiment.open(config, dataset, tmp_path / "other", jax.devices()[:1]), "test")
+        extract(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]), "test")

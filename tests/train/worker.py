@@ -1,15 +1,12 @@
-"""One process of a multi-process run on the dataset in a folder.
+"""One process of a multi-process run on the dataset in a folder."""
 
-python -m tests.train.worker DATA WORKDIR [CHECKPOINT]
-
-With CHECKPOINT, the process kills itself as soon as the checkpoint of that step is in `last/`.
-"""
-
+import atexit
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from emi_jax.inputs.dataset import open_dataset
@@ -44,16 +41,30 @@ def die_after(checkpoint: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    data, workdir, *checkpoint = sys.argv[1:]
+def run(variables: Mapping[str, str], output: Path, data: Path, workdir: Path, killed_at: int | None) -> None:
+    """Runs one process.
+
+    Args:
+        variables: of its environment.
+        output: the file to which it prints.
+        data: folder of the dataset.
+        workdir: of the run.
+        killed_at: the process kills itself as soon as the checkpoint of this step is in `last/`.
+    """
+    os.environ.update(variables)
+    with output.open("w") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
     processes.HEARTBEAT_SECONDS = 15  # half as long as usual
     processes.join(expected=False)
     start()
-    if checkpoint:
-        path = Path(workdir) / "checkpoints" / "last" / checkpoint[0]
+    if killed_at:
+        path = workdir / "checkpoints" / "last" / str(killed_at)
         threading.Thread(target=die_after, args=(path,), daemon=True).start()
     try:
         with ending_together(report):
             train(Experiment.open(config(), dataset(data), workdir))
     except StoppedError as stopped:
         sys.exit(f"{stopped}")
+    finally:
+        atexit._run_exitfuncs()  # JAX's takes leave of the other process; `multiprocessing` runs none
