@@ -58,22 +58,22 @@ def make_batch(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], seed: 
     return clips | {name: array for name, array in features.items() if name.startswith(cached)}
 
 
-def make_stage(sizes: Sizes, encoders: Encoders) -> Intensity:
-    """Stage 2 of the preset with encoders from scratch."""
+def make_stage(sizes: Sizes, encoders: Encoders, **fields: Any) -> Intensity:
+    """Stage 2 of the preset with encoders from scratch; `fields` are those of the fusion."""
     dtype = jnp.dtype(CONFIG.model.dtype)
-    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, dtype=dtype)
+    head = Fusion(NUM_LABELS, sizes.width, num_heads=sizes.num_heads, dtype=dtype, **fields)
     towers = ours.towers(encoders, dtype, CONFIG.model.remat)
     example = make_batch(dataclasses.replace(sizes, batch=1), encoders, ())
     return Intensity(towers, head, example, ours.LABELS, trained_towers=TRAINED)
 
 
-def measure(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], steps: int) -> dict[str, Any]:
-    """Times steps.
+def measure(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], steps: int, **fields: Any) -> dict[str, Any]:
+    """Times steps; `fields` are those of the fusion.
 
     Returns:
         `seconds` and `processor` seconds, summed over threads, of the median step; bytes `planned` by XLA; `losses`.
     """
-    stage, mapping = make_stage(sizes, encoders), Mapping("pmap", jax.devices()[:1])
+    stage, mapping = make_stage(sizes, encoders, **fields), Mapping("pmap", jax.devices()[:1])
     params = stage.init(jax.random.PRNGKey(0), {})
     trained, frozen = parameters.split(params, CONFIG.train.frozen, "config.train.frozen")
     if cached:

@@ -11,6 +11,7 @@ from emi_jax.encoders.sources import open_encoders
 from emi_jax.errors import UserError
 from tests.configs import tiny_stage1
 from tests.golden.make import CASES, GOLDEN
+from tests.modules import run
 
 FAMILIES = sorted(name for name, case in CASES.items() if case.role == "audio" and case.golden)
 EXTRACTORS = {
@@ -56,12 +57,11 @@ def test_saved_encoders_give_the_same_features(name, folder, tmp_path):
     audio = np.random.default_rng(0).integers(-9000, 9000, (2, 2500), np.int16)
     mask = np.arange(2500)[None] < np.array([2500, 1300])[:, None]
     encoders = opened(folder(name), tmp_path / "run")
-    features = encoders.towers.audio.apply({"params": encoders.params["audio"]}, audio, mask)
+    features = run(encoders.towers.audio, encoders.params["audio"], audio, mask)
     encoders.save(tmp_path / "run" / "initial", encoders.params)
     again = opened("gone", tmp_path / "run")
-    for ours, expected in zip(
-        again.towers.audio.apply({"params": again.params["audio"]}, audio, mask), features, strict=True
-    ):
+    repeated = run(again.towers.audio, again.params["audio"], audio, mask)
+    for ours, expected in zip(repeated, features, strict=True):
         np.testing.assert_array_equal(ours, expected)
     assert again.preprocessing == encoders.preprocessing
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "run" / "initial" / "audio")
@@ -73,11 +73,11 @@ def test_saved_encoders_give_the_same_features(name, folder, tmp_path):
 @pytest.mark.parametrize("name", ["whisper", "wav2vec2_bert"])
 def test_from_scratch_the_waveform_is_not_normalised(name, folder, tmp_path):
     config = json.loads((folder(name) / "config.json").read_text())
-    run = tiny_stage1()
-    run.model.audio.scratch = {key: value for key, value in config.items() if value is not None}
-    run.model.audio.config.update(dict.fromkeys(run.model.audio.config))
+    tiny = tiny_stage1()
+    tiny.model.audio.scratch = {key: value for key, value in config.items() if value is not None}
+    tiny.model.audio.config.update(dict.fromkeys(tiny.model.audio.config))
     encoders = open_encoders(
-        run.model, ("audio",), workdir=tmp_path, init_from="", image_size=0, devices=jax.devices(), transcripts=list
+        tiny.model, ("audio",), workdir=tmp_path, init_from="", image_size=0, devices=jax.devices(), transcripts=list
     )
     assert not encoders.towers.audio.normalize
 

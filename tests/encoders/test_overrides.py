@@ -13,6 +13,7 @@ from emi_jax.errors import UserError
 from emi_jax.models.towers import Towers
 from tests.configs import tiny_stage1
 from tests.golden.make import GOLDEN
+from tests.modules import random_params
 
 
 def test_dropout_and_masking_of_a_loaded_encoder_can_be_overridden(caplog):
@@ -61,7 +62,7 @@ def stage1(tmp_path_factory):
     image, audio, tokens = np.zeros((1, 16, 16, 3)), np.zeros((1, 4000)), np.zeros((1, 4), np.int32)
     inputs = {"vision": image.astype(np.float32), "audio": audio.astype(np.float32), "text": tokens}
     params = {
-        name: {"encoder": getattr(encoders.towers, name).encoder.init(jax.random.key(0), example)["params"]}
+        name: {"encoder": random_params(getattr(encoders.towers, name).encoder, example)}
         for name, example in inputs.items()
     }
     encoders.save(folder / "encoders", params)

@@ -78,7 +78,7 @@ def test_arguments_of_cudnn_give_the_plain_result(length, kind, monkeypatch):
             result = attention.dot_product_attention(query, key, value, mask, None, implementation)
             return (result * jnp.cos(jnp.arange(result.size)).reshape(result.shape)).sum(), result
 
-        return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(query, key, value)
+        return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(query, key, value)
 
     for given, expected in zip(jax.tree.leaves(gradients("cudnn")), jax.tree.leaves(gradients("xla")), strict=True):
         np.testing.assert_allclose(given, expected, atol=1e-5)

@@ -165,7 +165,7 @@ def test_devices_agree_with_one(inputs, kind):
         return jax.lax.pmean(gradients, "data")
 
     gradients = over_devices(kind, step, inputs, x, MASK)
-    expected = jax.grad(squares)(inputs, x, MASK)
+    expected = jax.jit(jax.grad(squares))(inputs, x, MASK)
     for name in inputs:
         np.testing.assert_allclose(gradients[name], expected[name], atol=1e-5)
 
@@ -199,7 +199,7 @@ def test_the_gate_equals_its_formula(inputs, gate):
 
 
 def test_initial_weights(inputs):
-    p = GatedBiLSTM(H).init(jax.random.key(0), inputs["x"], MASK)["params"]
+    p = jax.jit(GatedBiLSTM(H).init)(jax.random.key(0), inputs["x"], MASK)["params"]
     np.testing.assert_array_equal(p["bias"], np.repeat([[0, 1, 0, 0]] * 2, H, axis=1))
     for direction in p["recurrent_kernel"]:
         for gate in np.split(np.asarray(direction), 4, axis=1):

@@ -12,6 +12,7 @@ from emi_jax.models.contrastive import ContrastiveModel
 from emi_jax.models.dense import Dense
 from emi_jax.models.lora import Lora, factors_of
 from emi_jax.models.towers import TextTower, Towers, VisionTower
+from tests.modules import run
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 QUERIES = Lora((r"/attention/query/kernel$",), rank=2, alpha=6.0)
@@ -64,7 +65,7 @@ def test_output_and_gradients_equal_numpy():
         y = module.apply({"params": params}, x.astype(np.float32))
         return (weights * y).sum(), y
 
-    (_, y), found = jax.value_and_grad(value, has_aux=True)(params)
+    (_, y), found = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
     np.testing.assert_allclose(y, x @ kernel + bias + 3 * x @ a @ b, rtol=1e-4, atol=1e-4)
     expected = {
         "kernel": x.T @ weights,
@@ -78,7 +79,7 @@ def test_output_and_gradients_equal_numpy():
 
 def test_at_the_start_nothing_changes():
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
-    y, params = Linear(Lora(("text",), rank=2, alpha=6.0)).init_with_output(jax.random.key(0), x)
+    y, params = jax.jit(Linear(Lora(("text",), rank=2, alpha=6.0)).init_with_output)(jax.random.key(0), x)
     text = params["params"]["text"]
     np.testing.assert_allclose(y, x @ np.asarray(text["kernel"]) + np.asarray(text["bias"]), rtol=1e-5, atol=1e-6)
     assert not text["lora_b"].any()
@@ -100,12 +101,12 @@ def test_dropout_is_of_the_updates_input_in_training_alone():
 def test_merged_towers_equal_unmerged_ones(lora, remat):
     towers, batch = make_towers(lora, remat), make_batch()
     params = random_params(towers, batch)
-    found, merged = towers.apply({"params": params}, batch), lora.merged(params)
-    expected = make_towers(None, remat).apply({"params": merged}, batch)
+    found, merged = run(towers, params, batch), lora.merged(params)
+    expected = run(make_towers(None, remat), merged, batch)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4), found, expected)
-    plain = make_towers(None).apply({"params": {n: _without(tower) for n, tower in params.items()}}, batch)
+    plain = run(make_towers(None, remat), {n: _without(tower) for n, tower in params.items()}, batch)
     assert np.abs(found["text"][0] - plain["text"][0]).max() > 0.01
-    gradients = jax.grad(lambda params: towers.apply({"params": params}, batch)["text"][0].sum())(params)
+    gradients = jax.jit(jax.grad(lambda params: towers.apply({"params": params}, batch)["text"][0].sum()))(params)
     assert all(
         np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(factors_of(gradients["text"]["encoder"]["transformer"]))
     )

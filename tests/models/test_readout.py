@@ -1,5 +1,7 @@
 """What is read out of towers: mixes of layers and learned pooling, against NumPy in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from emi_jax.encoders.registry import build_encoder
 from emi_jax.models.pooling import AttentionPooling
 from emi_jax.models.readout import LayerMix, Readout, choose, parse_layers, readouts_of
 from emi_jax.models.towers import AudioTower, TextTower, Towers, VisionTower
+from tests.modules import random_params, run
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 VISION = build_encoder({"model_type": "vit", "image_size": 8, "patch_size": 4, **SMALL})
@@ -63,15 +66,16 @@ def test_output_and_gradients_equal_numpy(name):
         return module.apply({"params": params}, *arguments)
 
     params = {leaf: point.astype(np.float32)}
-    np.testing.assert_allclose(apply(params, *arguments), reference(point), rtol=2e-5, atol=2e-5)
-    gradient = jax.grad(lambda params: (weights * apply(params, *arguments)).sum())(params)[leaf]
+    np.testing.assert_allclose(jax.jit(apply)(params, *arguments), reference(point), rtol=2e-5, atol=2e-5)
+    gradient = jax.jit(jax.grad(lambda params: (weights * apply(params, *arguments)).sum()))(params)[leaf]
     np.testing.assert_allclose(gradient, slope(lambda p: (weights * reference(p)).sum(), point), rtol=1e-3, atol=1e-4)
 
 
 def test_all_layers_and_all_steps_count_alike_at_the_start():
     x = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
     for module, expected in ((LayerMix(), mix(np.zeros(4), x)), (AttentionPooling(), x.mean(1))):
-        np.testing.assert_allclose(module.apply(module.init(jax.random.key(0), x), x), expected, rtol=1e-5, atol=1e-5)
+        y, _ = jax.jit(module.init_with_output)(jax.random.key(0), x)
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_ignores_padding_and_is_zero_without_valid_steps():
@@ -80,6 +84,7 @@ def test_attention_ignores_padding_and_is_zero_without_valid_steps():
     mask = np.array([[True, True, True, False, False], [False] * 5])
     other = np.where(mask[..., None], x, 1e6)
 
+    @jax.jit
     def pool(x):
         return AttentionPooling().apply({"params": {"query": query}}, x, mask)
 
@@ -105,10 +110,10 @@ def test_hidden_states_are_chosen_by_number():
 def test_a_frame_is_pooled_from_its_class_token_or_patches(layers, pooling):
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
     tower, mask = VisionTower(VISION, HALF, HALF, layers, pooling), np.ones((2, 3), bool)
-    params = tower.init(jax.random.key(0), frames, mask)["params"]
-    states, _, _ = tower.apply({"params": params}, frames, mask)
+    params = random_params(tower, frames, mask)
+    states, _, _ = run(tower, params, frames, mask)
     pixels = (frames.reshape(6, 8, 8, 3) / 255.0 - 0.5) / 0.5
-    patches, token, hidden = VISION.apply({"params": params["encoder"]}, pixels, output_hidden_states=True)
+    patches, token, hidden = run(VISION, params["encoder"], pixels, output_hidden_states=True)
     if layers != "last":
         chosen = np.stack([hidden[number] for number in layers], axis=2)
         token, patches = chosen[:, 0], chosen[:, 1:]
@@ -131,20 +136,21 @@ def test_layers_of_voice_and_words_are_the_encoders_hidden_states(tower):
         x, mask = rng.integers(-9000, 9000, (2, 8000)).astype(np.int16), np.arange(8000) < np.array([[8000], [5000]])
     else:
         x, mask = rng.integers(1, 20, (2, 6)), np.arange(6) < np.array([[6], [4]])
-    states, params = tower.init_with_output(jax.random.key(0), x, mask)
-    (states, clip, steps), params = states, params["params"]["encoder"]
+    params = random_params(tower, x, mask)
+    states, clip, steps = run(tower, params, x, mask)
     if isinstance(tower, AudioTower):
         x = x / 32768.0
         mean, std = (np.array([[f(row[valid])] for row, valid in zip(x, mask, strict=True)]) for f in (np.mean, np.std))
         x = np.where(mask, (x - mean) / np.sqrt(std**2 + 1e-7), 0)
-    *_, hidden = tower.encoder.apply({"params": params}, x, mask, output_hidden_states=True)
+    *_, hidden = run(tower.encoder, params["encoder"], x, mask, output_hidden_states=True)
     np.testing.assert_allclose(states[:, :, 0], hidden[0], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(states[:, :, 1], hidden[2], rtol=1e-3, atol=1e-4)
     for row in range(2):
-        np.testing.assert_allclose(clip[row], np.asarray(states)[row][steps[row]].mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(clip[row], states[row][steps[row]].mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_readout_has_the_parameters_of_what_it_computes():
     states = jnp.ones((2, 3, 4, 5))
-    params = Readout(mixes=True, pools_clips=True).init(jax.random.key(0), states, method="steps")["params"]
+    init = functools.partial(Readout(mixes=True, pools_clips=True).init, method="steps")
+    params = jax.eval_shape(init, jax.random.key(0), states)["params"]
     assert jax.tree.map(jnp.shape, params) == {"mix": {"layer_logits": (4,)}}

@@ -11,7 +11,7 @@ import pytest
 from emi_jax.kernels import attention
 from emi_jax.models.rotary import Rotary, rotate
 from emi_jax.models.transformer import MLP, Attention, Layer, Transformer, TransformerLayer
-from tests.modules import DROPOUT, random_params
+from tests.modules import DROPOUT, random_params, run
 
 B, H, D = 3, 2, 8
 
@@ -20,10 +20,10 @@ def test_a_layer_drops_weights_and_keeps_their_mean():
     """The layer is linear in the weights after the softmax: over many draws the mean is the output without dropout."""
     module = Attention(Layer(num_heads=H, mlp_width=D, attention_dropout=0.4))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x)
-    whole = module.apply(params, x)
-    draw = jax.vmap(lambda key: module.apply(params, x, None, False, rngs={"dropout": key}))
-    draws = draw(jax.random.split(jax.random.key(1), 4000))
+    params = random_params(module, x)
+    whole = run(module, params, x)
+    draw = jax.vmap(lambda key: module.apply({"params": params}, x, None, False, rngs={"dropout": key}))
+    draws = np.asarray(jax.jit(draw)(jax.random.split(jax.random.key(1), 4000)))
     assert draws.std(axis=0).min() > 0
     error = (draws.mean(axis=0) - whole) / (draws.std(axis=0) / len(draws) ** 0.5)
     assert abs(error).max() < 5
@@ -32,9 +32,10 @@ def test_a_layer_drops_weights_and_keeps_their_mean():
 def test_attention_to_itself_is_attention_to_a_memory_that_equals_the_input():
     module = Attention(Layer(num_heads=H, mlp_width=D))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x)
-    np.testing.assert_array_equal(module.apply(params, x), module.apply(params, x, None, True, x))
-    assert module.apply(params, x[:, :2], None, True, x).shape == (B, 2, D)
+    params = random_params(module, x)
+    to_memory = jax.jit(lambda x, memory: module.apply({"params": params}, x, None, True, memory))
+    np.testing.assert_allclose(run(module, params, x), to_memory(x, x), atol=1e-6)
+    assert to_memory(x[:, :2], x).shape == (B, 2, D)
 
 
 def test_heads_must_divide_the_width():
@@ -54,13 +55,14 @@ def test_rotary_positions_turn_pairs_of_features_as_complex_numbers():
 def test_rotary_attention_depends_on_distances_alone():
     module = Attention(Layer(num_heads=H, mlp_width=D, rotary=Rotary(100.0)))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x)
+    params = random_params(module, x)
     later = jnp.concatenate([jnp.zeros((1, 5, D)), x], axis=1)
     visible = jnp.arange(11)[None, None, None] >= 5
-    moved = module.apply(params, later, visible)[:, 5:]
-    np.testing.assert_allclose(moved, module.apply(params, x), atol=1e-5)
-    reversed_order = module.apply(params, x[:, ::-1])[:, ::-1]
-    assert np.abs(reversed_order - module.apply(params, x)).max() > 1e-3
+    moved = run(module, params, later, visible)[:, 5:]
+    here = run(module, params, x)
+    np.testing.assert_allclose(moved, here, atol=1e-5)
+    reversed_order = run(module, params, x[:, ::-1])[:, ::-1]
+    assert np.abs(reversed_order - here).max() > 1e-3
 
 
 def test_rotary_positions_need_an_even_width():
@@ -71,15 +73,13 @@ def test_rotary_positions_need_an_even_width():
 def test_a_window_hides_steps_that_are_further_away():
     module = Attention(Layer(num_heads=H, mlp_width=D, window=2))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x)
-    jacobian = jax.jacobian(lambda x: module.apply(params, x)[0].sum(-1))(x)[:, 0]
+    params = random_params(module, x)
+    jacobian = jax.jit(jax.jacobian(lambda x: module.apply({"params": params}, x)[0].sum(-1)))(x)[:, 0]
     reach = np.abs(jacobian).sum(-1) > 1e-7
     np.testing.assert_array_equal(reach, np.abs(np.subtract.outer(np.arange(8), np.arange(8))) <= 2)
-    hidden = jnp.arange(8)[None, None, None] != 3
-    np.testing.assert_allclose(
-        module.apply(params, x, hidden)[:, 6:], module.apply(params, x)[:, 6:], atol=1e-6
-    )  # steps 6 and 7 do not see step 3 anyway
-    assert np.abs(module.apply(params, x, hidden) - module.apply(params, x))[:, 1:6].max(-1).min() > 1e-5
+    every, without = run(module, params, x), run(module, params, x, np.arange(8)[None, None, None] != 3)
+    np.testing.assert_allclose(without[:, 6:], every[:, 6:], atol=1e-6)  # steps 6 and 7 do not see step 3 anyway
+    assert np.abs(without - every)[:, 1:6].max(-1).min() > 1e-5
 
 
 def test_a_gated_mlp_multiplies_the_activated_gate_by_the_hidden_layer():
@@ -93,7 +93,7 @@ def test_a_gated_mlp_multiplies_the_activated_gate_by_the_hidden_layer():
     }
     gate, hidden = (np.asarray(params[name]["kernel"]) for name in ("gate", "hidden"))
     expected = np.maximum(x @ gate, 0) * (x @ hidden) @ params["output"]["kernel"] + params["output"]["bias"]
-    np.testing.assert_allclose(module.apply({"params": params}, x, True), expected, atol=1e-4)
+    np.testing.assert_allclose(run(module, params, x, deterministic=True), expected, atol=1e-4)
 
 
 def test_layer_scale_multiplies_what_is_added_to_the_residual():
@@ -107,9 +107,9 @@ def test_layer_scale_multiplies_what_is_added_to_the_residual():
         output = folded["layers_0"][name]["output"]
         output["kernel"], output["bias"] = output["kernel"] * factor, output["bias"] * factor
     params["layers_0"] |= {f"{name}_scale": {"layer_scale": factor} for name, factor in factors.items()}
-    expected, _ = Transformer((layer,)).apply({"params": folded}, x)
-    np.testing.assert_allclose(scaled.apply({"params": params}, x)[0], expected, atol=1e-4)
-    initial = scaled.init(jax.random.key(0), x)["params"]["layers_0"]["mlp_scale"]["layer_scale"]
+    expected, _ = run(Transformer((layer,)), folded, x)
+    np.testing.assert_allclose(run(scaled, params, x)[0], expected, atol=1e-4)
+    initial = jax.jit(scaled.init)(jax.random.key(0), x)["params"]["layers_0"]["mlp_scale"]["layer_scale"]
     np.testing.assert_array_equal(initial, np.full(D, 0.1, np.float32))
 
 
@@ -117,12 +117,12 @@ def test_drop_path_skips_whole_examples_in_training():
     module = Transformer((Layer(num_heads=H, mlp_width=5, drop_path=0.5),))
     x = np.random.default_rng(0).normal(size=(64, 2, D)).astype(np.float32)
     params = random_params(module, x)
-    y, _ = module.apply({"params": params}, x, deterministic=False, rngs=DROPOUT)
-    changed = (np.asarray(y) != x).any(2)
+    y, _ = run(module, params, x, deterministic=False, rngs=DROPOUT)
+    changed = (y != x).any(2)
     np.testing.assert_array_equal(changed[:, 0], changed[:, 1])
     assert 0.6 < changed[:, 0].mean() < 0.9  # 1 - 0.5 ** 2 of the examples
-    always, _ = module.apply({"params": params}, x)
-    assert (np.asarray(always) != x).any(2).all()
+    always, _ = run(module, params, x)
+    assert (always != x).any(2).all()
 
 
 def test_layers_of_a_transformer_may_differ():
@@ -130,7 +130,7 @@ def test_layers_of_a_transformer_may_differ():
     first = dataclasses.replace(plain, attention_norm=False, window=1)
     module = Transformer((first, plain))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x)["params"]
+    params = random_params(module, x)
     assert set(params["layers_0"]) == {"attention", "mlp_norm", "mlp"}
     assert set(params["layers_1"]) == {"attention_norm", "attention", "mlp_norm", "mlp"}
     assert not [path for path, _ in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "bias"]
@@ -147,12 +147,13 @@ def test_layers_of_a_transformer_may_differ():
 def test_dropout_after_the_attention_may_differ_from_that_after_the_mlp(rates, dropped):
     module = TransformerLayer(Layer(num_heads=H, mlp_width=D, **rates))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6, D)), jnp.float32)
-    params = module.init(jax.random.key(0), x, None, True)["params"]
+    params = jax.jit(module.init, static_argnums=(2, 3))(jax.random.key(0), x, None, True)["params"]
+    apply = jax.jit(module.apply, static_argnums=(2, 3))
     for name in ("attention", "mlp"):
         other = {"attention": "mlp", "mlp": "attention"}[name]
         silenced = {**params, other: jax.tree.map(jnp.zeros_like, params[other])}
-        without = module.apply({"params": silenced}, x, None, True)
-        trained = module.apply({"params": silenced}, x, None, False, rngs=DROPOUT)
+        without = apply({"params": silenced}, x, None, True)
+        trained = apply({"params": silenced}, x, None, False, rngs=DROPOUT)
         assert (np.abs(trained - without).max() > 1e-3) == (name in dropped)
 
 
@@ -183,7 +184,7 @@ def test_an_odd_number_of_steps_is_made_even_for_cudnn(length, kind, monkeypatch
             assert all(state.shape == x.shape for state in (last, *states))
             return sum((state * weight * valid[..., None]).sum() for state in states)
 
-        return jax.value_and_grad(total, argnums=(0, 1))(params, x)
+        return jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(params, x)
 
     expected = gradients("xla")
     assert not lengths
