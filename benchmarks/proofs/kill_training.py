@@ -33,8 +33,11 @@ EXPLAINED, STOPPED = 2, 75  # exit codes, documented in docs/engine.md
 LONGEST = 1200
 """Seconds after which a run is considered to hang."""
 CLIPS = "24,8,8"
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""XLA flags for fast compilation: LLVM at level 0, no MLIR fusions."""
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
+)
+"""XLA flags for fast compilation: LLVM at level 0, one LLVM module for each program, no MLIR fusions."""
 STEPS_PER_EPOCH, EVALUATE_EVERY = 3, 4
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 BOTH_STAGES = {
@@ -44,6 +47,7 @@ BOTH_STAGES = {
     "train.log_every": 1,
     "train.save_every": 0.7,
     "train.evaluate_every": float(EVALUATE_EVERY),
+    "train.loggers": "()",  # that of TensorBoard imports PyTorch where it is installed, which takes seconds
 }
 STAGE_1 = BOTH_STAGES | {
     "model.pairs": "('vision',)",

@@ -16,10 +16,16 @@ COUNTS = {"train": 4, "valid": 2, "test": 3}
 OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0, face="only", detector="haar")
 
 
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch):
+    """Unless a test names a number, a single process reads its clips: to start one takes longer than to read them."""
+    monkeypatch.setattr("data_prep.build.prepare.count_cpus", lambda: 1)
+
+
 @pytest.fixture(scope="session")
 def raw_corpus(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("corpus") / "raw_corpus"
-    write_synthetic(folder, COUNTS, seed=3, processes=2)
+    write_synthetic(folder, COUNTS, seed=3, processes=1)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Complete runs of the shipped configs, shrunk, on synthetic clips."""
 
 import dataclasses
-import json
 import shutil
 import signal
 import weakref
@@ -245,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_clips(tmp_pa
 def test_metrics_are_recorded_in_steps_with_their_parts(trained):
     experiment, folder = trained
     weights = experiment.config.loss
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    records = experiment.workdir.metrics()
     trained = [record for record in records if "loss" in record]
     assert [record["step"] for record in trained] == [1, 2, 3, 4]
     for record in trained:
