@@ -30,6 +30,7 @@ DATA: dict[str, Field] = {
     "seconds": Field(3.0, "seconds of sound read of a clip: from a random start in training, else the first", MODEL),
     "num_tokens": Field(32, "tokens read of a transcript", MODEL),
     "num_steps": Field(100, "steps read of the user's own features, spread over the clip", MODEL),
+    "threads": Field(0, "threads that read clips during training and evaluation; 0: one for each core", NOTHING),
     "length_buckets": Field(
         (), "fractions of (sound, tokens) to which batches of shorter clips are padded: ((0.5,0.25),); (): all alike"
     ),

@@ -1,7 +1,8 @@
 """Batches: threads read and transform clips ahead of the step, in an order that depends only on the seed."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -20,28 +21,24 @@ class RandomAccess(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-THREADS = 2
 AHEAD = 4
-"""Number of batches kept ready on the host."""
+"""Number of batches whose clips are kept ready on the host."""
 
 
-class _Batches:
-    """Random access to this process's batches by number, for grain."""
+class _Clips:
+    """Random access to the clips of this process's places, batch after batch, for grain."""
 
-    def __init__(self, examples: RandomAccess, transform: Transform, plan: Epochs, seed: int, share: slice):
+    def __init__(self, examples: RandomAccess, transform: Transform, plan: Epochs, seed: int, share: range):
         self._examples, self._transform, self._plan, self._seed, self._share = examples, transform, plan, seed, share
 
     def __len__(self) -> int:
-        return 2**31
+        return 2**40
 
-    def __getitem__(self, step: int) -> Arrays:
-        indices = self._plan.batch(step)
-        places = range(*self._share.indices(len(indices)))
-        clips = [self._clip(step, place, int(indices[place])) for place in places]
-        if buckets := self._plan.buckets:
-            bucket = self._plan.bucket(step)
-            clips = [buckets.cut(clip, bucket) for clip in clips]
-        return {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
+    def __getitem__(self, number: int) -> Arrays:
+        step, place = number // len(self._share), self._share[number % len(self._share)]
+        clip = self._clip(step, place, int(self._plan.batch(step)[place]))
+        buckets = self._plan.buckets
+        return buckets.cut(clip, self._plan.bucket(step)) if buckets else clip
 
     def _clip(self, step: int, place: int, index: int) -> Arrays:
         if index == PADDING:
@@ -62,6 +59,7 @@ def batches(
     steps: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
+    threads: int = 0,
 ) -> Iterator[Arrays]:
     """Yields this process's share of the batches, starting at a given step.
 
@@ -77,16 +75,26 @@ def batches(
         steps: number of batches; None for endless.
         process_index: index of the share of each batch.
         process_count: number of shares; must divide the plan's batch size.
+        threads: that read and transform clips; 0 for as many as the process has cores.
 
     Yields:
         Arrays [batch_size / process_count, ...], named as by the transform; with buckets, at the size of the batch's.
     """
     local = plan.batch_size // process_count
-    share = slice(process_index * local, (process_index + 1) * local)
-    source = grain.MapDataset.source(_Batches(examples, transform, plan, seed, share))
-    stop = None if steps is None else first_step + steps
-    ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
-    return iter(source.slice(slice(first_step, stop)).to_iter_dataset(ahead))
+    share = range(process_index * local, (process_index + 1) * local)
+    clips = grain.MapDataset.source(_Clips(examples, transform, plan, seed, share))
+    stop = None if steps is None else (first_step + steps) * local
+    ahead = grain.ReadOptions(num_threads=threads or cores(), prefetch_buffer_size=AHEAD * local)
+    return iter(clips.slice(slice(first_step * local, stop)).to_iter_dataset(ahead).batch(local, batch_fn=_stack))
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stack(clips: Sequence[Arrays]) -> Arrays:
+    return {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
 
 
 def to_device(host_batches: Iterator[Arrays], put: Callable[[Arrays], Any]) -> Iterator[Any]:

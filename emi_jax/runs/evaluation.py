@@ -92,8 +92,10 @@ def evaluator(experiment: Experiment, split: str, seeds: int = 0) -> Evaluator:
     function: Any = (
         vectorised_forward(stage.forward, *_shapes(experiment)) if seeds else of_members(experiment, "forward")
     )
-    buckets = length_buckets(experiment, split)
-    return Evaluator(stage, experiment.mapping, examples, transform, batch_size, split, function, seeds, buckets)
+    buckets, threads = length_buckets(experiment, split), experiment.config.data.threads
+    return Evaluator(
+        stage, experiment.mapping, examples, transform, batch_size, split, function, seeds, buckets, threads
+    )
 
 
 def of_members(experiment: Experiment, name: str) -> Any:

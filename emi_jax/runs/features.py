@@ -213,5 +213,6 @@ def _kept(experiment: Experiment, modalities: Sequence[str]) -> Any:
 def _encoder(experiment: Experiment, split: str, modalities: Sequence[str]) -> Evaluator:
     """An evaluator that returns what the cache keeps of some modalities instead of predictions."""
     examples, batch_size = experiment.dataset.split(split), experiment.config.train.batch_size
-    function = _kept(experiment, modalities)
-    return Evaluator(experiment.stage, experiment.mapping, examples, experiment.transform, batch_size, split, function)
+    function, transform, threads = _kept(experiment, modalities), experiment.transform, experiment.config.data.threads
+    stage, mapping = experiment.stage, experiment.mapping
+    return Evaluator(stage, mapping, examples, transform, batch_size, split, function, threads=threads)

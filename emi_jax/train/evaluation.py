@@ -40,6 +40,7 @@ class Evaluator:
         function: Forward | None = None,
         seeds: int = 0,
         buckets: LengthBuckets | None = None,
+        threads: int = 0,
     ):
         """Prepares the forward pass.
 
@@ -53,6 +54,7 @@ class Evaluator:
             function: computes the outputs of a batch, `stage.forward` by default.
             seeds: S, if the function takes parameters of several seeds and returns arrays [b, S, ...]; otherwise 0.
             buckets: of the clips by their length; the function is compiled for the size of each.
+            threads: that read clips, as in `batches`.
         """
         computed = function or stage.forward
 
@@ -61,7 +63,7 @@ class Evaluator:
 
         self.split = split
         self._stage, self._mapping, self._examples, self._transform = stage, mapping, examples, transform
-        self._plan, self._seeds = Epochs(len(examples), batch_size, None, buckets), seeds
+        self._plan, self._seeds, self._threads = Epochs(len(examples), batch_size, None, buckets), seeds, threads
         self._forward = mapping.map(forward, (REPLICATED, SHARDED), output=SHARDED)
 
     def outputs(self, params: dict, progress: bool = False, seed: int = 0) -> Iterator[Outputs]:
@@ -83,6 +85,7 @@ class Evaluator:
             steps=self._plan.steps,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            threads=self._threads,
         )
         on_device = to_device(host, self._mapping.put)
         bar = {"desc": self.split, "total": self._plan.steps, "unit": "batch", "disable": not progress, "leave": False}

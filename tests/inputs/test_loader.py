@@ -3,6 +3,7 @@
 import dataclasses
 import queue
 import threading
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -69,6 +70,28 @@ def test_resuming_at_a_step_repeats_and_skips_nothing(transform):
     whole = take(examples, transform, plan, 6, seed=1)
     rest = take(examples, transform, plan, 3, seed=1, first_step=3)
     for one, other in zip(whole[3:], rest, strict=True):
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_the_clips_of_one_batch_are_read_at_the_same_time():
+    """Each clip waits until the other is being read."""
+    both = threading.Barrier(2)
+
+    class Meeting:
+        padding: ClassVar[dict] = {}
+
+        def __call__(self, example, rng, index):
+            both.wait(timeout=20)
+            return {"clip": np.asarray(index)}
+
+    [batch] = batches(["a", "b"], Meeting(), Epochs(2, 2, seed=None), steps=1, threads=2)
+    assert batch["clip"].tolist() == [0, 1]
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(transform):
+    examples, plan = make_examples(7), Epochs(7, 4, seed=5)
+    for one, other in zip(*(take(examples, transform, plan, 4, threads=threads) for threads in (1, 5)), strict=True):
         for name, array in one.items():
             np.testing.assert_array_equal(array, other[name], err_msg=name)
 
