@@ -19,7 +19,7 @@ from data_prep.synthetic.video import write_clip
 from data_prep.workers import map_clips
 from emi_jax.files import whole_file, write_json
 
-VERSION = 2  # increment when a seed produces different content
+VERSION = 3  # increment when a seed produces different content
 COUNTS = {"train": 3000, "valid": 120, "test": 240}
 SEED = 2025
 MARK, TRUTH = "corpus.json", "truth.csv"

@@ -11,6 +11,9 @@ from data_prep.synthetic.plan import FPS, ClipPlan
 from data_prep.synthetic.voice import RATE, render_voice
 from emi_jax.files import whole_file
 
+AAC = {"aac_coder": "fast", "aac_tns": "0", "aac_pns": "0", "b": "48000"}
+"""Options of the sound's encoder: speech at 16 kHz needs no more bits per second, and no search for a shorter code."""
+
 
 def write_clip(plan: ClipPlan, folder: Path) -> None:
     """Renders a clip into `folder/<id>.mp4`, atomically."""
@@ -37,8 +40,7 @@ def write_mp4(target: Path, frames: np.ndarray, sound: np.ndarray | None, fps: i
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1  # the corpus is already written by several processes
-        fast = {"aac_coder": "fast"}
-        audio = container.add_stream("aac", rate=rate, layout="mono", options=fast) if sound is not None else None
+        audio = container.add_stream("aac", rate=rate, layout="mono", options=AAC) if sound is not None else None
         for number, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)
