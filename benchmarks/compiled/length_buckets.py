@@ -49,6 +49,8 @@ SCALES = {
     "small": ENCODERS["demo"] | {"text": ENCODERS["demo"]["text"] | {"max_position_embeddings": DATA.num_tokens}},
     "base": ENCODERS["paper"],
 }
+DTYPE = {"small": "float32", "base": CONFIG.model.dtype}
+"""As in the presets of these encoders."""
 BATCH = {"small": dict.fromkeys(WORKS, 16), "base": {"features": 4, "stage1": 2, "cached": 16}}
 """Clips in a batch; the encoders of base size train on two at a time, for which the memory of a laptop is enough."""
 
@@ -149,19 +151,20 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="small", help="encoders: those of the demo, or base sizes")
     parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--batch-size", type=int, default=0, help="by default that of the scale")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default=CONFIG.model.dtype)
-    parser.add_argument("--rounds", type=int, default=5, help="timed steps of each size")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="by default that of the scale")
+    parser.add_argument("--rounds", type=int, default=3, help="timed steps of each size, after one that is not counted")
     options = parser.parse_args()
     encoders: Any = SCALES[options.scale]
+    dtype = options.dtype or DTYPE[options.scale]
     head = CONFIG.model.head.fusion
-    print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {options.scale}, {options.dtype}\n")
+    print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {options.scale}, {dtype}\n")
     print("| work | batch | seconds of a step at 3, 6, 9 and 12 s | clips/s | clips/s in buckets | ratio |")
     print("| --- | ---: | --- | ---: | ---: | ---: |", flush=True)
     for work in options.works:
         batch_size = options.batch_size or BATCH[options.scale][work]
         sizes = Sizes(batch_size, DATA.num_frames, DATA.seconds, DATA.num_tokens, head.width, head.num_heads)
         buckets = make_buckets(sizes, encoders, DATA.length_buckets)
-        step = make_step_of(work, sizes, encoders, options.dtype, CONFIG.model.remat)
+        step = make_step_of(work, sizes, encoders, dtype, CONFIG.model.remat)
         seconds = measure(step, make_batch(work, sizes, encoders), buckets, options.rounds)
         full, short = speeds(seconds, buckets, sizes.batch)
         steps = ", ".join(f"{taken:.3g}" for taken in seconds)
