@@ -6,7 +6,7 @@ given `a` is `E[y | a]`, the mean of a censored Gaussian; its Pearson correlatio
 """
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 EMOTIONS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 
@@ -43,8 +43,8 @@ def draw_labels(rng: np.random.Generator, latents: np.ndarray) -> np.ndarray:
 def expected_labels(latents: np.ndarray) -> np.ndarray:
     """E[y | a], float64 [clips, 6]: the mean of a Gaussian censored to [0, 1] (Tobin 1958; Greene, Theorem 19.3)."""
     low, high = (0.0 - latents) / NOISE, (1.0 - latents) / NOISE
-    inside = latents * (ndtr(high) - ndtr(low)) - NOISE * (_density(high) - _density(low))
-    return inside + ndtr(-high)
+    inside = latents * (scipy.special.ndtr(high) - scipy.special.ndtr(low)) - NOISE * (_density(high) - _density(low))
+    return inside + scipy.special.ndtr(-high)
 
 
 def ceiling(expected: np.ndarray, labels: np.ndarray) -> dict[str, float]:

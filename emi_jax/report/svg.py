@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
@@ -51,6 +53,7 @@ def to_svg(figure: Figure) -> str:
         figure.dpi = 150  # of rasterized parts
         # As figure.savefig, which draws everything twice.
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+        figure.set_layout_engine("none")  # it is laid out: a picture of the same figure need not repeat that
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
     drawing = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawing)
@@ -60,11 +63,13 @@ def to_svg(figure: Figure) -> str:
 
 def to_picture(figure: Figure) -> Image.Image:
     """A figure as an RGB picture on white."""
-    data = io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
-        figure.savefig(data, format="png", dpi=100, facecolor="white")
-    return Image.open(data).convert("RGB")
+        figure.dpi = 100
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # once, unlike figure.savefig
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,11 +1,13 @@
 """Figures: labels of any kind are drawn as they are, in the users' units."""
 
+import io
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from emi_jax.prediction import Prediction
 from emi_jax.report import clip, figures, studies, svg
@@ -144,3 +146,16 @@ def test_a_clips_bars_start_at_the_low_end_of_the_range():
     assert [bar.get_x() + bar.get_width() for bar in axes.patches] == list(values.values())
     np.testing.assert_allclose(axes.lines[0].get_xdata(), np.linspace(-50, 50, 6))
     assert [label.get_text() for label in axes.get_yticklabels()] == list(LABELS)
+
+
+def test_a_picture_is_the_figure_on_white():
+    with svg.style():
+        figure = figures.new_figure(3, 2)
+        figure.add_subplot(title="title").plot([0, 1], [1, 0], linestyle="--", alpha=0.5)
+        saved = io.BytesIO()
+        figure.savefig(saved, format="png", dpi=100, facecolor="white")
+    found, expected = (np.asarray(image, int) for image in (svg.to_picture(figure), Image.open(saved).convert("RGB")))
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= 2  # of 255: rounding of what is half transparent
+    assert found[0, 0].tolist() == [255, 255, 255]
+    assert found.min() < 64
