@@ -20,6 +20,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test, or one worke
 
 import jax
 import pytest
+from filelock import FileLock
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tracing makes many small objects that live long: looking for cycles after every 700 takes a tenth of all time.
@@ -47,29 +48,52 @@ def scheduling():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def once(tmp_path_factory):
+    """A function that makes a folder by a given function, once for all workers of the session."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name, make):
+        made = base / f"{name}.made"
+        with FileLock(base / f"{name}.lock"):
+            if not made.exists():
+                make(base / name)
+                made.touch()
+        return base / name
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def trained(once):
     """A tiny trained run of stage 2, and its folder, in which nothing may be written."""
     from emi_jax.runs.experiment import Experiment
     from emi_jax.runs.training import train
     from tests.configs import tiny_stage2
     from tests.fakes import make_dataset
 
-    folder = tmp_path_factory.mktemp("run")
     config, dataset = tiny_stage2(), make_dataset()
     config.train.epochs = 2
-    experiment = Experiment.open(config, dataset, folder, jax.devices()[:1])
-    train(experiment)
-    return experiment, folder
+
+    def opened(folder):
+        return Experiment.open(config, dataset, folder, jax.devices()[:1])
+
+    folder = once("trained", lambda folder: train(opened(folder)))
+    return opened(folder), folder
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained, tmp_path_factory):
+def evaluated(trained, once):
     """A copy of the same run that is scored on test, and its folder."""
     from emi_jax.runs import results
     from emi_jax.runs.experiment import Experiment
 
-    folder = tmp_path_factory.mktemp("evaluated") / "run"
-    shutil.copytree(trained[1], folder)
-    experiment = Experiment.open(trained[0].config, trained[0].dataset, folder, jax.devices()[:1])
-    results.evaluate(experiment, "test")
-    return experiment, folder
+    def opened(folder):
+        return Experiment.open(trained[0].config, trained[0].dataset, folder, jax.devices()[:1])
+
+    def make(folder):
+        shutil.copytree(trained[1], folder)
+        results.evaluate(opened(folder), "test")
+
+    folder = once("evaluated", make)
+    return opened(folder), folder

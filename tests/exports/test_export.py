@@ -40,9 +40,8 @@ np.savez(out, **model["predict"]([dict(np.load(clip)) for clip in clips]))
 
 
 @pytest.fixture(scope="module")
-def exported(evaluated, tmp_path_factory):
-    _, folder = evaluated
-    return export_model(folder, tmp_path_factory.mktemp("exported") / "model")
+def exported(evaluated, once):
+    return once("exported", lambda folder: export_model(evaluated[1], folder))
 
 
 @pytest.fixture(scope="module")
