@@ -87,13 +87,20 @@ def test_loss_and_gradients_equal_those_without_a_cache(tiny, reads, tmp_path):
     np.testing.assert_array_equal(found["cached"][2], found["raw"][2])
 
 
-def test_resume_is_exact_and_leaves_cached_encoders_as_they_were(tmp_path):
-    config = tuning_text(tiny_stage2, tmp_path / "features")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that trained the text tower next to cached features, and has kept all its checkpoints."""
+    folder = tmp_path_factory.mktemp("partly")
+    config = tuning_text(tiny_stage2, folder / "features")
     config.train.update(save_every=0.5, keep=10)
-    whole = opened(config, tmp_path / "whole")
-    train(whole)
-    expected = jax.device_get(chosen_params(whole))
-    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    experiment = opened(config, folder / "whole")
+    train(experiment)
+    return experiment
+
+
+def test_resume_is_exact_and_leaves_cached_encoders_as_they_were(whole, tmp_path):
+    config, expected = whole.config, jax.device_get(chosen_params(whole))
+    shutil.copytree(whole.workdir.path, tmp_path / "parts")
     checkpoints = tmp_path / "parts" / "checkpoints"
     for kept in (checkpoints / "best", checkpoints / "final", *(checkpoints / "last" / step for step in "234")):
         shutil.rmtree(kept)  # as if the run had been killed after its first step
@@ -142,15 +149,13 @@ def test_corrupted_steps_are_flagged_in_cached_and_in_raw_modalities(tmp_path):
     assert not (changed & corrupted["token_clean"]).any()
 
 
-def test_the_trained_run_scores_and_predicts_as_without_a_cache(tmp_path):
-    config = tuning_text(tiny_stage2, tmp_path / "features")
-    experiment = opened(config, tmp_path / "run")
-    train(experiment)
+def test_the_trained_run_scores_and_predicts_as_without_a_cache(whole):
+    config, folder = whole.config.copy_and_resolve_references(), whole.workdir.path
     config.features.update(dir="", renditions=0)
-    raw, params = opened(config, tmp_path / "run"), chosen_params(experiment)
-    cached, direct = (evaluator(each, "test").gather(params)["predictions"] for each in (experiment, raw))
+    raw, params = opened(config, folder), chosen_params(whole)
+    cached, direct = (evaluator(each, "test").gather(params)["predictions"] for each in (whole, raw))
     np.testing.assert_allclose(cached, direct, atol=1e-3)
-    examples, predictor = make_dataset().split("test"), Predictor.load(tmp_path / "run")
+    examples, predictor = make_dataset().split("test"), Predictor.load(folder, devices=jax.devices()[:1])
     rows = [row for row, example in enumerate(examples) if length(example) <= predictor.seconds][:2]
     clips = predictor.predict([examples[row] for row in rows])
     np.testing.assert_allclose([list(clip.intensities.values()) for clip in clips], direct[rows], atol=1e-3)

@@ -119,7 +119,7 @@ def test_stage_2_is_adapted_on_cached_features_and_predicts(tmp_path):
     assert all(path.startswith("towers/text/") and "/lora_" in path for path in changed)
     found = evaluator(experiment, "test").gather(chosen_params(experiment))["predictions"]
     example = make_dataset().split("test")[1]
-    prediction = next(iter(Predictor.load(tmp_path / "run").predict([example])))
+    prediction = next(iter(Predictor.load(tmp_path / "run", devices=jax.devices()[:1]).predict([example])))
     np.testing.assert_allclose(list(prediction.intensities.values()), found[1], atol=1e-3)
 
 
