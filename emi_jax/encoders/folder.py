@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
-from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
@@ -41,7 +41,9 @@ def find_folder(name: str | Path) -> Path:
     at = f" --revision {revision}" if revision else ""
     try:
         for files in ([CONFIG], list(NEEDED)):
-            folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
+            folder = Path(
+                huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=files)
+            )
             read_family_config(folder)
     except (OSError, HFValidationError) as error:
         raise UserError(
