@@ -45,15 +45,10 @@ def browse(page, folder, scheme="light"):
         f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
         "--enable-logging=stderr",
     ]
-    url = page.as_uri()
-    shot = subprocess.run(
-        [CHROMIUM, *options, f"--screenshot={picture}", url], capture_output=True, text=True, timeout=180, check=True
-    )
-    dom = subprocess.run(
-        [CHROMIUM, *options, "--dump-dom", url], capture_output=True, text=True, timeout=180, check=True
-    )
-    messages = [line for line in (shot.stderr + dom.stderr).splitlines() if "CONSOLE" in line]
-    return dom.stdout, messages, cv2.imread(str(picture))
+    command = [CHROMIUM, *options, f"--screenshot={picture}", "--dump-dom", page.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    messages = [line for line in found.stderr.splitlines() if "CONSOLE" in line]
+    return found.stdout, messages, cv2.imread(str(picture))
 
 
 class Sources(HTMLParser):
