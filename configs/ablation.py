@@ -71,6 +71,8 @@ FUSION: Changes = (
     ("train.epochs", 12),
     SINGLE,
 )
+CORRUPTED: Changes = (("train.corrupt", 0.3), ("features.renditions", 2))
+SUPERVISED: Changes = (*CORRUPTED, (f"{HEAD}.quality", True), ("loss.quality", 0.1))
 DESCRIPTOR_CELLS: tuple[Cell, ...] = (
     ("full", "statistics, five models averaged", ()),
     ("vision", "face alone", ((ONLY, ("vision",)),)),
@@ -80,7 +82,9 @@ DESCRIPTOR_CELLS: tuple[Cell, ...] = (
     ("weighted", "one model, weighted by the QAM", ((f"{HEAD}.quality", True), SINGLE)),
     ("fusion", "one model, fusion of the sequences", (*FUSION, (f"{HEAD}.quality", True))),
     ("fusion-no-qam", "one model, fusion without QAM", FUSION),
-    ("fusion-steps", "one model, fusion with positions in steps", (*FUSION, (f"{HEAD}.positions", "steps"))),
+    ("fusion-steps", "one model, fusion without QAM, positions in steps", (*FUSION, (f"{HEAD}.positions", "steps"))),
+    ("fusion-supervised", "one model, fusion with corruption and supervision", (*FUSION, *SUPERVISED)),
+    ("fusion-corrupted", "one model, fusion without QAM with corruption", (*FUSION, *CORRUPTED)),
     ("subject", "within subjects: statistics, five models averaged", (WITHIN,)),
     ("subject-vision", "within subjects: face alone", (WITHIN, (ONLY, ("vision",)))),
     ("subject-audio", "within subjects: voice alone", (WITHIN, (ONLY, ("audio",)))),
