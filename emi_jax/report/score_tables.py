@@ -67,11 +67,10 @@ def _label_table(results: Results, split: str) -> Table:
 
 def alignment_tables(scores: Mapping[str, float], split: str) -> list[Table]:
     """Retrieval, and what a ridge on the embeddings predicts of the labels, where there is a probe."""
-    probed: list[list[Cell]] = [
-        [name, scores[f"probe/{name}/pearson"]] for name in (*MODALITIES, "all") if f"probe/{name}/pearson" in scores
-    ]
-    caption = f"intensities on {split} by a ridge on the embeddings of training clips"
-    return [_retrieval_table(scores, split), *([Table(caption, ["", "Pearson"], probed)] if probed else [])]
+    names = [name for name in (*MODALITIES, "all") if f"probe/{name}/pearson" in scores]
+    row: list[Cell] = ["mean Pearson", *(scores[f"probe/{name}/pearson"] for name in names)]
+    caption = f"intensities on {split}, by a ridge on the embeddings of training clips"
+    return [_retrieval_table(scores, split), *([Table(caption, ["", *names], [row])] if names else [])]
 
 
 def _retrieval_table(scores: Mapping[str, float], split: str) -> Table:

@@ -1,6 +1,7 @@
 """One compiled program for each shape of the batches of a function."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,9 @@ class Programs:
             self._programs[shapes] = compiled, operations
             self.compile_seconds += seconds
             if self._name:
-                largest = sorted(batch.items(), key=lambda item: -item[1].size)[:3]
-                sizes = ", ".join(f"{name} {array.shape}" for name, array in largest)
+                named = {array.shape: name for name, array in reversed(batch.items())}  # the first of those alike
+                largest = sorted(named, key=math.prod, reverse=True)[:3]
+                sizes = ", ".join(f"{named[shape]} {shape}" for shape in largest)
                 log.info("%s compiled in %.1f s for batches of %s", self._name, seconds, sizes)
         program, self.operations = self._programs[shapes]
         return program

@@ -99,7 +99,7 @@ def test_retrieval_table_shows_each_direction_with_its_own_chance():
     assert table.rows[0] == ["text to vision", 0.25, 0.05, 0.75, 0.25, "2.5", "9", 5.0]
     assert table.rows[1][5:] == ["5", "9", 10.0]
     _, probed = score_tables.alignment_tables(scores | {"probe/all/pearson": 0.5, "probe/text/pearson": 0.25}, "test")
-    assert probed.rows == [["text", 0.25], ["all", 0.5]]
+    assert (probed.header, probed.rows) == (["", "text", "all"], [["mean Pearson", 0.25, 0.5]])
 
 
 def test_a_label_named_mean_keeps_its_own_row():
