@@ -100,7 +100,7 @@ def test_patterns_of_modalities_that_are_not_in_use_are_left_out(tmp_path, caplo
     config.train.rate_factors = (("audio", 0.5), ("text", 0.1), (".*", 1.0))
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
     with caplog.at_level("INFO"):
-        assert training._rate_factors(experiment) == [("text", 0.1), (".*", 1.0)]
+        assert training.rate_factors(experiment) == [("text", 0.1), (".*", 1.0)]
     assert "train.rate_factors: 'audio' is left out: the modality is not in use" in caplog.text
 
 
