@@ -33,6 +33,7 @@ CELLS: tuple[Cell, ...] = (
     ("no-corruption", "minus corruption in training", (("train.corrupt", 0.0), UNSUPERVISED)),
     ("no-supervision", "minus quality supervision", (UNSUPERVISED,)),
     ("attention", "plus quality in the attention", (("model.head.fusion.attention_bias", True),)),
+    ("steps", "positions in steps, not seconds", (("model.head.fusion.positions", "steps"),)),
     ("paper", "the paper's: MSE alone, no corruption", PAPER),
     ("vision", "face alone", ((ONLY, ("vision",)),)),
     ("audio", "voice alone", ((ONLY, ("audio",)),)),
