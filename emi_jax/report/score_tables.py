@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emi_jax.metrics.ridge import ALL
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import tables
 from emi_jax.report.diagnostic_tables import baseline_table, comparison_table, group_table, subject_table
@@ -67,7 +68,7 @@ def _label_table(results: Results, split: str) -> Table:
 
 def alignment_tables(scores: Mapping[str, float], split: str) -> list[Table]:
     """Retrieval, and what a ridge on the embeddings predicts of the labels, where there is a probe."""
-    names = [name for name in (*MODALITIES, "all") if f"probe/{name}/pearson" in scores]
+    names = [name for name in (*MODALITIES, ALL) if f"probe/{name}/pearson" in scores]
     row: list[Cell] = ["mean Pearson", *(scores[f"probe/{name}/pearson"] for name in names)]
     caption = f"intensities on {split}, by a ridge on the embeddings of training clips"
     return [_retrieval_table(scores, split), *([Table(caption, ["", *names], [row])] if names else [])]
