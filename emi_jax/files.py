@@ -48,7 +48,7 @@ def path_option(text: str) -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, durable: bool = True, partial: Path | None = None) -> Iterator[Path]:
     """Gives a temporary name next to `path`, and renames what was written there when the block ends without an error.
 
     The content is on the disk before it gets its name, so that a power cut leaves no empty file behind.
@@ -59,8 +59,10 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     Args:
         path: the final name.
         durable: whether to wait until the content is on the disk. Not needed for a file whose readers verify it.
+        partial: another temporary name, for a file of which there is one writer: one that is killed can then remove
+            what it left when it is started again.
     """
-    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    partial = partial or path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
         if durable:

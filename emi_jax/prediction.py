@@ -138,7 +138,8 @@ def frames_of(prediction: Prediction) -> list[FaceFrame]:
     arrays, example = prediction.arrays, prediction.example
     if "frame_mask" not in arrays or not len(example["face_found"]):
         return []
-    reliability = dict(zip(np.flatnonzero(arrays["frame_mask"]), prediction.reliability.get(VISION, []), strict=True))
+    steps = np.asarray(prediction.reliability.get(VISION, ())).tolist()
+    reliability = dict(zip(np.flatnonzero(arrays["frame_mask"]).tolist(), steps, strict=True))
     picks = arrays["frame_picks"][arrays["frame_picks"] >= 0]
     return [
         FaceFrame(example["faces"][pick], float(example["times"][pick]), reliability.get(place))

@@ -174,7 +174,7 @@ def test_predictions_of_new_clips_go_to_the_run_by_default(parsed, tmp_path, mon
         fingerprint="model",
         seconds=3.0,
         compile_seconds=0.0,
-        predict=lambda examples, windows: [],
+        predict=lambda examples, windows, unfinished: [],
     )
     monkeypatch.setattr(clips.Predictor, "load", lambda workdir: model)
     (tmp_path / "clip.mp4").touch()

@@ -33,7 +33,7 @@ from emi_jax.errors import UserError
 from emi_jax.exports.hub import find_model
 from emi_jax.inputs.windows import Windows
 from emi_jax.progress import progress_bar
-from emi_jax.report.terminal import counted
+from emi_jax.report.terminal import counted, printable
 from emi_jax.runs.predicted import PredictionFolder, stopped_by_signals
 from emi_jax.runs.predictor import Predictor
 
@@ -83,6 +83,9 @@ def predict_clips(workdir: Path, path: Path) -> None:
         loaded = time.perf_counter() - began
         found_clips = counted(len(clips), "clip")
         log.info("model loaded in %.1f s; %s, %d of them predicted before", loaded, found_clips, len(done))
+        bookmarks = folder.unfinished.bookmarks
+        for clip_id, bookmark in bookmarks.items():
+            log.info("resumed: %s from second %g on", printable(clip_id), bookmark["start"])
         began, seconds = time.perf_counter(), 0.0
         waiting = [clip for clip in clips if clip.id not in done]
         with progress_bar(total=len(clips), initial=len(done), unit="clip") as bar:
@@ -91,10 +94,10 @@ def predict_clips(workdir: Path, path: Path) -> None:
                 folder.leave_out(clip.id, str(error))
                 bar.update()
 
-            examples = read_clips(waiting, options, leave_out, TIME_LIMIT.value or None)
-            for prediction in predictor.predict(examples, windows):
+            examples = read_clips(waiting, options, leave_out, TIME_LIMIT.value or None, bookmarks)
+            for prediction in predictor.predict(examples, windows, folder.unfinished):
                 folder.add(prediction)
-                seconds += prediction.seconds
+                seconds += prediction.seconds - bookmarks.get(prediction.id, {"start": 0.0})["start"]
                 bar.update()
         took = time.perf_counter() - began - predictor.compile_seconds
         log.info("\n%s\n\nwritten: %s", folder.finish(), folder.path)

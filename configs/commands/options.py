@@ -26,7 +26,10 @@ COMPARE = flags.DEFINE_string(
     "compare", None, "to evaluate: another run's folder, or a CSV of its predictions, to compare the run with"
 )
 INPUT = flags.DEFINE_string(
-    "input", None, "with --mode=predict: a clip, a folder of clips or a CSV of names, instead of a split"
+    "input",
+    None,
+    "with --mode=predict: a clip, a folder of clips or a CSV of names, instead of a split; the same command resumes "
+    "after a stop, also within a long recording",
 )
 OUTPUT = flags.DEFINE_string(
     "output",

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from data_prep.clips.tracks import Company
 from data_prep.media.timeline import Timeline, read_timeline
@@ -31,6 +33,16 @@ class Stretch:
     def next(self) -> "Stretch":
         """The stretch that follows."""
         return Stretch(self.end, 2 * self.end - self.start, self.timelines, company=self.company)
+
+    @property
+    def bookmark(self) -> dict[str, Any]:
+        """What another program needs to read on from here, JSON-able: start, end, and the people seen before."""
+        return {"start": self.start, "end": self.end, "people": self.company.rows()}
+
+    @classmethod
+    def resume(cls, bookmark: Mapping[str, Any]) -> "Stretch":
+        """The stretch that has this bookmark."""
+        return cls(bookmark["start"], bookmark["end"], company=Company.restore(bookmark["people"]))
 
     @property
     def whole(self) -> bool:

@@ -62,10 +62,19 @@ class Company:
     """The people of a clip that is read in stretches, each of whom keeps a number.
 
     Attributes:
-        last: by number, each person's face when last seen, and the second.
+        last: by number, the box of each person's face when last seen, and the second.
     """
 
-    last: dict[int, tuple[Face, float]] = dataclasses.field(default_factory=dict)
+    last: dict[int, tuple[Box, float]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def restore(cls, rows: Sequence[Sequence[float]]) -> "Company":
+        """The people that `rows` described."""
+        return cls({int(number): (Box(x, y, side), second) for number, x, y, side, second in rows})
+
+    def rows(self) -> list[list[float]]:
+        """A row of plain numbers for each person: the person's number, the box, the second."""
+        return [[number, *box, second] for number, (box, second) in self.last.items()]
 
     def numbers(self, tracks: Sequence[Track], seconds: np.ndarray) -> list[int]:
         """The number of each track: that of a person last seen nearby in earlier stretches, else the next free one.
@@ -77,9 +86,9 @@ class Company:
         pairs = []
         for k, track in enumerate(tracks):
             first = min(track)
-            for number, (face, second) in self.last.items():
+            for number, (box, second) in self.last.items():
                 reach = REACH + SPEED * max(0.0, float(seconds[first]) - second)
-                pairs.append((_likeness(face.box, track[first].box, reach), k, number))
+                pairs.append((_likeness(box, track[first].box, reach), k, number))
         found: dict[int, int] = {}
         for likeness, k, number in sorted(pairs, reverse=True):
             if likeness > -np.inf and k not in found and number not in found.values():
@@ -87,7 +96,7 @@ class Company:
         for k in range(len(tracks)):
             found.setdefault(k, max([0, *self.last, *found.values()]) + 1)
         for k, track in enumerate(tracks):
-            self.last[found[k]] = track[max(track)], float(seconds[max(track)])
+            self.last[found[k]] = Box(*map(float, track[max(track)].box)), float(seconds[max(track)])
         return [found[k] for k in range(len(tracks))]
 
 

@@ -144,6 +144,7 @@ def read_clips(
     options: ClipOptions,
     left_out: Callable[[ClipSource, ClipError], object],
     seconds: float | None = TIME_LIMIT,
+    bookmarks: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Mapping[str, Any]]:
     """Reads clips in worker processes, so that a clip that crashes or hangs its reader does not affect the others.
 
@@ -156,6 +157,8 @@ def read_clips(
         left_out: called with each clip that cannot be read, and its error. A clip that can be read up to some piece is
             not left out: an empty last piece has a remark.
         seconds: time limit per clip or piece; None for no limit.
+        bookmarks: by the id of each clip of which a part was read before, the bookmark of its last piece then, after
+            which it is read on.
 
     Yields:
         Examples as documented in `data_prep.build.dataset`, in order of completion. Each also has `remarks`:
@@ -165,7 +168,11 @@ def read_clips(
         `piece`, and the times of their pictures and words are seconds since the clip's start.
     """
     read = functools.partial(_read_stretch, options=options)
-    waiting = collections.deque(_Part(clip, Stretch(0.0, options.max_seconds)) for clip in clips)
+    bookmarks = bookmarks or {}
+    waiting = collections.deque(
+        _Part(clip, Stretch.resume(bookmarks[clip.id]) if clip.id in bookmarks else Stretch(0.0, options.max_seconds))
+        for clip in clips
+    )
     for part, result in map_clips(read, waiting, min(count_cpus(), max(1, len(clips))), seconds):
         if not isinstance(result, ClipError):
             clip, stretch = result
@@ -235,7 +242,8 @@ def _example(clip: Clip, stretch: Stretch) -> dict[str, Any]:
     example = {**clip.example, "remarks": tuple(map(tuple, clip.remarks))}
     if not stretch.whole:
         length = max((timeline.length for timeline in stretch.timelines.values()), default=0.0)
-        example["piece"] = Piece(stretch.start, stretch.end, not stretch.goes_on, length)
+        bookmark = stretch.next.bookmark if stretch.goes_on else None
+        example["piece"] = Piece(stretch.start, stretch.end, not stretch.goes_on, length, bookmark)
     return example
 
 

@@ -1,5 +1,6 @@
 """Examples that are parts of a clip: pieces of one that is too long to be read at once, and one that holds nothing."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +19,14 @@ class Piece(NamedTuple):
         end: the same of its end; where the next piece starts.
         last: whether the clip ends with it, perhaps before `end`.
         seconds: length of the clip according to its file; 0 if unknown.
+        bookmark: from where the reader can resume after this piece, JSON-able; None for the last one.
     """
 
     start: float
     end: float
     last: bool
     seconds: float = 0.0
+    bookmark: Mapping[str, Any] | None = None
 
 
 def empty_example(name: str = "") -> dict[str, Any]:

@@ -93,6 +93,24 @@ class Cutter:
         self._others: dict[int, dict[str, Any]] = {}
         self._count = 0  # windows on the grid so far
 
+    def state(self) -> dict[str, Any]:
+        """What is held of the clip, for `restore`: arrays, bytes and plain values in mappings and sequences."""
+        return {
+            "untimed": self.untimed,
+            "held": self._held,
+            "first": self._first,
+            "end": self._end,
+            "words": self._words,
+            "others": self._others,
+            "count": self._count,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues where another cutter of the same windows was when it gave its state."""
+        self.untimed, self._held, self._others = state["untimed"], state["held"], state["others"]
+        self._first, self._end, self._count = state["first"], state["end"], state["count"]
+        self._words = [(word, start, end) for word, start, end in state["words"]]
+
     def add(self, example: Example) -> Iterator[Window]:
         """Yields the windows that are complete with the next piece of the clip.
 

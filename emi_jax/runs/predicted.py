@@ -2,7 +2,8 @@
 
 Each clip has a JSON file, and on request a page and a film with an overlay, written as soon as it is predicted.
 `predictions.csv` and `left_out.csv` gain a line at a time, and `windows.csv` the lines of a clip that is predicted in
-windows. A clip is skipped if its JSON file was made by the same model from the same files.
+windows. A clip is skipped if its JSON file was made by the same model from the same files, and one of which a part was
+predicted resumes from its state.
 """
 
 import collections
@@ -24,10 +25,13 @@ from emi_jax.report.clip import write_clip_page
 from emi_jax.report.index import write_index
 from emi_jax.report.terminal import counted, printable
 from emi_jax.runs.submission import format_row, header
+from emi_jax.runs.unfinished import Unfinished, remove_state
 from emi_jax.train.signals import StoppedError
 
 OVERLAY = ".overlay.mp4"
 """Ending of a clip's film with an overlay."""
+STATE = ".unfinished.safetensors"
+"""Ending of the state of a recording that is predicted in part."""
 PREDICTIONS, WINDOWS, LEFT_OUT, INDEX = "predictions.csv", "windows.csv", "left_out.csv", "index.html"
 LONGEST_NAME = 150
 """Bytes of a clip's id to keep in its file names; file systems allow 255 for a whole name."""
@@ -45,6 +49,7 @@ class PredictionFolder:
         path: the folder.
         done: clips that have been predicted.
         left_out: clips that could not be read.
+        unfinished: the states of recordings that are predicted in part.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class PredictionFolder:
         self.path, self.done, self.left_out = path, 0, 0
         self._names, self._range, self._pages, self._draw = tuple(label_names), label_range, pages, draw
         self._made_from: Mapping[str, str] = {}
+        self.unfinished = Unfinished({}, {})
         self._files: dict[str, str] = {}
         self._rows: dict[str, list[float]] = {}
         self._windows: dict[str, list[list[str]]] = {}
@@ -120,6 +126,10 @@ class PredictionFolder:
             if facts.get("made_from") == key:
                 self._keep(clip, facts)
         self._write_tables()
+        states = {clip: self._path(clip, STATE) for clip in made_from}
+        for clip in self._rows:
+            remove_state(states.pop(clip))  # the program was killed before it did this
+        self.unfinished = Unfinished(states, made_from)
         return set(self._rows)
 
     def add(self, prediction: Prediction) -> None:
@@ -134,6 +144,7 @@ class PredictionFolder:
         drawn = {"overlay": self._draw(film, prediction)} if self._draw else {}
         facts = prediction.facts() | drawn | {"made_from": self._made_from.get(prediction.id, "")}
         write_json(self._path(prediction.id, ".json"), facts)
+        self.unfinished.remove(prediction.id)
         self._keep(prediction.id, facts)
         self._append(PREDICTIONS, [self._row(prediction.id)])
         if windows := self._windows.get(prediction.id):
@@ -161,14 +172,15 @@ class PredictionFolder:
         """
         self._write_tables()
         clips = sorted(self._rows)
+        remarks = sorted(self._remarks.items(), key=lambda remark: (-remark[1], remark[0]))
         if self._pages:
             rows = {clip: (self._path(clip, ".html").name, self._rows[clip]) for clip in clips}
-            write_index(self.path / INDEX, self._names, self._range, rows, self._remarks.most_common())
+            write_index(self.path / INDEX, self._names, self._range, rows, remarks)
         shown = clips[:SHOWN]
         parts = [tables.plain(["", *self._names], [[printable(clip), *self._rows[clip]] for clip in shown])]
         if more := len(self._rows) - len(shown):
             parts.append(f"... and {more} more in {self.path / PREDICTIONS}")
-        parts += [f"{counted(count, 'clip')}: {kind}" for kind, count in self._remarks.most_common()]
+        parts += [f"{counted(count, 'clip')}: {kind}" for kind, count in remarks]
         parts += [f"left out: {reason}" for reason in self._reasons]
         if more := self.left_out - len(self._reasons):
             parts.append(f"left out: {more} more, named in {self.path / LEFT_OUT}")

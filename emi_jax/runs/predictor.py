@@ -29,6 +29,7 @@ from emi_jax.runs.recording import Recording
 from emi_jax.runs.standardisation import SUBJECT, choice, standardised
 from emi_jax.runs.submission import in_units
 from emi_jax.runs.trained import open_trained
+from emi_jax.runs.unfinished import Unfinished
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
 from emi_jax.train.programs import Programs
@@ -137,7 +138,9 @@ class Predictor:
             )
         return windows
 
-    def predict(self, examples: Iterable[Example], windows: Windows | None = None) -> Iterator[Prediction]:
+    def predict(
+        self, examples: Iterable[Example], windows: Windows | None = None, unfinished: Unfinished | None = None
+    ) -> Iterator[Prediction]:
         """Predicts clips, a batch at a time.
 
         A clip of at most `seconds` is predicted as a whole. A longer one is predicted in windows as long as that, and
@@ -148,6 +151,8 @@ class Predictor:
             examples: clips, or pieces of long ones, from `data_prep.corpora.new_clips.read_clips`,
                 `data_prep.clips.clip.read_clip` or a dataset; labels may be missing.
             windows: from `windows`; all clips are then predicted in such windows, short ones in a single one.
+            unfinished: keeps the states of clips in windows. Those with a bookmark resume: their examples are the
+                pieces that follow it.
         """
         cut, chosen = windows or self.windows(), windows is not None
         recordings: dict[str, Recording] = {}
@@ -160,14 +165,23 @@ class Predictor:
                     yield from self._predict(whole, self._transform)
                     whole = []
                 continue
-            recording = recordings.setdefault(clip_id(example), Recording(cut, chosen))
+            name = clip_id(example)
+            if name not in recordings:
+                recordings[name] = Recording(cut, chosen)
+                if unfinished is not None:
+                    unfinished.restore(name, recordings[name])
+            recording = recordings[name]
             for window in recording.cut(example):
                 waiting.append((recording, window))
                 if window.last:
-                    del recordings[clip_id(example)]  # another clip may have the same id
+                    del recordings[name]  # another clip may have the same id
                 if len(waiting) == self.batch_size:
                     yield from self._record(waiting, cut.seconds)
                     waiting = []
+            if unfinished is not None and recordings and unfinished.due:
+                yield from self._record(waiting, cut.seconds)
+                waiting = []
+                unfinished.save(recordings)
         yield from self._predict(whole, self._transform)
         yield from self._record(waiting, cut.seconds)
 

@@ -1,12 +1,13 @@
 """A clip that is predicted in windows: cut as its pieces arrive, and put together again from their predictions."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from emi_jax.inputs.dataset import Example
-from emi_jax.inputs.windows import Cutter, Window, Windows
+from emi_jax.inputs.windows import WHOLE, Cutter, Window, Windows
 from emi_jax.modalities import AUDIO, SAMPLE_RATE, TEXT, VISION
 from emi_jax.prediction import FaceFrame, OverTime, Prediction, WindowPrediction, frames_of, places_of
 
@@ -25,7 +26,11 @@ IN_WINDOWS, UNTIMED = "longer than the model reads; the mean of windows is given
 
 
 class Recording:
-    """One clip."""
+    """One clip.
+
+    Attributes:
+        bookmark: of its last piece so far, see `emi_jax.inputs.pieces.Piece`; None if it cannot be resumed.
+    """
 
     def __init__(self, windows: Windows, chosen: bool):
         """Starts at the clip's second 0.
@@ -36,6 +41,7 @@ class Recording:
                 remarked.
         """
         self._cutter, self._chosen = Cutter(windows), chosen
+        self.bookmark: Mapping[str, Any] | None = None
         self._remarks: dict[str, dict[str, None]] = {}  # the details of each kind
         self._windows: list[WindowPrediction] = []
         self._others: list[WindowPrediction] = []
@@ -53,6 +59,7 @@ class Recording:
         for kind, detail in example.get("remarks", ()):
             self._remarks.setdefault(kind, {})[detail] = None
         self._places.append(places_of(example))
+        self.bookmark = example.get("piece", WHOLE).bookmark
         return self._cutter.add(example)
 
     def add(self, window: Window, found: Prediction) -> None:
@@ -67,6 +74,43 @@ class Recording:
         self._add_steps(found, start - window.start, end - window.start, window.start)
         self._add_frames(found, start - window.start, end - window.start, window.start)
         self._add_sound(found, start - window.start, end - window.start, window.start)
+
+    def state(self) -> dict[str, Any]:
+        """All of it once every window so far is predicted, for `restore`.
+
+        Returns:
+            Arrays, bytes and plain values in mappings and sequences.
+        """
+        return {
+            "cutter": self._cutter.state(),
+            "bookmark": self.bookmark,
+            "remarks": {kind: list(details) for kind, details in self._remarks.items()},
+            "windows": [vars(window) for window in self._windows],
+            "others": [vars(window) for window in self._others],
+            "steps": {name: [np.concatenate(parts)] for name, parts in self._steps.items()},
+            "times": {name: [np.concatenate(parts)] for name, parts in self._times.items()},
+            "tokens": self._tokens,
+            "frames": self._frames,
+            "frames_seen": self._frames_seen,
+            "stride": self._stride,
+            "peaks": [np.concatenate(self._peaks)] if self._peaks else [],
+            "places": [np.concatenate(self._places)],
+            "owned": self._owned,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continues where another recording with the same windows was when it gave its state."""
+        self._cutter.restore(state["cutter"])
+        self.bookmark = state["bookmark"]
+        self._remarks = {kind: dict.fromkeys(details) for kind, details in state["remarks"].items()}
+        self._windows, self._others = (
+            [WindowPrediction(**{**window, "flags": tuple(window["flags"])}) for window in state[name]]
+            for name in ("windows", "others")
+        )
+        self._steps, self._times, self._tokens = state["steps"], state["times"], state["tokens"]
+        self._frames = [FaceFrame(*frame) for frame in state["frames"]]
+        self._frames_seen, self._stride = state["frames_seen"], state["stride"]
+        self._peaks, self._places, self._owned = state["peaks"], state["places"], state["owned"]
 
     def prediction(self, last: Prediction) -> Prediction:
         """The prediction of the clip after its last window, whose own prediction is given."""

@@ -204,13 +204,14 @@ def test_two_commands_do_not_write_to_one_folder(tmp_path):
 def test_an_index_links_to_the_pages_of_the_clips(tmp_path, monkeypatch):
     monkeypatch.setattr(predicted, "write_clip_page", lambda path, *_: path.write_text("page"))
     folder = opened(tmp_path, pages=True)
-    clips = ("b", "index", "a #1")
+    damaged = "damaged sound (2 packets)"
+    clips = {"b": ("no words", damaged), "index": (damaged,), "a #1": (damaged, "cut")}
     folder.resume(dict.fromkeys(clips, "1"))
-    for clip in clips:
-        folder.add(prediction(clip, remarks=("damaged sound (2 packets)",)))
+    for clip, remarks in clips.items():
+        folder.add(prediction(clip, remarks=remarks))
     folder.finish()
     html = (tmp_path / "index.html").read_text()
     addresses = [unquote(address) for address in re.findall(r'<a href="(.*?)">', html)]
     assert [address.partition("-")[0] for address in addresses] == ["./a #1.html", "./b.html", "./index"]
     assert {(tmp_path / address).read_text() for address in addresses} == {"page"}
-    assert "<li>damaged sound: 3</li>" in html
+    assert re.findall("<li>(.*?)</li>", html) == ["damaged sound: 3", "cut: 1", "no words: 1"]

@@ -1,6 +1,7 @@
 """Clips with several people, and detectors of users: read through stand-ins for a detector."""
 
 import dataclasses
+import json
 
 import av
 import cv2
@@ -122,6 +123,10 @@ def test_a_person_who_comes_later_has_the_next_number():
 
     company, seconds = Company(), np.arange(4) / 10
     assert company.numbers([track(0.1, 0, 1), track(0.5, 0)], seconds) == [1, 2]
+    stretch = Stretch(0.0, 0.4, company=company).next
+    resumed = Stretch.resume(json.loads(json.dumps(stretch.bookmark)))
+    assert resumed == stretch
+    company = resumed.company
     assert company.numbers([track(0.9, 0), track(0.52, 0), track(0.1, 2)], seconds + 0.4) == [3, 2, 1]
     assert company.numbers([], seconds) == []
     assert company.numbers([track(0.12, 1)], seconds + 0.8) == [1]
