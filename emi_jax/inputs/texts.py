@@ -40,6 +40,9 @@ class TextReader(Protocol):
     def __call__(self, text: str, /) -> Tokens:
         """The tokens of a transcript."""
 
+    def count_cut(self, texts: Sequence[str], /) -> int:
+        """The number of transcripts that have more tokens than are read."""
+
     @property
     def mask_token(self) -> int | str:
         """The token that replaces a masked word."""
@@ -62,6 +65,11 @@ class Subwords:
     def __call__(self, text: str) -> Tokens:
         """The tokens of a transcript."""
         return self._encode(text)
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """The number of transcripts that have more tokens than are read."""
+        tokens = self._tokenizer(list(texts), verbose=False)["input_ids"] if texts else []
+        return sum(len(one) > self._length for one in tokens)
 
     @property
     def mask_token(self) -> int:
@@ -119,6 +127,10 @@ class Words:
         tokens = np.array(words + [""] * (self._length - len(words)), np.str_)
         mask = np.arange(self._length) < len(words)
         return Tokens(tokens, mask, mask, np.where(mask, np.arange(self._length), -1))
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """The number of transcripts that have more words than are read."""
+        return sum(len(text.split()) > self._length for text in texts)
 
     def names(self, tokens: np.ndarray) -> list[str]:
         """The words themselves."""

@@ -17,6 +17,7 @@ from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.cached import CachedClips, CachedTransform, PartlyCachedClips, PartlyCachedTransform
+from emi_jax.inputs.dataset import transcript
 from emi_jax.inputs.features import CLEAN, FeatureCache, augmented, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
 from emi_jax.inputs.regrouped import Selected, base_of, places_of
@@ -44,6 +45,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
         augment: for training: augmentation, of what is cached by its renditions, and corruption if the config has it.
     """
     config, modalities = experiment.config, experiment.transform.shape.modalities
+    _log_cut_texts(experiment, split)
     corrupt = config.train.corrupt if augment else 0.0
     within_subjects = choice(experiment)[0] == SUBJECT
     if within_subjects and not config.features.dir:
@@ -70,6 +72,16 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     shape = dataclasses.replace(reading.shape, modalities=raw)
     reading = dataclasses.replace(reading, shape=shape, describers={}, own={})
     return PartlyCachedClips(experiment.dataset.split(split), cached), PartlyCachedTransform(reading, transform)
+
+
+def _log_cut_texts(experiment: Experiment, split: str) -> None:
+    transform, index = experiment.transform, experiment.dataset.index(split)
+    if transform.reader is None or TEXT in transform.own or TEXT not in transform.shape.modalities:
+        return
+    texts = [transcript(index[row]) for row in range(len(index))]
+    if cut := transform.reader.count_cut(texts):
+        length = transform.shape.num_tokens
+        log.warning("%s: of %d of %d transcripts only the first %d tokens are read", split, cut, len(texts), length)
 
 
 def cached_part(examples: RandomAccess) -> CachedClips | None:

@@ -43,6 +43,15 @@ def test_cut_transcripts_keep_the_times_of_the_words_that_are_read():
     np.testing.assert_allclose(token_times(read, 3, TIMES, 4.0), [0.3, 1.5])
 
 
+def test_transcripts_that_are_cut_are_counted(tokenizer):
+    texts = [TEXT, "", "well", "well day well day"]
+    lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
+    for length in (1, 2, 4, 6, 20):
+        assert Subwords(tokenizer, length).count_cut(texts) == sum(found > length for found in lengths)
+        assert Words(length).count_cut(texts) == sum(len(text.split()) > length for text in texts)
+    assert Subwords(tokenizer, 1).count_cut([]) == 0
+
+
 def test_empty_transcript_has_no_words(tokenizer):
     for read in (Subwords(tokenizer, 4)(""), Words(4)("")):
         assert not read.words.any()

@@ -9,6 +9,7 @@ import pytest
 from emi_jax.errors import UserError
 from emi_jax.runs import training
 from emi_jax.runs.experiment import Experiment
+from emi_jax.runs.features import inputs
 from emi_jax.runs.training import train
 from tests.configs import tiny_stage1, tiny_stage2
 from tests.fakes import make_dataset
@@ -61,6 +62,7 @@ from tests.fakes import make_dataset
             {"features.dir": "x", "train.corrupt": 0.0, "augment.voice": 0.5},
             r"augment.voice=0.5 has no effect on features from",
         ),
+        (tiny_stage2, {"train.optimizer": "adam"}, r"train.optimizer='adam': .*adamw, muon"),
         (tiny_stage2, {"features.dir": "x"}, r"corrupt=0.3 uses corrupted steps .*renditions=0; use 1 or more"),
     ],
 )
@@ -102,6 +104,17 @@ def test_patterns_of_modalities_that_are_not_in_use_are_left_out(tmp_path, caplo
     with caplog.at_level("INFO"):
         assert training.rate_factors(experiment) == [("text", 0.1), (".*", 1.0)]
     assert "train.rate_factors: 'audio' is left out: the modality is not in use" in caplog.text
+
+
+def test_the_log_says_how_many_transcripts_are_cut(tmp_path, caplog):
+    config = tiny_stage2()
+    config.data.num_tokens = 4  # with the start and the end two words
+    dataset = make_dataset()
+    experiment = Experiment.open(config, dataset, tmp_path, jax.devices()[:1])
+    inputs(experiment, "test", augment=False)
+    cut = sum(len(row["transcript"].split()) > 2 for row in map(dataset.index("test").__getitem__, range(7)))
+    assert cut > 0
+    assert f"test: of {cut} of 7 transcripts only the first 4 tokens are read" in caplog.messages
 
 
 def test_a_missing_validation_split_is_reported_before_anything_is_encoded(tmp_path):
