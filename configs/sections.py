@@ -28,7 +28,7 @@ DATA: dict[str, Field] = {
     "frame_rate": Field(0.0, "frames per second to choose them from; 0: all of the dataset", MODEL),
     "smallest_crop": Field(0.8, "smallest side of a training crop, as a fraction of the face picture's side"),
     "seconds": Field(3.0, "seconds of sound read of a clip: from a random start in training, else the first", MODEL),
-    "num_tokens": Field(32, "tokens read of a transcript", MODEL),
+    "num_tokens": Field(24, "tokens read of a transcript", MODEL),
     "num_steps": Field(100, "steps read of the user's own features, spread over the clip", MODEL),
     "threads": Field(0, "threads that read clips during training and evaluation; 0: one for each core", NOTHING),
     "length_buckets": Field(
@@ -107,10 +107,11 @@ TRAIN: dict[str, Field] = {
     "batch_size": Field(32, "clips in a global batch"),
     "accumulation": Field(1, "chunks into which each device splits its share of a batch: less memory, same gradients"),
     "epochs": Field(30, "passes over the training split"),
+    "optimizer": Field("adamw", "adamw, or muon: orthogonal updates of weight matrices, AdamW's of all else"),
     "learning_rate": Field(1e-3, "highest learning rate, after the warm-up"),
     "final_rate": Field(1e-5, "learning rate at the end of the cosine schedule"),
     "warmup_epochs": Field(1.0, "epochs of linear warm-up"),
-    "weight_decay": Field(0.05, "decoupled weight decay of AdamW"),
+    "weight_decay": Field(0.05, "decoupled weight decay"),
     "clip_norm": Field(1.0, "largest global norm of the gradients; 0 for no clipping"),
     "frozen": Field((), "regular expressions of parameter paths that are not trained", MODEL),
     "last_layers": Field(

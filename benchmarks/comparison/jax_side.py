@@ -23,7 +23,7 @@ from emi_jax.stages.alignment import Alignment
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train import flops, parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Kind, Mapping
-from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.optimizer import make_optimizer, schedule
 from emi_jax.train.step import create_state, make_step
 
 
@@ -125,7 +125,7 @@ def _training(
     send: Callable[[Iterator[Any], Callable[[Any], Any]], Iterator[Any]] = _send_lazily,
 ) -> Work:
     trained, held = parameters.split(ours.tree(ours.draw(stage)), frozen, "frozen")
-    optimizer = adamw(
+    optimizer = make_optimizer(
         trained, schedule(RATE, 0.0, WARMUP, STEPS), weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),)
     )
     mapping = Mapping(kind, jax.devices()[:1])

@@ -29,7 +29,7 @@ from emi_jax.models.fusion import Fusion
 from emi_jax.stages.intensity import Intensity
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
-from emi_jax.train.optimizer import adamw
+from emi_jax.train.optimizer import make_optimizer
 from emi_jax.train.step import Batch, create_state, make_step
 
 CONFIG = stage2.get_config("vidmimic2,finetune")
@@ -78,7 +78,9 @@ def measure(sizes: Sizes, encoders: Encoders, cached: tuple[str, ...], steps: in
     trained, frozen = parameters.split(params, CONFIG.train.frozen, "config.train.frozen")
     if cached:
         frozen = {"towers": {name: tower for name, tower in frozen["towers"].items() if name not in cached}}
-    optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=CONFIG.train.rate_factors)
+    optimizer = make_optimizer(
+        trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=CONFIG.train.rate_factors
+    )
     state, rng = mapping.replicate((create_state(trained, frozen, optimizer), jax.random.PRNGKey(0)))
     batch = mapping.put(make_batch(sizes, encoders, cached))
     step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))

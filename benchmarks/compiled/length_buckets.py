@@ -35,7 +35,7 @@ from emi_jax.modalities import MODALITIES, SAMPLE_RATE
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED
 from emi_jax.train.mapping import Mapping as DeviceMapping
-from emi_jax.train.optimizer import adamw
+from emi_jax.train.optimizer import make_optimizer
 from emi_jax.train.programs import Programs
 from emi_jax.train.step import Batch, create_state, make_step
 
@@ -105,7 +105,7 @@ def make_step_of(work: str, sizes: Sizes, encoders: ours.Encoders, dtype: str, r
     frozen = FROZEN if work == "stage1" and encoders["audio"] is ENCODERS["paper"]["audio"] else ()
     trained, held = parameters.split(ours.tree(ours.draw_like(shapes)), frozen, "FROZEN")
     factors = RATE_FACTORS if work == "stage1" else ((".*", 1.0),)
-    optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=factors)
+    optimizer = make_optimizer(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=factors)
     state, rng = mapping.replicate((create_state(trained, held, optimizer), jax.random.PRNGKey(0)))
     step = Programs(mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,)))
 

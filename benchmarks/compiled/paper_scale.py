@@ -27,7 +27,7 @@ from emi_jax.memory import restart_with_tuned_malloc
 from emi_jax.stages.alignment import Alignment
 from emi_jax.train import parameters
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
-from emi_jax.train.optimizer import adamw
+from emi_jax.train.optimizer import make_optimizer
 from emi_jax.train.step import Batch, TrainState, create_state, make_step
 
 PAPER = Sizes(batch=2, num_frames=16, seconds=12.0, num_tokens=128, width=256)
@@ -72,7 +72,7 @@ def make_training(stage: Alignment, mapping: Mapping) -> Training:
     """Builds a training with the preset's frozen parameters and optimiser."""
     params = jax.eval_shape(lambda rng: stage.init(rng, {}), jax.random.PRNGKey(0))
     trained, _ = parameters.split(params, FROZEN, "FROZEN")
-    optimizer = adamw(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=RATE_FACTORS)
+    optimizer = make_optimizer(trained, lambda _: 1e-4, weight_decay=0.05, clip_norm=1.0, rate_factors=RATE_FACTORS)
     step = mapping.map(make_step(stage, optimizer), (REPLICATED, SHARDED, REPLICATED), donate=(0,))
 
     def begin(full: Any) -> TrainState:

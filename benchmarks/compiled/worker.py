@@ -24,7 +24,7 @@ from benchmarks.comparison.worker import hold_threads
 from emi_jax.models.bilstm import GatedBiLSTM
 from emi_jax.models.transformer import Layer, TransformerLayer
 from emi_jax.train.mapping import AXIS, REPLICATED, SHARDED, Mapping
-from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.optimizer import make_optimizer, schedule
 from emi_jax.train.step import create_state, make_step
 
 MIN_STEPS = 3
@@ -81,7 +81,7 @@ def _stage1(task: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
     )
     params = ours.tree(ours.draw(stage))
     rate = schedule(RATE, 0.0, WARMUP, STEPS)
-    optimizer = adamw(params, rate, weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),))
+    optimizer = make_optimizer(params, rate, weight_decay=DECAY, clip_norm=CLIP, rate_factors=((".*", 1.0),))
     step = make_step(stage, optimizer)
     only_state = cast(Callable, lambda state, batch, rng: step(state, batch, rng)[0])
     mapping = Mapping("pmap" if task["mapping"] == "pmap" else "shard_map")

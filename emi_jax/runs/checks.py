@@ -10,6 +10,7 @@ from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.contrastive import LOSSES
+from emi_jax.train.optimizer import OPTIMIZERS
 
 _LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
 WITHOUT = {
@@ -44,6 +45,7 @@ def check_fields(config: ConfigDict) -> None:
         raise UserError(f"config.train.layer_decay={config.train.layer_decay:g} should be in (0, 1]; 1 for none")
     if config.train.clip_norm < 0:
         raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
+    _check_choice(config.train.optimizer, "config.train.optimizer", OPTIMIZERS)
     check_selection(config.train)
     if "valid" in config.data.train_on and config.train.select == BEST:
         raise UserError(

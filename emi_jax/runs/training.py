@@ -33,7 +33,7 @@ from emi_jax.train.clock import Clock
 from emi_jax.train.hooks import Evaluate, Hook, Log, Save
 from emi_jax.train.loop import fit
 from emi_jax.train.mapping import REPLICATED, SHARDED
-from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.optimizer import make_optimizer, schedule
 from emi_jax.train.processes import is_first
 from emi_jax.train.profile import Profile
 from emi_jax.train.programs import Programs
@@ -189,9 +189,10 @@ def _begin(
     """The optimiser, and the progress from which a run starts."""
     config = experiment.config.train
     trained, frozen = experiment.initial_params()
-    optimizer = adamw(
+    optimizer = make_optimizer(
         trained,
         learning_rate,
+        kind=config.optimizer,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
         rate_factors=rate_factors(experiment),

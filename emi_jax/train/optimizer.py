@@ -1,12 +1,15 @@
-"""AdamW with warm-up and cosine decay; learning rate and weight decay by parameter path."""
+"""AdamW or Muon, with warm-up and cosine decay; learning rate and weight decay by parameter path."""
 
 import collections
+import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
+import optax.contrib
 from flax import traverse_util
 
 from emi_jax.errors import UserError
@@ -18,6 +21,12 @@ NOT_DECAYED = (
 )
 """Biases, norms, temperatures and learned tables are not weight-decayed."""
 
+
+OPTIMIZERS = ADAMW, MUON = "adamw", "muon"
+NEWTON_SCHULZ_STEPS = 4
+"""Of Muon. With Schatten preconditioning four find the singular values of five without it, which are usual."""
+MUON_RMS = 0.2
+"""Root mean square of Muon's updates at a learning rate of 1, that of AdamW's (Liu et al. 2025, section 2.2)."""
 
 LAYER = re.compile(r"^towers/(\w+)/.*/transformer/layers_(\d+)/")
 """The path of a parameter in a transformer layer: the modality of its tower and its number."""
@@ -34,10 +43,11 @@ def schedule(learning_rate: float, final_learning_rate: float, warmup_steps: int
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, steps, final_learning_rate)
 
 
-def adamw(
+def make_optimizer(
     params: Any,
     learning_rate: optax.Schedule,
     *,
+    kind: str = ADAMW,
     weight_decay: float,
     clip_norm: float,
     rate_factors: Sequence[tuple[str, float]],
@@ -45,24 +55,30 @@ def adamw(
     b1: float = 0.9,
     b2: float = 0.999,
 ) -> optax.GradientTransformation:
-    """Clipping by the global norm, then AdamW with decoupled weight decay.
+    """Clipping by the global norm, then AdamW, or Muon for weight matrices, with decoupled weight decay.
+
+    Muon (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982, Alg. 1) replaces the momentum of a matrix by about the
+    nearest semi-orthogonal matrix, found by Newton-Schulz iterations. Its scale is that of AdamW's updates, so that
+    both take the same learning rates. What is no weight matrix is left to Adam.
 
     Args:
         params: the trained parameters; patterns are checked against their paths.
         learning_rate: schedule, by step.
+        kind: `ADAMW` or `MUON`.
         weight_decay: the decay factor; parameters whose path matches `NOT_DECAYED` are not decayed.
         clip_norm: largest global norm of the gradients (Pascanu et al. 2013, Alg. 1); 0 = no clipping.
         rate_factors: (pattern, factor of the learning rate); the first match applies.
         layer_decay: a further factor of each layer of a tower, see `layer_factors`.
-        b1: decay of the first moment.
-        b2: decay of the second moment.
+        b1: decay of Adam's first moment.
+        b2: decay of its second moment.
     """
     decays = first_match(params, [(NOT_DECAYED, False), ("", True)], "NOT_DECAYED")
     factors = first_match(params, list(rate_factors), "config.train.rate_factors")
     factors = jax.tree.map(lambda one, other: one * other, factors, layer_factors(params, layer_decay))
+    adam = optax.scale_by_adam(b1, b2)
     chain = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        optax.scale_by_adam(b1, b2),
+        optax.partition({MUON: muon(), ADAMW: adam}, weight_matrices(params)) if kind == MUON else adam,
         optax.add_decayed_weights(weight_decay, decays),
         optax.scale_by_learning_rate(learning_rate),
     ]
@@ -70,6 +86,26 @@ def adamw(
         scale = optax.stateless(lambda updates, _: jax.tree.map(lambda update, f: update * f, updates, factors))
         chain.append(scale)
     return optax.chain(*chain)
+
+
+def muon() -> optax.GradientTransformation:
+    """The direction of Muon's updates, for a tree of matrices [in, out]."""
+
+    def scaled(updates: Any, _: Any) -> Any:
+        return jax.tree.map(lambda update: MUON_RMS * math.sqrt(max(update.shape)) * update, updates)
+
+    matrices = functools.partial(jax.tree.map, lambda _: optax.contrib.MuonDimensionNumbers())
+    orthogonal = optax.contrib.scale_by_muon(
+        ns_steps=NEWTON_SCHULZ_STEPS, preconditioning="schatten", weight_dimension_numbers=matrices
+    )
+    return optax.chain(orthogonal, optax.stateless(scaled))
+
+
+def weight_matrices(params: Any) -> Any:
+    """`MUON` for each parameter that is a weight matrix, so for no embedding or norm, and `ADAMW` for the others."""
+    paths = traverse_util.flatten_dict(params)
+    kinds = {path: MUON if path[-1] == "kernel" and array.ndim == 2 else ADAMW for path, array in paths.items()}
+    return traverse_util.unflatten_dict(kinds)
 
 
 def layer_factors(params: Any, decay: float) -> Any:

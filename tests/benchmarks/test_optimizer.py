@@ -43,7 +43,7 @@ def both(stage, twin, stage_towers, found, frozen):
     with ours.float64():
         theirs_after = weights.fetch(twin, start, stage_towers)
         trained, held = split(ours.tree(start), frozen, "frozen")
-        optimizer = our_optimizer.adamw(
+        optimizer = our_optimizer.make_optimizer(
             trained,
             our_optimizer.schedule(RATE, 0.0, WARMUP, STEPS),
             weight_decay=DECAY,

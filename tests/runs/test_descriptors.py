@@ -22,7 +22,7 @@ from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.predictor import Predictor
 from emi_jax.runs.standardisation import FILE, standardised
 from emi_jax.runs.training import rate_factors, train
-from emi_jax.train.optimizer import adamw
+from emi_jax.train.optimizer import make_optimizer
 from tests.configs import shrink_sizes
 from tests.fakes import make_dataset
 
@@ -180,7 +180,7 @@ def test_learning_rates_of_every_head_in_the_grid_name_its_parameters(tmp_path):
         params = jax.eval_shape(experiment.stage.init, jax.random.PRNGKey(0), experiment.encoders.params)
         shapes, _ = experiment.split(params)
         try:
-            optimizer = adamw(
+            optimizer = make_optimizer(
                 shapes,
                 optax.constant_schedule(0.1),
                 weight_decay=0.0,

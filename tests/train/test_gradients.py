@@ -13,7 +13,7 @@ from emi_jax.models.contrastive import SIGMOID
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train as run
 from emi_jax.train.mapping import REPLICATED, SHARDED, Mapping
-from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.optimizer import make_optimizer, schedule
 from emi_jax.train.step import make_step
 from tests.configs import tiny_stage1
 from tests.fakes import make_dataset
@@ -32,7 +32,7 @@ FLOOR = 1e-6
 def train(stage, kind="shard_map", devices=1, accumulation=1):
     """The gradients of the first step by path, and the losses and parameters of ten steps."""
     rate = schedule(1e-3, 1e-4, 2, TEN)
-    optimizer = adamw(tiny_params(stage), rate, weight_decay=0.1, clip_norm=1.0, rate_factors=[(".*", 1.0)])
+    optimizer = make_optimizer(tiny_params(stage), rate, weight_decay=0.1, clip_norm=1.0, rate_factors=[(".*", 1.0)])
     optimizer = optax.chain(remember_gradients(), optimizer)
     mapping = Mapping(kind, jax.devices()[:devices])
     step = mapping.map(make_step(stage, optimizer, None, accumulation), (REPLICATED, SHARDED, REPLICATED))

@@ -1,4 +1,4 @@
-"""Path patterns, and AdamW compared with its formula in NumPy and with PyTorch."""
+"""Path patterns, AdamW compared with PyTorch, and Muon with its formula in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.train.optimizer import adamw, schedule
+from emi_jax.train.optimizer import OPTIMIZERS, make_optimizer, muon, schedule
 from emi_jax.train.parameters import fingerprint, first_match, merge, split
 
 PARAMS = {
@@ -18,7 +18,7 @@ PARAMS = {
 
 def build(params, **options):
     settings = {"weight_decay": 0.1, "clip_norm": 1e9, "rate_factors": [(".*", 1.0)]}
-    return adamw(params, lambda _: 0.01, **(settings | options))
+    return make_optimizer(params, lambda _: 0.01, **(settings | options))
 
 
 def test_the_first_matching_rule_applies():
@@ -89,7 +89,7 @@ def test_ten_steps_agree_with_pytorch():
     gradients = [{name: rng.standard_normal(value.shape) for name, value in params.items()} for _ in range(10)]
     with jax.enable_x64(True):
         ours = jax.tree.map(jnp.asarray, params)
-        optimizer = adamw(
+        optimizer = make_optimizer(
             ours, schedule(1e-2, 1e-4, 3, 10), weight_decay=0.1, clip_norm=2.0, rate_factors=[(".*", 1.0)]
         )
         state = optimizer.init(ours)
@@ -111,3 +111,48 @@ def test_ten_steps_agree_with_pytorch():
         adam.step()
     for name, parameter in theirs.items():
         np.testing.assert_allclose(ours[name], parameter.detach().numpy(), rtol=1e-5)
+
+
+def test_muon_follows_its_formula_for_matrices_and_adamw_elsewhere():
+    rng = np.random.default_rng(0)
+    shapes = {"tower": {"kernel": (6, 4), "bias": (4,)}, "table": {"embedding": (5, 4)}, "wide": {"kernel": (3, 7)}}
+    params = jax.tree.map(lambda shape: rng.standard_normal(shape), shapes, is_leaf=lambda x: isinstance(x, tuple))
+    steps = [jax.tree.map(lambda array: rng.standard_normal(array.shape), params) for _ in range(3)]
+    with jax.enable_x64(True):
+        found = {}
+        for kind in OPTIMIZERS:
+            optimizer, ours = build(params, kind=kind), jax.tree.map(jnp.asarray, params)
+            state = optimizer.init(ours)
+            for gradients in steps:
+                updates, state = optimizer.update(gradients, state, ours)
+                ours = optax.apply_updates(ours, updates)
+            found[kind] = jax.tree.map(np.asarray, ours)
+
+    for part in ("tower", "wide"):
+        matrix, momentum = params[part]["kernel"], 0.0
+        for step, gradients in enumerate(steps, start=1):
+            gradient = gradients[part]["kernel"]
+            momentum = 0.95 * momentum + 0.05 * gradient
+            ahead = 0.95 * momentum / (1 - 0.95 ** (step + 1)) + 0.05 * gradient / (1 - 0.95**step)  # Nesterov's
+            scale = 0.2 * np.sqrt(max(matrix.shape))
+            matrix = matrix - 0.01 * (scale * newton_schulz(ahead) + 0.1 * matrix)
+        np.testing.assert_allclose(found["muon"][part]["kernel"], matrix, rtol=1e-6)
+        assert np.abs(found["muon"][part]["kernel"] - found["adamw"][part]["kernel"]).max() > 1e-3
+    for part, name in (("tower", "bias"), ("table", "embedding")):
+        np.testing.assert_array_equal(found["muon"][part][name], found["adamw"][part][name])
+
+
+def newton_schulz(x):
+    """Four iterations with the coefficients of Jordan et al. 2024, from the Schatten 4-norm."""
+    x = x / np.linalg.norm(np.linalg.svd(x, compute_uv=False), 4)
+    for _ in range(4):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
+
+
+def test_muon_makes_the_directions_of_a_matrix_alike():
+    gradient = jnp.asarray(np.diag([1.0, 0.3, 0.1, 0.03]))
+    optimizer = muon()
+    update, _ = optimizer.update({"kernel": gradient}, optimizer.init({"kernel": gradient}))
+    np.testing.assert_allclose(np.diag(update["kernel"]) / (0.2 * np.sqrt(4)), np.ones(4), atol=0.35)
