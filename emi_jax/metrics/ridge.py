@@ -1,4 +1,4 @@
-"""Ridge regression in its dual form, for few clips with many features, and the choice of its penalty."""
+"""Ridge regression, and the choice of its penalty."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,23 +16,30 @@ ByPenalty = Mapping[float, np.ndarray]
 """Predictions [n, K] by penalty."""
 
 
-def ridge(train: np.ndarray, labels: np.ndarray, others: Sequence[np.ndarray], penalty: float) -> list[np.ndarray]:
+def ridge(
+    train: np.ndarray, labels: np.ndarray, others: np.ndarray, penalties: Sequence[float] = PENALTIES
+) -> ByPenalty:
     """Predicts by kernel ridge regression with a linear kernel, k(a, b) = a . b / S (Hastie et al., ESL, 12.3.7).
+
+    The primal and the dual form predict the same; the one with fewer unknowns is solved.
 
     Args:
         train: [n, S], standardised.
         labels: [n, K].
-        others: arrays [., S] to predict.
-        penalty: added to the kernel's diagonal.
-
-    Returns:
-        Predictions [., K] for each of `others`.
+        others: [m, S], to predict.
+        penalties: each is added to the kernel's diagonal.
     """
-    centre = labels.mean(axis=0)
-    kernel = train @ train.T / train.shape[1]
-    kernel[np.diag_indices_from(kernel)] += penalty
-    weights = scipy.linalg.solve(kernel, labels - centre, assume_a="pos")
-    return [centre + (x @ train.T / train.shape[1]) @ weights for x in others]
+    centre, size = labels.mean(axis=0), train.shape[1]
+    x, read, target = train / np.sqrt(size), others / np.sqrt(size), labels - centre
+    if len(x) > size:
+        products, target = x.T @ x, x.T @ target
+    else:
+        products, read = x @ x.T, read @ x.T
+
+    def weights(penalty: float) -> np.ndarray:
+        return scipy.linalg.solve(products + penalty * np.eye(len(products)), target, assume_a="pos")
+
+    return {penalty: centre + read @ weights(penalty) for penalty in penalties}
 
 
 def by_penalty(
@@ -52,7 +59,7 @@ def by_penalty(
     for name, x in train.items():
         mean, deviation = column_moments(x)
         fitted, wanted = (x - mean) / deviation, (others[name] - mean) / deviation
-        found[name] = {penalty: ridge(fitted, labels, [wanted], penalty)[0] for penalty in PENALTIES}
+        found[name] = ridge(fitted, labels, wanted)
     if len(train) > 1:
         found[ALL] = {penalty: np.sum([found[name][penalty] for name in train], axis=0) for penalty in PENALTIES}
     return found

@@ -1,6 +1,7 @@
-"""Kernel ridge equals the primal solution; the penalty is the best one on clips that were not fitted."""
+"""Ridge equals its closed form; the penalty is the best one on clips that were not fitted."""
 
 import numpy as np
+import pytest
 
 from emi_jax.metrics.ridge import ALL, PENALTIES, best_penalty, by_penalty, ridge
 
@@ -12,11 +13,14 @@ def primal(x, labels, new, penalty):
     return centre + new @ weights
 
 
-def test_dual_equals_primal_solution():
+@pytest.mark.parametrize("clips", [12, 40])
+def test_both_forms_equal_the_closed_form(clips):
     rng = np.random.default_rng(0)
-    x, labels, new = rng.normal(size=(12, 30)), rng.random((12, 2)), rng.normal(size=(5, 30))
-    [found] = ridge(x, labels, [new], penalty=0.7)
-    np.testing.assert_allclose(found, primal(x, labels, new, 0.7), rtol=1e-8)
+    x, labels, new = rng.normal(size=(clips, 30)), rng.random((clips, 2)), rng.normal(size=(5, 30))
+    found = ridge(x, labels, new, penalties=(0.7, 2.0))
+    assert list(found) == [0.7, 2.0]
+    for penalty, predicted in found.items():
+        np.testing.assert_allclose(predicted, primal(x, labels, new, penalty), rtol=1e-8)
 
 
 def test_each_modality_is_standardised_and_their_predictions_are_added():
