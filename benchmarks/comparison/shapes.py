@@ -55,8 +55,8 @@ ENCODERS = {"demo": DEMO_ENCODERS, "base": BASE, "paper": PAPER, "tiny": TINY}
 
 _EQUAL = {"paper": Sizes(32, 16, 12.0, 128, 256), "tiny": Sizes(4, 3, 0.5, 12, 64, 2)}
 """The presets whose sizes are the same in all cases."""
-STAGE1 = _EQUAL | {"demo": Sizes(16, 2, 2.0, 32, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
-STAGE2 = _EQUAL | {"demo": Sizes(32, 8, 3.0, 32, 96, 4), "base": Sizes(4, 2, 2.0, 32, 256)}
+STAGE1 = _EQUAL | {"demo": Sizes(16, 2, 2.0, 24, 96), "base": Sizes(4, 2, 2.0, 32, 256)}
+STAGE2 = _EQUAL | {"demo": Sizes(32, 8, 3.0, 24, 96, 4), "base": Sizes(4, 2, 2.0, 32, 256)}
 CACHED = _EQUAL | {"demo": STAGE2["demo"], "base": Sizes(16, 32, 5.0, 64, 256)}
 PAIR_WEIGHTS = {name: {"vision": 1.0, "audio": 1.0} for name in ENCODERS} | {"demo": {"vision": 1.0, "audio": 0.3}}
 

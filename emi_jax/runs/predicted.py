@@ -176,8 +176,8 @@ class PredictionFolder:
         if self._pages:
             rows = {clip: (self._path(clip, ".html").name, self._rows[clip]) for clip in clips}
             write_index(self.path / INDEX, self._names, self._range, rows, remarks)
-        shown = clips[:SHOWN]
-        parts = [tables.plain(["", *self._names], [[printable(clip), *self._rows[clip]] for clip in shown])]
+        shown = [[printable(clip), *self._rows[clip]] for clip in clips[:SHOWN]]
+        parts = [tables.plain(["", *self._names], shown) if shown else "no clip was predicted"]
         if more := len(self._rows) - len(shown):
             parts.append(f"... and {more} more in {self.path / PREDICTIONS}")
         parts += [f"{counted(count, 'clip')}: {kind}" for kind, count in remarks]
