@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-extras docs lint format lock clean
+.PHONY: demo test pytest test-extras docs lint format lock clean
 
 demo: $(VENV)/run.done
 	@echo 'The first time this takes about nine minutes on two cores: 3,360 clips are drawn and spoken (1.2 minutes), their' \
@@ -12,7 +12,12 @@ demo: $(VENV)/run.done
 	$(BIN)/python run.py --config=configs/stage1.py
 	$(BIN)/python run.py --config=configs/stage2.py
 
-test: lint
+# Lint runs while the tests do: its type checker needs one core for most of a minute.
+test: $(VENV)/dev.done
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going lint pytest || { \
+	  echo 'make test failed: the errors of lint or of the tests are above' >&2; exit 1; }
+
+pytest: $(VENV)/dev.done
 	$(BIN)/python -m pytest
 
 # Apache Beam, speech recognition, W&B and MLflow, and the site: optional packages in environments of their own. Where
