@@ -85,7 +85,11 @@ def _write(source: Path, files: Sequence[Path], folder: Path) -> int:
         if twice := places.keys() & tensors.keys():
             raise ConversionError(f"{file}: holds {min(twice)}, as {places[min(twice)]} does; download both again")
         name = file.name.removeprefix("pytorch_").replace(".bin", ".safetensors")
-        save_file(tensors, folder / name, metadata={"format": "pt"})
+        path = folder / name
+        path.touch()
+        mode = path.stat().st_mode  # that of new files: the library's are their owner's alone
+        save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod(mode)
         places.update(dict.fromkeys(tensors, name))
         total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if len(files) > 1:

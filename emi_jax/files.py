@@ -10,11 +10,13 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
+from safetensors.numpy import save_file
 
 from emi_jax.errors import UserError
 
@@ -75,6 +77,15 @@ def whole_file(path: Path, durable: bool = True, partial: Path | None = None) ->
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Writes arrays as a safetensors file, with the permissions of new files: the library's are their owner's alone."""
+    path.touch()
+    mode = path.stat().st_mode
+    # The library writes the elements of arrays that are not contiguous in another order.
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata)
+    path.chmod(mode)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -8,14 +8,17 @@ import multiprocessing
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 
 import filelock
+import numpy as np
 import pytest
+from safetensors import safe_open
 
 from emi_jax.errors import UserError
-from emi_jax.files import lock, read_json, whole_file, write_json
+from emi_jax.files import lock, read_json, whole_file, write_json, write_tensors
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -135,3 +138,17 @@ def test_json_that_is_cut_off_is_named(tmp_path):
 def test_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*/a.npz'"), whole_file(tmp_path / "a.npz"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_tensors_can_be_read_by_whoever_may_read_new_files(tmp_path):
+    arrays = {"plain": np.arange(6.0).reshape(2, 3), "turned": np.arange(6.0).reshape(2, 3).T}
+    before = os.umask(0o027)
+    try:
+        write_tensors(tmp_path / "a.safetensors", arrays, {"format": "pt"})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o640
+    with safe_open(tmp_path / "a.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt"}
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(file.get_tensor(name), array)

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from safetensors.numpy import save_file
 
 from emi_jax.encoders.folder import (
     CONFIG,
@@ -32,6 +31,7 @@ from emi_jax.encoders.preprocessing import load_preprocessing
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe, match, read, write
 from emi_jax.errors import UserError
+from emi_jax.files import write_tensors
 from emi_jax.kernels.attention import Implementation
 
 __all__ = ["build_saved", "find_folder", "load_encoder", "load_preprocessing", "save_config", "save_encoder"]
@@ -111,7 +111,7 @@ def save_encoder(folder: str | Path, encoder: Any, params: Mapping[str, Any]) ->
     tensors = write(describe(encoder), flat)
     if any(name.startswith(HEAD) for name in tensors):  # the layout of a class with a head
         tensors = {name if name.startswith(HEAD) else family.prefix + name: array for name, array in tensors.items()}
-    save_file(tensors, root / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(root / WEIGHTS, tensors, {"format": "pt"})
     content = {name: value for name, value in _content(encoder).items() if name != POOLER}
     (root / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.errors import UserError
-from emi_jax.files import whole_file
+from emi_jax.files import whole_file, write_tensors
 
 Clip = Mapping[str, np.ndarray]
 
@@ -64,7 +64,7 @@ def save(path: Path, measured: Mapping[str, Standardisation]) -> None:
         for name, array in moments._asdict().items()
     }
     with whole_file(path) as partial:
-        save_file(tensors, partial)
+        write_tensors(partial, tensors)
 
 
 def load(path: Path) -> dict[str, Standardisation]:

@@ -176,7 +176,7 @@ class PredictionFolder:
         if self._pages:
             rows = {clip: (self._path(clip, ".html").name, self._rows[clip]) for clip in clips}
             write_index(self.path / INDEX, self._names, self._range, rows, remarks)
-        shown = [[printable(clip), *self._rows[clip]] for clip in clips[:SHOWN]]
+        shown: list[list[str | float]] = [[printable(clip), *self._rows[clip]] for clip in clips[:SHOWN]]
         parts = [tables.plain(["", *self._names], shown) if shown else "no clip was predicted"]
         if more := len(self._rows) - len(shown):
             parts.append(f"... and {more} more in {self.path / PREDICTIONS}")

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import whole_file
+from emi_jax.files import whole_file, write_tensors
 
 FILE = "model.safetensors"
 
@@ -25,7 +24,7 @@ def save(folder: Path, params: Mapping[str, Any]) -> None:
     """Writes a tree of parameters, complete or not at all; a tensor's name is its path, joined by slashes."""
     flat = traverse_util.flatten_dict(jax.device_get(params), sep="/")
     with whole_file(folder / FILE) as partial:
-        save_file({path: np.asarray(array, order="C") for path, array in flat.items()}, partial)
+        write_tensors(partial, flat)
 
 
 def load(folder: Path, shapes: Any) -> dict:

@@ -20,9 +20,10 @@ import numpy as np
 import scipy
 from flax import traverse_util
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
+from emi_jax.files import write_tensors
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.metrics.significance import holm
 from emi_jax.modalities import MODALITIES
@@ -139,7 +140,7 @@ def run_cell(
     ensembles = np.split(outputs["predictions"], len(seeds), axis=1)
     scores = [experiment.stage.score(outputs | {"predictions": each.mean(1)}, split) for each in ensembles]
     trained = traverse_util.flatten_dict(jax.device_get(experiment.split(params)[0]), sep="/")
-    save_file({name: np.ascontiguousarray(leaf) for name, leaf in trained.items()}, path.with_suffix(".safetensors"))
+    write_tensors(path.with_suffix(".safetensors"), trained)
     result = {
         "name": cell.name,
         "recipe": recipe,

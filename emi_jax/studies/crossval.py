@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import whole_file
+from emi_jax.files import whole_file, write_tensors
 from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
 from emi_jax.inputs.described import DESCRIPTORS
 from emi_jax.inputs.folds import subject_folds
@@ -150,7 +150,7 @@ def _run_fold(
             if dataset.splits[split]:
                 predict(experiment, split)
         with whole_file(path / FILE) as partial:
-            save_file({name: np.ascontiguousarray(outputs[name]) for name in KEPT}, partial)
+            write_tensors(partial, {name: outputs[name] for name in KEPT})
         log.info("fold %d: done in %.0f s", fold, time.monotonic() - began)
     steps = Epochs(len(others), own.train.batch_size, seed=0).steps
     curve = {

@@ -14,10 +14,10 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import lock, whole_file
+from emi_jax.files import lock, whole_file, write_tensors
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.runs.evaluation import chosen_params, evaluator, stored_config
@@ -181,10 +181,10 @@ def _scored(runs: Sequence[Run], dataset: Dataset, split: str, devices: Sequence
 def _keep(run: Run, experiment: Experiment, split: str) -> None:
     params = chosen_params(experiment)
     outputs: Outputs = evaluator(experiment, split).gather(params, progress=True)
-    arrays = {name: np.ascontiguousarray(outputs[name]) for name in KEPT}
+    arrays = {name: outputs[name] for name in KEPT}
     arrays[PARAMETERS] = np.array(parameters.count(experiment.split(params)[0]))
     with whole_file(_kept(run, split)) as partial:
-        save_file(arrays, partial)
+        write_tensors(partial, arrays)
 
 
 def _kept(run: Run, split: str) -> Path:
