@@ -84,7 +84,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[
     path.touch()
     mode = path.stat().st_mode
     # The library writes the elements of arrays that are not contiguous in another order.
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, metadata)
+    save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, path, metadata)
     path.chmod(mode)
 
 

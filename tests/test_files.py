@@ -141,7 +141,7 @@ def test_a_full_disk_names_the_file(tmp_path):
 
 
 def test_tensors_can_be_read_by_whoever_may_read_new_files(tmp_path):
-    arrays = {"plain": np.arange(6.0).reshape(2, 3), "turned": np.arange(6.0).reshape(2, 3).T}
+    arrays = {"plain": np.arange(6.0).reshape(2, 3), "turned": np.arange(6.0).reshape(2, 3).T, "scalar": np.float32(2)}
     before = os.umask(0o027)
     try:
         write_tensors(tmp_path / "a.safetensors", arrays, {"format": "pt"})
@@ -151,4 +151,4 @@ def test_tensors_can_be_read_by_whoever_may_read_new_files(tmp_path):
     with safe_open(tmp_path / "a.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt"}
         for name, array in arrays.items():
-            np.testing.assert_array_equal(file.get_tensor(name), array)
+            np.testing.assert_array_equal(file.get_tensor(name), array, strict=True)
