@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import av
 import jax
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
+from configs.commands import clips as clips_command
+from configs.commands import options
 from emi_jax.errors import UserError
 from emi_jax.files import read_json
 from emi_jax.inputs.windows import length
@@ -147,7 +151,7 @@ def on_one_device(command, folder):
     return run
 
 
-def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_ones(read_only, clips, tmp_path):
+def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_ones(read_only, clips, tmp_path, caplog):
     folder = tmp_path / "out"
     listed = write_table(clips / "names.csv", ("Filename", "Transcript"), ("a", "so funny"), ("b", ""), ("c", "wow"))
     command = [sys.executable, "run.py", "--config=configs/stage2.py", f"--workdir={read_only}", "--mode=predict"]
@@ -168,15 +172,18 @@ def test_the_command_predicts_new_clips_with_a_read_only_run_and_names_skipped_o
     with av.open(str(folder / "a.overlay.mp4")) as film:
         assert len(list(film.decode(video=0))) == 15
     before = (folder / "a.json").stat().st_mtime_ns
-    again = on_one_device(command, ROOT)
-    assert "3 clips, 2 of them predicted before" in again.stdout
-    assert "2 clips: longer than the model reads; the mean of windows is given" in again.stdout
+    options.flags.FLAGS(["run.py"])
+    caplog.set_level("INFO", "emi_jax")
+    with flagsaver.flagsaver(mode="predict", input=str(listed), output=str(folder), overlay=True):
+        clips_command.predict_clips(read_only, listed)
+    assert "3 clips, 2 of them predicted before" in caplog.text
+    assert "2 clips: longer than the model reads; the mean of windows is given" in caplog.text
     assert len((folder / "windows.csv").read_text().splitlines()) == 1 + 2 * 6
     assert (folder / "a.json").stat().st_mtime_ns == before
     assert (folder / "predictions.csv").read_text().splitlines() == rows
 
 
-def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
+def test_the_lines_of_the_readme_predict(trained, clips, tmp_path, monkeypatch, capsys):
     _, folder = trained
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(lines.strip().splitlines()) <= 12
@@ -185,8 +192,9 @@ def test_the_lines_of_the_readme_predict(trained, clips, tmp_path):
     (tmp_path / "clips").symlink_to(clips)
     script = tmp_path / "predict.py"
     script.write_text(lines)
-    run = on_one_device([sys.executable, str(script)], tmp_path)
-    printed = run.stdout.splitlines()
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
     assert sorted(line.split()[0] for line in printed) == ["a", "b", "left"]
     assert all(name in line for line in printed if not line.startswith("left") for name in NAMES)
 
