@@ -36,7 +36,7 @@ def start(data, tmp_path):
     They are forked from a process that has imported what a run needs, which takes longer than the run itself.
     """
     context, started = multiprocessing.get_context("forkserver"), []
-    context.set_forkserver_preload(["tests.train.worker", "emi_jax.loggers.tensorboard_logger"])
+    context.set_forkserver_preload(["tests.train.worker"])
 
     def start(workdir, killed_at=None):
         with socket.socket() as free:

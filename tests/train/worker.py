@@ -23,6 +23,7 @@ def config():
     tiny = tiny_stage1()
     tiny.model.pairs, tiny.loss.audio = ("vision",), 0.0
     tiny.train.update(epochs=30, evaluate_every=30.0, save_every=10.0)
+    tiny.train.loggers = ()  # that of TensorBoard imports PyTorch where it is installed, which takes seconds
     return tiny
 
 
