@@ -1,4 +1,4 @@
-"""Which files an extraction of features writes, and what a stop signal leaves of them."""
+"""Which files an extraction of features writes, what a stop signal leaves of them, and when they are refused."""
 
 import signal
 
@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from emi_jax.errors import UserError
+from emi_jax.inputs import corruption
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract, inputs
 from emi_jax.train import evaluation
 from emi_jax.train.signals import StoppedError, StopSignal
-from tests.configs import tiny_stage2
+from tests.configs import light_stage2, tiny_stage2
 from tests.fakes import make_dataset
 
 CLEAN, CORRUPTED = "train-clean.array_record", "train-corrupted-0.array_record"
@@ -63,3 +65,34 @@ def test_a_stopped_extraction_leaves_complete_files_alone_and_resumes_with_the_o
             assert one.keys() == other.keys()
             for name, array in one.items():
                 np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def _other_weights(config):
+    config.train.seed = 1
+
+
+def _other_preprocessing(config):
+    config.data.num_tokens = 7
+
+
+def _other_corruption(config):
+    corruption.SNR_DB = (5.0, 20.0)
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory):
+    """A folder with the features of a split."""
+    folder = tmp_path_factory.mktemp("extracted")
+    config = light_stage2()
+    config.features.update(dir=str(folder / "features"), renditions=1)
+    extract(Experiment.open(config, make_dataset(), folder / "run", jax.devices()[:1]), "test")
+    return config
+
+
+@pytest.mark.parametrize("change", [_other_weights, _other_preprocessing, _other_corruption])
+def test_features_made_with_other_settings_are_refused(change, extracted, tmp_path, monkeypatch):
+    monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
+    config = extracted.copy_and_resolve_references()
+    change(config)
+    with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
+        extract(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]), "test")

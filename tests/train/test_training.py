@@ -11,13 +11,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
-from emi_jax.inputs import corruption
 from emi_jax.modalities import MODALITIES
 from emi_jax.runs import training
 from emi_jax.runs.checks import interval
 from emi_jax.runs.evaluation import chosen_params, evaluator, export
 from emi_jax.runs.experiment import Experiment
-from emi_jax.runs.features import extract
 from emi_jax.runs.workdir import Workdir
 from emi_jax.train.hooks import NonFiniteError
 from emi_jax.train.parameters import fingerprint, merge
@@ -36,9 +34,24 @@ def losses(experiment):
     return [record["loss"] for record in experiment.workdir.metrics() if "loss" in record]
 
 
+@pytest.fixture
+def aligned(once, tmp_path):
+    """A copy of a trained run of stage 1 with its result, and its folder."""
+    config, dataset = light_stage1(), make_dataset()
+    config.train.epochs, config.loss.kind = 2, "sigmoid"
+
+    def make(folder):
+        experiment = train(config, dataset, folder)
+        export(experiment, chosen_params(experiment))
+
+    folder = shutil.copytree(once("aligned", make), tmp_path / "aligned")
+    return Experiment.open(config, dataset, folder, jax.devices()[:1]), folder
+
+
 def test_a_run_has_the_same_losses_on_one_device_by_pmap_and_on_eight_by_shard_map(tmp_path):
     """13 clips in batches of 8 leave some of 8 devices with nothing but padding."""
-    config, dataset = tiny_stage1(), make_dataset(train=13)
+    config, dataset = light_stage1(), make_dataset(train=13)
+    config.train.optimizer = "muon"
     runs = {}
     for config.train.mapping, count in (("pmap", 1), ("shard_map", 8)):
         runs[count] = losses(train(config, dataset, tmp_path / str(count), count))
@@ -88,20 +101,18 @@ def test_a_signal_before_training_stops_it_before_the_first_step(tmp_path):
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(tmp_path):
-    config, dataset = light_stage1(), make_dataset()
-    config.train.epochs, config.loss.kind = 2, "sigmoid"
-    expected = fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path))))
-    (best,) = (tmp_path / "checkpoints" / "best").iterdir()
+def test_a_step_whose_best_checkpoint_was_lost_in_a_kill_is_evaluated_again(aligned):
+    experiment, folder = aligned
+    expected = fingerprint(jax.device_get(chosen_params(experiment)))
+    (best,) = (folder / "checkpoints" / "best").iterdir()
     assert best.name == "4"
     shutil.rmtree(best)  # as if killed when last/4 was complete and best/4 was not
-    assert fingerprint(jax.device_get(chosen_params(train(config, dataset, tmp_path)))) == expected
+    training.train(experiment)
+    assert fingerprint(jax.device_get(chosen_params(experiment))) == expected
 
 
-def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
-    config, dataset, held = light_stage1(), make_dataset(), []
-    train(config, dataset, tmp_path)
-    begin = training._begin
+def test_a_resumed_run_does_not_hold_its_first_state(aligned, monkeypatch):
+    held, begin = [], training._begin
 
     def beginning(*arguments):
         step, progress = begin(*arguments)
@@ -115,7 +126,7 @@ def test_a_resumed_run_does_not_hold_its_first_state(tmp_path, monkeypatch):
     first_states = []
     monkeypatch.setattr(training, "_begin", beginning)
     monkeypatch.setattr(training, "fit", fitting)
-    train(config, dataset, tmp_path)
+    training.train(aligned[0])
     assert held
     assert not any(held)
 
@@ -129,13 +140,11 @@ def test_training_changes_the_fusion_but_not_the_frozen_towers(trained):
     assert fingerprint(after["fusion"]) != fingerprint(before["fusion"])
 
 
-def test_stage_2_starts_from_the_encoders_of_stage_1(tmp_path):
-    dataset = make_dataset()
-    first = train(tiny_stage1(), dataset, tmp_path / "stage1")
-    export(first, chosen_params(first))
-    config = tiny_stage2()
-    config.init_from = str(tmp_path / "stage1")
-    second = Experiment.open(config, dataset, tmp_path / "stage2")
+def test_stage_2_starts_from_the_encoders_of_stage_1(aligned, tmp_path):
+    first, folder = aligned
+    config = light_stage2()
+    config.init_from = str(folder)
+    second = Experiment.open(config, first.dataset, tmp_path / "stage2")
     params = second.stage.init(jax.random.PRNGKey(7), second.encoders.params)
     assert fingerprint(params["towers"]) == fingerprint(jax.device_get(chosen_params(first))["towers"])
     text = "what a lovely day"
@@ -256,7 +265,7 @@ def test_metrics_are_recorded_in_steps_with_their_parts(trained):
 
 def test_a_checkpoint_scores_the_same_on_clips_and_on_cached_features(tmp_path):
     """Up to rounding, since cached features are float16."""
-    config, dataset = tiny_stage2(), make_dataset()
+    config, dataset = light_stage2(MODALITIES), make_dataset()
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
     cached = train(config, dataset, tmp_path / "run")
     config.features.update(dir="", renditions=0)
@@ -267,34 +276,3 @@ def test_a_checkpoint_scores_the_same_on_clips_and_on_cached_features(tmp_path):
     assert one.keys() == other.keys()
     for name, value in one.items():
         np.testing.assert_allclose(value, other[name], atol=1e-3, err_msg=name)
-
-
-def _other_weights(config):
-    config.train.seed = 1
-
-
-def _other_preprocessing(config):
-    config.data.num_tokens = 7
-
-
-def _other_corruption(config):
-    corruption.SNR_DB = (5.0, 20.0)
-
-
-@pytest.fixture(scope="module")
-def extracted(tmp_path_factory):
-    """A folder with the features of a split."""
-    folder = tmp_path_factory.mktemp("extracted")
-    config = light_stage2()
-    config.features.update(dir=str(folder / "features"), renditions=1)
-    extract(Experiment.open(config, make_dataset(), folder / "run", jax.devices()[:1]), "test")
-    return config
-
-
-@pytest.mark.parametrize("change", [_other_weights, _other_preprocessing, _other_corruption])
-def test_features_made_with_other_settings_are_refused(change, extracted, tmp_path, monkeypatch):
-    monkeypatch.setattr(corruption, "SNR_DB", corruption.SNR_DB)
-    config = extracted.copy_and_resolve_references()
-    change(config)
-    with pytest.raises(UserError, match="were made from other weights, preprocessing or data"):
-        extract(Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1]), "test")
