@@ -53,6 +53,7 @@ STAGE_1 = BOTH_STAGES | {
     "model.pairs": "('vision',)",
     "loss.audio": 0.0,
     "model.width": 8,
+    "train.optimizer": "adamw",  # Muon takes seconds to compile
     **{f"model.{name}.config.{field}": value for name in ("vision", "text") for field, value in SMALL.items()},
     "model.vision.config.image_size": 16,
     "model.vision.config.patch_size": 8,
