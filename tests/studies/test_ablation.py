@@ -30,7 +30,7 @@ def tiny_grid(folder, *names):
     config.init_from = str(folder / "stage1")
     config.features.update(dir=str(folder / "features"), renditions=1)
     resize_heads(config, width=8, dropout=0.0, num_heads=2)
-    config.model.head.fusion.update(tcn=False, decoder=False)
+    config.model.head.fusion.update(tcn=False, bilstm=False, decoder=False)
     config.train.update(epochs=2, evaluate_every=1.0)
     config.grid.update(seeds=(0, 1), cells=tuple(cell for cell in shipped.CELLS if cell[0] in names))
     return config
