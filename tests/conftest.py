@@ -27,7 +27,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000)
 
 
-LONG = ("test_processes.py", "test_killed.py", "test_ablation.py")
+LONG = (
+    "test_processes.py",
+    "test_killed.py",
+    "test_ablation.py",
+    "test_training.py",
+    "test_accelerator.py",
+    "test_predictor.py",
+)
 
 
 def pytest_collection_modifyitems(items):
