@@ -16,7 +16,7 @@ from typing import Any
 
 import filelock
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from emi_jax.errors import UserError
 
@@ -80,12 +80,15 @@ def whole_file(path: Path, durable: bool = True, partial: Path | None = None) ->
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Writes arrays as a safetensors file, with the permissions of new files: the library's are their owner's alone."""
-    path.touch()
-    mode = path.stat().st_mode
+    """Writes arrays as a safetensors file.
+
+    The library's own files can be read by their owner alone, and a full disk is no OSError there.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     # The library writes the elements of arrays that are not contiguous in another order.
-    save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, path, metadata)
-    path.chmod(mode)
+    path.write_bytes(save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata))
 
 
 def write_json(path: Path, content: Any) -> None:

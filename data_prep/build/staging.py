@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from data_prep.clips.clip import Clip, ClipSource, duration, read_clip
 from data_prep.clips.options import ClipOptions
 from data_prep.errors import CorpusError
 from data_prep.media.container import SAMPLE_RATE
 from data_prep.media.remarks import Remark
-from emi_jax.files import whole_file
+from emi_jax.files import whole_file, write_tensors
 
 DAMAGE = (ValueError, KeyError, TypeError, SafetensorError)
 """The exceptions that reading a damaged staged file raises."""
@@ -97,7 +97,7 @@ def stage_clip(source: ClipSource, folder: Path, options: ClipOptions, asr_cache
             path.unlink(missing_ok=True)
     arrays, summary = _pack(read_clip(source, options, asr_cache))
     with whole_file(path, durable=False) as partial:  # `_load` verifies it
-        partial.write_bytes(save(arrays))  # `save_file` would not raise an OSError where the disk is full
+        write_tensors(partial, arrays)
     return summary
 
 

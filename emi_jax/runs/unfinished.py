@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from emi_jax.files import whole_file
+from emi_jax.files import whole_file, write_tensors
 from emi_jax.report.terminal import printable
 from emi_jax.runs.recording import Recording
 
@@ -74,7 +74,7 @@ class Unfinished:
                 tensors[SEAL] = _seal(tensors, self._made_from[clip])
                 path = self._files[clip]
                 with whole_file(path, durable=False, partial=_partial(path)) as partial:  # `_read` verifies it
-                    partial.write_bytes(save(tensors))
+                    write_tensors(partial, tensors)
         ended = time.monotonic()
         self._next = ended + max(INTERVAL, (ended - began) / SHARE)
 
@@ -126,8 +126,7 @@ def _plain(value: Any, tensors: dict[str, np.ndarray]) -> Any:
     if not isinstance(value, bytes | np.ndarray):
         return value
     kind, name = "bytes" if isinstance(value, bytes) else "array", str(len(tensors))
-    # safetensors would write the elements of other arrays in another order
-    tensors[name] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.ascontiguousarray(value)
+    tensors[name] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
     return {kind: name}
 
 

@@ -24,7 +24,7 @@ NOT_DECAYED = (
 
 OPTIMIZERS = ADAMW, MUON = "adamw", "muon"
 NEWTON_SCHULZ_STEPS = 4
-"""Of Muon. With Schatten preconditioning four find the singular values of five without it, which are usual."""
+"""Of Muon. Five are usual without Schatten preconditioning, which saves about one."""
 MUON_RMS = 0.2
 """Root mean square of Muon's updates at a learning rate of 1, that of AdamW's (Liu et al. 2025, section 2.2)."""
 
