@@ -9,12 +9,14 @@ so that other load on the machine affects both. Compilations are cached between 
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import machine
@@ -114,25 +116,40 @@ def compare(case: Case, dtype: str, options: argparse.Namespace, folder: Path) -
 
 
 def run_worker(
-    folder: Path, arguments: list[str], options: argparse.Namespace, timeout: float = TIMEOUT
+    folder: Path,
+    arguments: list[str],
+    options: argparse.Namespace,
+    timeout: float = TIMEOUT,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Runs a module in a fresh process and returns the JSON that it wrote.
 
     Args:
-        folder: for the JSON file and the compilation caches.
+        folder: for the compilation caches.
         arguments: the module's name and its options, except `--device`, `--threads` and `--out`.
         options: supplies `device` and `threads`.
         timeout: seconds after which the process, and those that it started, are stopped.
+        variables: of the environment, besides those of this process.
     """
-    out = folder / "out.json"
-    out.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="emi_jax_worker_") as own:
+        return _run_worker(folder, Path(own) / "out.json", arguments, options, timeout, variables)
+
+
+def _run_worker(
+    folder: Path,
+    out: Path,
+    arguments: list[str],
+    options: argparse.Namespace,
+    timeout: float,
+    variables: Mapping[str, str],
+) -> dict[str, Any]:
     caches = {"JAX_COMPILATION_CACHE_DIR": folder / "jax", "TORCHINDUCTOR_CACHE_DIR": folder / "inductor"}
     settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TOKENIZERS_PARALLELISM": "false"}
     settings["JAX_PLATFORMS"] = {"cpu": "cpu", "cuda": "cuda,cpu"}[options.device]
     command = [sys.executable, "-m", *arguments, f"--device={options.device}", f"--threads={options.threads}"]
     process = subprocess.Popen(
         [*command, f"--out={out}"],
-        env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings},
+        env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings, **variables},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,9 +164,15 @@ def run_worker(
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode or not out.exists():
-        last = (errors.strip().splitlines() or ["no message"])[-1]
-        return {"unavailable": f"exit code {process.returncode}: {last}"}
+        return {"unavailable": f"exit code {process.returncode}: {reason(errors)}"}
     return json.loads(out.read_text())
+
+
+def reason(errors: str) -> str:
+    """The line of a process's last words that names its exception, or the last one."""
+    lines = errors.strip().splitlines() or ["no message"]
+    names = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Unsupported)\b", line)]
+    return (names or lines)[-1]
 
 
 if __name__ == "__main__":

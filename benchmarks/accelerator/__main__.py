@@ -8,12 +8,16 @@ In order of worth (`benchmarks/accelerator/plan.py`): correctness, the speed of 
 limit; one that fails, lacks a package or runs out of time is recorded with the reason, and the next one follows. Each
 is saved as it ends, to `DIR/results.jsonl` and `DIR/report.md`. Started again with the same DIR, only those without a
 result are run. `--device=cpu` runs the same at tiny sizes, to test the program: its numbers mean nothing.
+
+`--ahead=6` saves time on a machine with many cores: checks and programs are first run six at a time, the programs for
+what they compile alone, and only then timed one by one, reading what is compiled from caches.
 """
 
 import argparse
 import json
-import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +37,45 @@ def main(arguments: list[str] | None = None) -> None:
     deadline = time.monotonic() + 60 * options.minutes
     record(options.out, {"machine": machine.describe(options.device, options.threads)})
     done = {one["task"] for one in read(options.out) if "result" in one and "unavailable" not in one["result"]}
-    with tempfile.TemporaryDirectory(prefix="emi_jax_accelerator_") as folder:
-        for task in tasks(options.device, options.seconds):
-            if task.name not in done and (options.tasks is None or task.name in options.tasks):
-                began = time.monotonic()
-                result = measure(task, options, Path(folder), deadline - began)
-                took = time.monotonic() - began
-                record(
-                    options.out, {"task": task.name, "kind": task.kind, **task.labels, "took_s": took, "result": result}
-                )
-                print(f"{task.name:34} {took:5.0f} s  {result.get('unavailable', 'done')}", flush=True)
+    waiting = [task for task in tasks(options.device, options.seconds) if task.name not in done]
+    waiting = [task for task in waiting if options.tasks is None or task.name in options.tasks]
+    if options.ahead:
+        run_ahead(waiting, options, deadline)
+        waiting = [task for task in waiting if task.kind != "check"]
+    for task in waiting:
+        save(task, options.out, *timed(task, options, deadline))
+
+
+def run_ahead(waiting: Sequence[Task], options: argparse.Namespace, deadline: float) -> None:
+    """Runs checks and compiles what is to be timed, several at a time."""
+    known = {one["compiled"] for one in read(options.out) if "compiled" in one}
+    ahead = [task for task in waiting if task.kind == "check" or (task.kind == "speed" and task.name not in known)]
+    with ThreadPoolExecutor(options.ahead) as pool:
+        parts = {pool.submit(timed, task.untimed, options, deadline, together=True): task for task in ahead}
+        for part in as_completed(parts):
+            task, (result, took) = parts[part], part.result()
+            if task.kind == "check":
+                save(task, options.out, result, took)
+            else:
+                print(f"{task.name:34} {took:5.0f} s  {result.get('unavailable', 'compiled')}", flush=True)
+                if "first_s" in result:
+                    record(options.out, {"compiled": task.name, "first_s": result["first_s"]})
+
+
+def timed(task: Task, options: argparse.Namespace, deadline: float, together: bool = False) -> tuple[Any, float]:
+    """What a task measured, and the seconds that it took."""
+    began = time.monotonic()
+    result = measure(task, options, deadline - began, together)
+    return result, time.monotonic() - began
+
+
+def save(task: Task, folder: Path, result: dict[str, Any], took: float) -> None:
+    """Prints and records a result; the first step of what was compiled ahead is the one that compiled."""
+    first = {one["compiled"]: one["first_s"] for one in read(folder) if "compiled" in one}
+    if "first_s" in result:
+        result["first_s"] = first.get(task.name, result["first_s"])
+    record(folder, {"task": task.name, "kind": task.kind, **task.labels, "took_s": took, "result": result})
+    print(f"{task.name:34} {took:5.0f} s  {result.get('unavailable', 'done')}", flush=True)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -58,6 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default=found, help="default: cuda if there is a GPU")
     parser.add_argument("--seconds", type=float, default=4.0, help="of timed steps for each speed")
     parser.add_argument("--threads", type=int, default=0, help="cores of the host in use; 0: all")
+    parser.add_argument("--ahead", type=int, default=0, help="checks and compilations that run at once, before timing")
     parser.add_argument("--tasks", type=lambda text: text.split(","), help="only these, by name, joined by commas")
     options = parser.parse_args(arguments)
     known = [task.name for task in tasks(options.device, options.seconds)]
@@ -66,14 +100,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def measure(task: Task, options: argparse.Namespace, folder: Path, left: float) -> dict[str, Any]:
+def measure(task: Task, options: argparse.Namespace, left: float, together: bool = False) -> dict[str, Any]:
     """The result of a task, or why there is none, as `unavailable`.
 
     Args:
         task: what to measure.
         options: supplies `device`, `threads` and `out`.
-        folder: for compilation caches.
         left: seconds until the time is up.
+        together: whether others run beside it, so that JAX must not reserve the device's memory.
     """
     if task.missing:
         return {"unavailable": f"not installed here: {', '.join(task.missing)}"}
@@ -82,7 +116,8 @@ def measure(task: Task, options: argparse.Namespace, folder: Path, left: float) 
     arguments = [*task.arguments]
     if task.kind == "trace":
         arguments.append(f"--folder={options.out / task.name}")
-    return run_worker(folder, arguments, options, min(task.seconds, left))
+    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if together else {}
+    return run_worker(options.out / "caches", arguments, options, min(task.seconds, left), memory)
 
 
 def record(folder: Path, result: dict[str, Any]) -> None:

@@ -42,6 +42,13 @@ class Task:
         """The packages that it needs and that are not installed."""
         return [package for package in self.needs if importlib.util.find_spec(package) is None]
 
+    @property
+    def untimed(self) -> "Task":
+        """The same with the fewest steps, for what it compiles; a check as it is."""
+        if self.kind != "speed":
+            return self
+        return dataclasses.replace(self, arguments=(*self.arguments, "--seconds=0", "--no-count"))
+
 
 def tasks(device: str, timed: float) -> list[Task]:
     """All measurements on a device, the most useful first.
@@ -62,7 +69,7 @@ def tasks(device: str, timed: float) -> list[Task]:
         _peak("bfloat16", "jax"),
         *map(_check, ("stage1", "stage2", "attention", "lstm")),
         *speeds("jax.remat", "jax", "torch.compile"),
-        _trace(f"stage1-{preset}", "jax.remat"),
+        _trace(f"stage1-{preset}", "jax"),
         _trace(f"cached-{preset}", "jax"),
         _peak("bfloat16", "torch"),
         *speeds("torch.max-autotune", stages=("stage1", "cached")),

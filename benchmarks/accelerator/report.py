@@ -16,7 +16,10 @@ def markdown(results: Sequence[Result]) -> str:
     Args:
         results: the lines of `results.jsonl`, the last one of each task.
     """
-    machines = [tables.measured_on(one["machine"]) for one in results if "machine" in one]
+    starts = [one["machine"] for one in results if "machine" in one]
+    machines = [
+        tables.measured_on({name: fact for name, fact in one.items() if name != "load_before"}) for one in starts
+    ]
     measured = [one for one in results if "task" in one]
     found: dict[str, list[Result]] = defaultdict(list)
     for one in measured:

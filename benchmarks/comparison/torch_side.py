@@ -102,7 +102,7 @@ def _stage2(case: Case, settings: _Settings) -> Work:
 
 
 def _intensity(case: Case, settings: _Settings) -> Intensity:
-    model = theirs.intensity(ENCODERS[case.preset], case.sizes, device=settings.device.type)
+    model = theirs.intensity(ENCODERS[case.preset], case.sizes)
     if settings.dtype == "bfloat16":
         round_kernels(model.towers, torch.bfloat16)
     return model
@@ -181,8 +181,7 @@ def _part(module: nn.Module, case: Case, settings: _Settings) -> Work:
 
 
 def _bilstm(case: Case, settings: _Settings) -> Work:
-    module = GatedBiLSTM(case.sizes.width, case.sizes.width, device=settings.device.type)
-    return _part(module, case, settings)
+    return _part(GatedBiLSTM(case.sizes.width, case.sizes.width), case, settings)
 
 
 def _tcn(case: Case, settings: _Settings) -> Work:

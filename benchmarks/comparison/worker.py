@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--audio-seconds", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--count", action="store_true", help="count the operations of a step as well")
+    parser.add_argument("--count", action=argparse.BooleanOptionalAction, help="count the operations of a step as well")
     parser.add_argument("--plain", choices=KERNELS, help="an operation of emi_jax.kernels to run in its plain form")
     options = parse_options(parser)
     options.out.write_text(json.dumps(measure(options)))

@@ -14,6 +14,13 @@ from configs import stage1, stage2
 RAN = ("check-stage1", "check-attention", "cached-tiny-bfloat16-jax", "trace-cached-tiny")
 
 
+def speed(side, seconds):
+    """A line of results."""
+    measured = {"clips": 4, "first_s": 2.0, "steps_s": [seconds] * 3, "waits_s": [0.0] * 3, "cpu_s": [0.1] * 3}
+    labels = {"case": "stage1-paper", "dtype": "bfloat16", "side": side}
+    return {"task": side, "kind": "speed", **labels, "result": measured | {"peak_mib": 1.0, "flops": 5e12}}
+
+
 def results(folder):
     return {one["task"]: one for one in command.read(folder) if "task" in one}
 
@@ -59,6 +66,27 @@ def test_a_second_start_repeats_only_what_has_no_result(measured, monkeypatch):
     assert started == ["check-attention"]
 
 
+def test_programs_compiled_ahead_are_timed_alone_and_keep_the_time_of_their_compilation(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(task, options, left, together=False):
+        measured.append((task.name, together))
+        return (
+            {"rows": []}
+            if task.kind == "check"
+            else speed("jax", 0.1)["result"] | {"first_s": 9.0 if together else 1.0}
+        )
+
+    monkeypatch.setattr(command, "measure", measure)
+    timed = "cached-tiny-bfloat16-jax"
+    command.main([f"--out={tmp_path}", "--device=cpu", "--ahead=2", f"--tasks=check-stage1,{timed}"])
+    assert sorted(measured) == [(timed, False), (timed, True), ("check-stage1", True)]
+    assert measured[-1] == (timed, False)
+    assert results(tmp_path)[timed]["result"]["first_s"] == 9.0
+    untimed = next(task for task in plan.tasks("cpu", 4.0) if task.name == timed).untimed
+    assert untimed.arguments[-2:] == ("--seconds=0", "--no-count")
+
+
 @pytest.mark.parametrize(
     ("changes", "left", "reason"),
     [
@@ -71,7 +99,7 @@ def test_a_second_start_repeats_only_what_has_no_result(measured, monkeypatch):
 def test_a_task_that_fails_or_runs_out_of_time_has_a_reason(changes, left, reason, tmp_path):
     task = dataclasses.replace(plan.tasks("cpu", 1.0)[0], **changes)
     options = argparse.Namespace(device="cpu", threads=0, minutes=8.0, out=tmp_path)
-    assert reason in command.measure(task, options, tmp_path, left)["unavailable"]
+    assert reason in command.measure(task, options, left)["unavailable"]
 
 
 def test_an_unknown_task_is_named_with_the_known_ones(capsys):
@@ -114,11 +142,6 @@ def test_the_kernels_of_a_gpu_are_counted_once():
 
 
 def test_the_page_compares_sides_of_the_same_case_and_dtype():
-    def speed(side, seconds):
-        measured = {"clips": 4, "first_s": 2.0, "steps_s": [seconds] * 3, "waits_s": [0.0] * 3, "cpu_s": [0.1] * 3}
-        labels = {"case": "stage1-paper", "dtype": "bfloat16", "side": side}
-        return {"task": side, "kind": "speed", **labels, "result": measured | {"peak_mib": 1.0, "flops": 5e12}}
-
     peak = {"task": "peak", "kind": "peak", "dtype": "bfloat16", "side": "jax", "result": {"flops_per_second": 1e14}}
     page = report.markdown([peak, speed("jax", 0.2), speed("jax.remat", 0.1), speed("torch.compile", 0.15)])
     assert "| stage1-paper | bfloat16 | 100 | torch.compile | 150 | 1.50 |" in page

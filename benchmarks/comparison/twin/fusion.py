@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.comparison.twin.decoder import Decoder, Memory
 from benchmarks.comparison.twin.towers import masked_mean
@@ -40,23 +39,10 @@ class TCN(nn.Module):
         return x * valid
 
 
-class PackedLSTM(nn.Module):
-    """A bidirectional `nn.LSTM` on packed sequences: the fast form on a GPU, where cuDNN supports them."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.both = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Maps x [B, T, D] with int [B], each at least 1, to [B, T, 2H], 0 beyond each length."""
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.both(packed)[0], batch_first=True, total_length=x.shape[1])[0]
-
-
 class PaddedLSTM(nn.Module):
-    """Two `nn.LSTM` on padded sequences: the fast form on the CPU, where packing rules out oneDNN's kernel.
+    """Two `nn.LSTM` on padded sequences, the backward one on clips reversed within their length.
 
-    The backward LSTM reads each clip reversed within its length, so that it starts at the last valid step.
+    Packed sequences are slower: on the CPU they rule out oneDNN's kernel, and cuDNN takes longer over them on a GPU.
     """
 
     def __init__(self, width: int, hidden: int):
@@ -64,7 +50,7 @@ class PaddedLSTM(nn.Module):
         self.forward_direction, self.backward_direction = (nn.LSTM(width, hidden, batch_first=True) for _ in range(2))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """As `PackedLSTM`; values beyond each length are undefined."""
+        """Maps x [B, T, D] with int [B], each at least 1, to [B, T, 2H], undefined beyond each length."""
         steps = torch.arange(x.shape[1], device=x.device)[None]
         reverse = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)[..., None]
         backward, _ = self.backward_direction(x.gather(1, reverse.expand(-1, -1, x.shape[2])))
@@ -73,14 +59,14 @@ class PaddedLSTM(nn.Module):
 
 
 class GatedBiLSTM(nn.Module):
-    """A bidirectional LSTM in the fast form of the device, its output mixed with its input by a gate.
+    """A bidirectional LSTM, its output mixed with its input by a gate.
 
     The second of PyTorch's two biases is fixed at zero.
     """
 
-    def __init__(self, width: int, hidden: int, dropout: float = 0.0, device: str = "cpu"):
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0):
         super().__init__()
-        self.lstm = (PackedLSTM if device == "cuda" else PaddedLSTM)(width, hidden)
+        self.lstm = PaddedLSTM(width, hidden)
         self.dropout = dropout
         self.output = nn.Linear(2 * hidden, width)
         self.gate = nn.Linear(width + 2 * hidden, width)
@@ -147,13 +133,12 @@ class Fusion(nn.Module):
         num_heads: int = 8,
         dropout: float = 0.1,
         tcn_dilations: tuple[int, ...] = (1, 2, 4, 8),
-        device: str = "cpu",
     ):
         super().__init__()
         for name in MODALITIES:
             self.add_module(f"{name}_projection", nn.Linear(widths[name], width))
         self.tcn = TCN(width, tcn_dilations, dropout)
-        self.bilstm = GatedBiLSTM(width, width, dropout, device)
+        self.bilstm = GatedBiLSTM(width, width, dropout)
         self.quality = QualityAware(width)
         self.memory = Memory(width)
         self.decoder = Decoder(num_labels, width, num_layers, num_heads, dropout)

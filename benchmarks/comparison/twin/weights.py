@@ -23,8 +23,8 @@ RENAMED = (
     ("output.dense", "mlp.fc2"),
 )
 LSTM = {"input_kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0", "bias": "bias_ih_l0"}
-DIRECTIONS = ("both.{}", "both.{}_reverse"), ("forward_direction.{}", "backward_direction.{}")
-"""Where `PackedLSTM` and `PaddedLSTM` store the parameters of the two directions."""
+DIRECTIONS = "forward_direction", "backward_direction"
+"""Where `PaddedLSTM` stores the parameters."""
 NORM = r"(^|[_/])(norm|norm_\d+)$"
 
 
@@ -68,9 +68,9 @@ def places(module: nn.Module, flat: Mapping[str, Any], towers: Towers | None = N
             name = _renamed(root.replace("/", ".") + tensor.name, known)
             found[path] = Place((name,), lambda x, t=tensor: [t.write(x)], lambda x, t=tensor: t.read(x[0]))
         else:
-            found[path] = _own(path, len(value.shape), known)
+            found[path] = _own(path, len(value.shape))
     used = {name for place in found.values() for name in place.names}
-    zero = {name for name in known if re.search(r"bias_hh_l0(_reverse)?$", name)}
+    zero = {name for name in known if name.endswith("bias_hh_l0")}
     if problems := sorted((used - known) | (known - used - zero)):
         raise ValueError(f"parameters without a counterpart on the other side: {', '.join(problems)}")
     return found
@@ -116,13 +116,12 @@ def _renamed(name: str, known: set[str]) -> str:
     return name
 
 
-def _own(path: str, ndim: int, known: set[str]) -> Place:
+def _own(path: str, ndim: int) -> Place:
     """The place of a parameter of the fusion or of a pair: the same names on both sides, kernels transposed."""
     module, _, leaf = path.rpartition("/")
     prefix = module.replace("/", ".") + "." if module else ""
     if leaf in ("input_kernel", "recurrent_kernel") or (leaf == "bias" and ndim == 2):
-        forms = [tuple(f"{prefix}lstm.{place.format(LSTM[leaf])}" for place in pair) for pair in DIRECTIONS]
-        names = next((pair for pair in forms if known.issuperset(pair)), forms[0])
+        names = tuple(f"{prefix}lstm.{direction}.{LSTM[leaf]}" for direction in DIRECTIONS)
         return Place(names, lambda x: [part.T for part in x], lambda x: np.stack([part.T for part in x]))
     if leaf == "scale" and re.search(NORM, module):
         leaf = "weight"
