@@ -31,12 +31,13 @@ def main() -> None:
 
     from benchmarks.comparison import jax_side
     from benchmarks.comparison.cases import CASES
+    from emi_jax.train.profile import without_python
 
     work = jax_side.prepare(CASES[options.case], "bfloat16", remat=options.side == "jax.remat")
     for _ in range(2):
         work.step(work.feed())
     batch = jax.block_until_ready(work.feed())
-    with jax.profiler.trace(str(options.folder)):
+    with jax.profiler.trace(str(options.folder), profiler_options=without_python()):
         start = time.perf_counter()
         work.step(batch)
         wall = time.perf_counter() - start

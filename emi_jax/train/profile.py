@@ -34,8 +34,15 @@ class Profile:
             return
         jax.block_until_ready(metrics)
         if step == self.after:
-            jax.profiler.start_trace(self.folder)
+            jax.profiler.start_trace(self.folder, profiler_options=without_python())
         else:
             jax.profiler.stop_trace()
             traced = last - self.after
             log.info("trace of %d steps: tensorboard --logdir=%s, or ui.perfetto.dev", traced, self.folder)
+
+
+def without_python() -> jax.profiler.ProfileOptions:
+    """Options of a trace without every call of the host's Python, which takes seconds to write and slows the host."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    return options
