@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from safetensors.numpy import load
 
 from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.inputs.corruption import segment
-from emi_jax.inputs.loader import RandomAccess
+from emi_jax.inputs.loader import RandomAccess, cores, stack
 from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.modalities import STEPWISE
+from emi_jax.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,11 @@ class CachedTransform:
             arrays = without_features(arrays)
         return arrays | dict(self.moments[clip.index]) if self.moments else arrays
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a clip has the same arrays, without a sequence, in every step."""
+        return not (self.sequences or self.corrupt or self.augmented or self.moments)
+
     @functools.cached_property
     def padding(self) -> Arrays:
         """The arrays of an unused place in a batch: nothing is present, known or valid."""
@@ -132,6 +139,30 @@ class CachedTransform:
         if not self.sequences:
             empty = without_features(empty)
         return empty | {"clip": np.asarray(-1, np.int32)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FixedClips(CachedClips):
+    """Cached clips with the transform that always makes the same arrays of them: batches are gathered from all rows."""
+
+    transform: CachedTransform
+
+    @functools.cached_property
+    def rows(self) -> Arrays:
+        """The arrays of all clips [n + 1, ...], the last row those of an unused place. Each clip is read once."""
+        rng = np.random.default_rng(0)  # nothing depends on what it draws
+
+        def read(index: int) -> Arrays:
+            return self.transform(self[index], rng, index)
+
+        with ThreadPoolExecutor(cores()) as threads:
+            read_all = threads.map(read, range(len(self)))
+            clips = list(progress_bar(read_all, total=len(self), desc="statistics", unit="clip", leave=False))
+        rows = stack([*clips, self.transform.padding])
+        self._kept.update(
+            {(index, name): rows[f"{name}/pooled"][index] for name in self.sources for index in range(len(self))}
+        )  # in place of copies
+        return rows
 
 
 def without_features(arrays: Arrays) -> Arrays:

@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -19,6 +19,15 @@ class RandomAccess(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A split whose clips are the same in every step."""
+
+    @property
+    def rows(self) -> Arrays:
+        """The arrays of all clips [n + 1, ...], the last row those of an unused place."""
 
 
 AHEAD = 4
@@ -67,7 +76,7 @@ def batches(
     its step. Each process reads one contiguous part of every global batch.
 
     Args:
-        examples: the examples of a split.
+        examples: the examples of a split; those with `Rows` are gathered, all clips of a batch at once.
         transform: from an example to arrays.
         plan: assigns clips to batches.
         seed: seeds augmentation and corruption.
@@ -82,10 +91,18 @@ def batches(
     """
     local = plan.batch_size // process_count
     share = range(process_index * local, (process_index + 1) * local)
+    if isinstance(examples, Rows) and not plan.buckets:
+        return _gathered(examples.rows, plan, share, first_step, steps)
     clips = grain.MapDataset.source(_Clips(examples, transform, plan, seed, share))
     stop = None if steps is None else (first_step + steps) * local
     ahead = grain.ReadOptions(num_threads=threads or cores(), prefetch_buffer_size=AHEAD * local)
-    return iter(clips.slice(slice(first_step * local, stop)).to_iter_dataset(ahead).batch(local, batch_fn=_stack))
+    return iter(clips.slice(slice(first_step * local, stop)).to_iter_dataset(ahead).batch(local, batch_fn=stack))
+
+
+def _gathered(rows: Arrays, plan: Epochs, share: range, first_step: int, steps: int | None) -> Iterator[Arrays]:
+    for step in itertools.islice(itertools.count(first_step), steps):
+        chosen = plan.batch(step)[share.start : share.stop]  # `PADDING` is the last row
+        yield {name: array[chosen] for name, array in rows.items()}
 
 
 def cores() -> int:
@@ -93,7 +110,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _stack(clips: Sequence[Arrays]) -> Arrays:
+def stack(clips: Sequence[Arrays]) -> Arrays:
+    """The arrays of several clips as one each, [n, ...]."""
     return {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
 
 

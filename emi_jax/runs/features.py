@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from emi_jax.errors import UserError
 from emi_jax.inputs import corruption
 from emi_jax.inputs.augmentation import Augmentation
-from emi_jax.inputs.cached import CachedClips, CachedTransform, PartlyCachedClips, PartlyCachedTransform
+from emi_jax.inputs.cached import CachedClips, CachedTransform, FixedClips, PartlyCachedClips, PartlyCachedTransform
 from emi_jax.inputs.dataset import transcript
 from emi_jax.inputs.features import CLEAN, FeatureCache, augmented, corrupted, rows
 from emi_jax.inputs.loader import RandomAccess
@@ -66,7 +66,7 @@ def inputs(experiment: Experiment, split: str, augment: bool) -> tuple[RandomAcc
     raw = tuple(name for name in modalities if name not in cached.sources)
     if not raw:
         log.info("%s: features from %s", split, config.features.dir)
-        return cached, transform
+        return FixedClips(cached.sources, transform=transform) if transform.is_fixed else cached, transform
     names = ", ".join(cached.sources)
     log.info("%s: features of %s from %s; %s encoded in every step", split, names, config.features.dir, ", ".join(raw))
     shape = dataclasses.replace(reading.shape, modalities=raw)

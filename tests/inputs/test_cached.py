@@ -1,11 +1,15 @@
 """A head that reads statistics alone gets them without the features, and each clip is read from the cache once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 from emi_jax.descriptors.statistics import pooled_statistics
-from emi_jax.inputs.cached import CachedClips, CachedTransform
+from emi_jax.inputs.cached import CachedClips, CachedTransform, FixedClips
+from emi_jax.inputs.loader import batches
+from emi_jax.inputs.sampling import Epochs
 
 STEPS, WIDTH = 7, 3
 
@@ -60,3 +64,30 @@ def test_corrupted_clips_have_statistics_of_what_was_spliced(clips):
     assert (steps != arrays[0][0]["vision/features"]).any()
     np.testing.assert_array_equal(found["vision/pooled"], pooled_statistics(steps, arrays[0][0]["vision/mask"]))
     assert found["vision/features"].shape == (STEPS, 0)
+
+
+def test_batches_of_fixed_clips_are_gathered_and_equal_those_read_clip_by_clip(clips):
+    arrays, cached = clips
+    transform = CachedTransform(arrays[0][0], pooled=True, sequences=False)
+    fixed = FixedClips(cached.sources, transform=transform)
+    plan = Epochs(2, 3, seed=5)  # with one unused place
+    options = {"seed": 1, "first_step": 1, "steps": 4, "process_index": 1, "process_count": 3}
+    expected = list(batches(CachedClips(cached.sources), transform, plan, **options))
+    before = cached.sources["vision"][0].reads
+    found = list(batches(fixed, transform, plan, **options))
+    assert len(found) == 4
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name, array in one.items():
+            assert array.dtype == other[name].dtype
+            np.testing.assert_array_equal(array, other[name])
+    list(batches(fixed, transform, plan, steps=4))
+    assert np.shares_memory(fixed[1].pooled("vision"), fixed.rows["vision/pooled"])
+    assert cached.sources["vision"][0].reads == before + 2
+
+
+@pytest.mark.parametrize("changes", [{"corrupt": 0.5}, {"augmented": 1}, {"sequences": True}, {"moments": [{}]}])
+def test_clips_that_may_change_from_step_to_step_are_not_fixed(clips, changes):
+    plain = CachedTransform(clips[0][0][0], pooled=True, sequences=False)
+    assert plain.is_fixed
+    assert not dataclasses.replace(plain, **changes).is_fixed
