@@ -102,7 +102,7 @@ DESCRIPTOR_CELLS: tuple[Cell, ...] = (
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the grid; presets as for stage 2."""
-    return study("ablation", DESCRIPTOR_CELLS if preset.startswith("descriptors") else CELLS, preset)
+    return study("ablation", DESCRIPTOR_CELLS if preset.partition(",")[0].endswith("descriptors") else CELLS, preset)
 
 
 def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:

@@ -8,7 +8,7 @@ from emi_jax.errors import UserError
 
 Preset = Callable[[ConfigDict], None]
 
-SCALES = ("demo", "vidmimic2", "descriptors")
+SCALES = ("demo", "vidmimic2", "descriptors", "demo_descriptors")
 """The presets that say how large a run is; any other changes a run of one of these."""
 
 

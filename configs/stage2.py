@@ -4,6 +4,7 @@ python run.py --config=configs/stage2.py
 python run.py --config=configs/stage2.py:vidmimic2 --config.data.dir=DIR
 python run.py --config=configs/stage2.py:vidmimic2,finetune --config.data.dir=DIR
 python run.py --config=configs/stage2.py:vidmimic2,lora --config.data.dir=DIR
+python run.py --config=configs/stage2.py:demo_descriptors
 """
 
 from typing import Any
@@ -116,10 +117,19 @@ def descriptors(config: ConfigDict) -> None:
     config.train.rate_factors = (("statistics_readout/vision", 0.5), ("statistics_readout/prior", 30.0), (".*", 1.0))
 
 
+def demo_descriptors(config: ConfigDict) -> None:
+    """`descriptors` on the synthetic corpus, one model: a first result within a minute or two, without stage 1."""
+    descriptors(config)
+    config.root = "runs/demo_descriptors"
+    config.data.update(dir="data/demo", corpus="synthetic", num_frames=8, seconds=4.0, num_tokens=24)
+    config.train.update(members=1, epochs=20, evaluate_every=2.0)
+
+
 PRESETS = {
     "demo": demo,
     "vidmimic2": vidmimic2,
     "descriptors": descriptors,
+    "demo_descriptors": demo_descriptors,
     "finetune": finetune,
     "lora": lora,
     "concatenation": concatenation,
