@@ -42,6 +42,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+def pytest_collection_finish():
+    """Leaves what was imported out of later searches for cycles, and of what `gc.get_objects` lists."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=hasattr(os, "sched_getscheduler"))
 def scheduling():
     """No test leaves its thread with real-time priority.
