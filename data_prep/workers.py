@@ -188,13 +188,6 @@ def _unusable(reason: object) -> UserError:
     )
 
 
-def count_cpus() -> int:
-    """The number of CPUs available to this process, or those of the machine if the system cannot tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _result(future: "Future[Result]", item: object, seconds: float | None) -> Result | ClipError:
     name = str(getattr(item, "id", item))
     try:

@@ -12,7 +12,17 @@ OURS = ("jax", "flax", "optax")
 PACKAGES = {
     "jax": OURS,
     "torch": ("torch", "transformers"),
-    "input": (*OURS, "grain", "tensorflow_datasets", "array_record", "cv2", "soxr", "tokenizers", "transformers"),
+    "input": (
+        *OURS,
+        "grain",
+        "tensorflow_datasets",
+        "array_record",
+        "cv2",
+        "joblib",
+        "soxr",
+        "tokenizers",
+        "transformers",
+    ),
 }
 """The packages that a measurement of our side, of PyTorch's, and of the input pipeline needs."""
 

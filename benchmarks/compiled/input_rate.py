@@ -17,11 +17,12 @@ from typing import Any
 import cv2
 import numpy as np
 from absl import app, logging
+from joblib import cpu_count
 
 from data_prep.build.dataset import open_dataset, write_dataset
 from data_prep.clips.options import ClipOptions
 from emi_jax.inputs.augmentation import Augmentation
-from emi_jax.inputs.loader import batches, cores
+from emi_jax.inputs.loader import batches
 from emi_jax.inputs.pieces import empty_example
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.texts import Words
@@ -30,7 +31,7 @@ from emi_jax.modalities import AUDIO, SAMPLE_RATE, VISION
 
 PICTURES, SIZE, SECONDS, CLIPS, BATCH, ROUNDS = 170, 224, 12, 96, 32, 5
 SHAPE = InputShape(6, (VISION, AUDIO), 16, SIZE, num_samples=SECONDS * SAMPLE_RATE, num_tokens=1)
-ALL = cores()
+ALL = cpu_count()
 CASES = {
     "1 thread": (1, Augmentation()),
     f"{ALL} threads": (ALL, Augmentation()),

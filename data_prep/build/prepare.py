@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
+
 from data_prep.build.report import Report, make_report
 from data_prep.build.room import check_room, need_room
 from data_prep.build.staging import ENDING, Staged, fingerprint, load_staged, signature, stage_clip, staged_path
@@ -29,7 +31,7 @@ from data_prep.corpora.feature_files import FeatureRequest
 from data_prep.corpora.reading import Request, read_corpus
 from data_prep.corpora.synthetic import COUNTS, SEED
 from data_prep.errors import ClipError, CorpusError
-from data_prep.workers import TIME_LIMIT, count_cpus, map_clips
+from data_prep.workers import TIME_LIMIT, map_clips
 from emi_jax.files import lock
 from emi_jax.modalities import MODALITIES
 from emi_jax.progress import progress_bar
@@ -113,7 +115,7 @@ def prepare_here(
     progress: bool = True,
 ) -> Report:
     """Prepares a corpus with the processes of this machine; for arguments and errors see `prepare`."""
-    processes = processes or count_cpus()
+    processes = processes or cpu_count()
     bar = functools.partial(_bar, shown=progress)
 
     def run(work: Work, clips: Sequence[ClipSource]) -> Outcomes:

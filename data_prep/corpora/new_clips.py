@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import cpu_count
 
 from data_prep.clips.clip import Clip, ClipSource, read_clip
 from data_prep.clips.options import ClipOptions
@@ -22,7 +23,7 @@ from data_prep.corpora.tables import FILENAME, TRANSCRIPT, read_table
 from data_prep.errors import ClipError, CorpusError
 from data_prep.features.source import Schema, no_features
 from data_prep.media.remarks import BROKEN_OFF, Remark
-from data_prep.workers import TIME_LIMIT, WorkerPool, count_cpus, map_clips
+from data_prep.workers import TIME_LIMIT, WorkerPool, map_clips
 from emi_jax.inputs.pieces import Piece, empty_example
 
 TABLE_ENDINGS = (".csv", ".tsv")
@@ -173,7 +174,7 @@ def read_clips(
         _Part(clip, Stretch.resume(bookmarks[clip.id]) if clip.id in bookmarks else Stretch(0.0, options.max_seconds))
         for clip in clips
     )
-    for part, result in map_clips(read, waiting, min(count_cpus(), max(1, len(clips))), seconds):
+    for part, result in map_clips(read, waiting, min(cpu_count(), max(1, len(clips))), seconds):
         if not isinstance(result, ClipError):
             clip, stretch = result
             if following := part.following(stretch):

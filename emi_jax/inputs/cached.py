@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from safetensors.numpy import load
 
 from emi_jax.descriptors.statistics import pooled_statistics
 from emi_jax.inputs.corruption import segment
-from emi_jax.inputs.loader import RandomAccess, cores, stack
+from emi_jax.inputs.loader import RandomAccess, stack
 from emi_jax.inputs.transforms import Arrays, ClipTransform
 from emi_jax.modalities import STEPWISE
 from emi_jax.progress import progress_bar
@@ -155,7 +156,7 @@ class FixedClips(CachedClips):
         def read(index: int) -> Arrays:
             return self.transform(self[index], rng, index)
 
-        with ThreadPoolExecutor(cores()) as threads:
+        with ThreadPoolExecutor(cpu_count()) as threads:
             read_all = threads.map(read, range(len(self)))
             clips = list(progress_bar(read_all, total=len(self), desc="statistics", unit="clip", leave=False))
         rows = stack([*clips, self.transform.padding])

@@ -1,13 +1,13 @@
 """Batches: threads read and transform clips ahead of the step, in an order that depends only on the seed."""
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from joblib import cpu_count
 
 from emi_jax.inputs.sampling import AUGMENTATION, PADDING, Epochs, generator
 from emi_jax.inputs.transforms import Arrays, Transform
@@ -95,7 +95,7 @@ def batches(
         return _gathered(examples.rows, plan, share, first_step, steps)
     clips = grain.MapDataset.source(_Clips(examples, transform, plan, seed, share))
     stop = None if steps is None else (first_step + steps) * local
-    ahead = grain.ReadOptions(num_threads=threads or cores(), prefetch_buffer_size=AHEAD * local)
+    ahead = grain.ReadOptions(num_threads=threads or cpu_count(), prefetch_buffer_size=AHEAD * local)
     return iter(clips.slice(slice(first_step * local, stop)).to_iter_dataset(ahead).batch(local, batch_fn=stack))
 
 
@@ -103,11 +103,6 @@ def _gathered(rows: Arrays, plan: Epochs, share: range, first_step: int, steps: 
     for step in itertools.islice(itertools.count(first_step), steps):
         chosen = plan.batch(step)[share.start : share.stop]  # `PADDING` is the last row
         yield {name: array[chosen] for name, array in rows.items()}
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stack(clips: Sequence[Arrays]) -> Arrays:

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from joblib import cpu_count
 
 from emi_jax.encoders.sources import INITIAL, TRAINED, Encoders
 from emi_jax.errors import UserError
 from emi_jax.inputs.augmentation import Augmentation
-from emi_jax.inputs.loader import batches, cores, to_device
+from emi_jax.inputs.loader import batches, to_device
 from emi_jax.inputs.sampling import Epochs
 from emi_jax.inputs.transforms import Arrays
 from emi_jax.loggers.registry import check_loggers
@@ -108,7 +109,7 @@ def _train(experiment: Experiment, seeds: Sequence[int], is_study: bool) -> None
             first_step=first_step,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            threads=max(1, (experiment.config.data.threads or cores()) // len(used)),
+            threads=max(1, (experiment.config.data.threads or cpu_count()) // len(used)),
         )
 
     streams = [host_batches(plan, seed) for plan, seed in zip(plans, used, strict=True)]

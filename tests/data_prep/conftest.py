@@ -19,7 +19,7 @@ OPTIONS = ClipOptions(max_frames=4, face_size=32, margin=0.0, face="only", detec
 @pytest.fixture(autouse=True)
 def one_worker(monkeypatch):
     """Unless a test names a number, a single process reads its clips: to start one takes longer than to read them."""
-    monkeypatch.setattr("data_prep.build.prepare.count_cpus", lambda: 1)
+    monkeypatch.setattr("data_prep.build.prepare.cpu_count", lambda: 1)
 
 
 @pytest.fixture(scope="session")
