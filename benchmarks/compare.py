@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from benchmarks import machine
@@ -120,7 +119,7 @@ def run_worker(
     arguments: list[str],
     options: argparse.Namespace,
     timeout: float = TIMEOUT,
-    variables: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Runs a module in a fresh process and returns the JSON that it wrote.
 
@@ -131,41 +130,31 @@ def run_worker(
         timeout: seconds after which the process, and those that it started, are stopped.
         variables: of the environment, besides those of this process.
     """
-    with tempfile.TemporaryDirectory(prefix="emi_jax_worker_") as own:
-        return _run_worker(folder, Path(own) / "out.json", arguments, options, timeout, variables)
-
-
-def _run_worker(
-    folder: Path,
-    out: Path,
-    arguments: list[str],
-    options: argparse.Namespace,
-    timeout: float,
-    variables: Mapping[str, str],
-) -> dict[str, Any]:
     caches = {"JAX_COMPILATION_CACHE_DIR": folder / "jax", "TORCHINDUCTOR_CACHE_DIR": folder / "inductor"}
     settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TOKENIZERS_PARALLELISM": "false"}
     settings["JAX_PLATFORMS"] = {"cpu": "cpu", "cuda": "cuda,cpu"}[options.device]
     command = [sys.executable, "-m", *arguments, f"--device={options.device}", f"--threads={options.threads}"]
-    process = subprocess.Popen(
-        [*command, f"--out={out}"],
-        env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings, **variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a group of its own, so that compilers that it started can be stopped with it
-    )
-    try:
-        _, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return {"unavailable": f"took longer than {timeout:.0f} s"}
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode or not out.exists():
-        return {"unavailable": f"exit code {process.returncode}: {reason(errors)}"}
-    return json.loads(out.read_text())
+    with tempfile.TemporaryDirectory(prefix="emi_jax_worker_") as own:
+        out = Path(own) / "out.json"
+        process = subprocess.Popen(
+            [*command, f"--out={out}"],
+            env={**os.environ, **{name: str(path) for name, path in caches.items()}, **settings, **(variables or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a group of its own, so that compilers that it started can be stopped with it
+        )
+        try:
+            _, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return {"unavailable": f"took longer than {timeout:.0f} s"}
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        if process.returncode or not out.exists():
+            return {"unavailable": f"exit code {process.returncode}: {reason(errors)}"}
+        return json.loads(out.read_text())
 
 
 def reason(errors: str) -> str:

@@ -130,3 +130,19 @@ def test_both_sides_of_a_part_run_and_are_counted(kind):
     for work in (jax_side.prepare(case, "float32"), torch_side.prepare(case, "float32")):
         work.step(work.feed())
         assert work.count() > 0
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        (
+            "Traceback (most recent call last):\na.b.InductorError: TypeError: no\n\nSet VERBOSE=1 for more",
+            "a.b.InductorError: TypeError: no",
+        ),
+        ("ValueError: first\nRuntimeError: second", "RuntimeError: second"),
+        ("python: No module named x", "python: No module named x"),
+        ("", "no message"),
+    ],
+)
+def test_a_failed_side_is_reported_by_the_line_that_names_its_exception(errors, reason):
+    assert compare.reason(errors) == reason
