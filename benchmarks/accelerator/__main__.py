@@ -7,7 +7,8 @@ In order of worth (`benchmarks/accelerator/plan.py`): correctness, the speed of 
 `torch.compile`, a trace of one step, the input pipeline. Each measurement runs in a process of its own with a time
 limit; one that fails, lacks a package or runs out of time is recorded with the reason, and the next one follows. Each
 is saved as it ends, to `DIR/results.jsonl` and `DIR/report.md`. Started again with the same DIR, only those without a
-result are run. `--device=cpu` runs the same at tiny sizes, to test the program: its numbers mean nothing.
+result are run; `DIR/caches` keeps what was compiled. `--device=cpu` runs the same at tiny sizes, to test the program:
+its numbers mean nothing.
 
 `--ahead=6` saves time on a machine with many cores: checks and programs are first run six at a time, the programs for
 what they compile alone, and only then timed one by one, reading what is compiled from caches.
@@ -51,7 +52,7 @@ def run_ahead(waiting: Sequence[Task], options: argparse.Namespace, deadline: fl
     known = {one["compiled"] for one in read(options.out) if "compiled" in one}
     ahead = [task for task in waiting if task.kind == "check" or (task.kind == "speed" and task.name not in known)]
     with ThreadPoolExecutor(options.ahead) as pool:
-        parts = {pool.submit(timed, task.untimed, options, deadline, together=True): task for task in ahead}
+        parts = {pool.submit(timed, task.untimed, options, deadline, shares_device=True): task for task in ahead}
         for part in as_completed(parts):
             task, (result, took) = parts[part], part.result()
             if task.kind == "check":
@@ -62,10 +63,10 @@ def run_ahead(waiting: Sequence[Task], options: argparse.Namespace, deadline: fl
                     record(options.out, {"compiled": task.name, "first_s": result["first_s"]})
 
 
-def timed(task: Task, options: argparse.Namespace, deadline: float, together: bool = False) -> tuple[Any, float]:
+def timed(task: Task, options: argparse.Namespace, deadline: float, shares_device: bool = False) -> tuple[Any, float]:
     """What a task measured, and the seconds that it took."""
     began = time.monotonic()
-    result = measure(task, options, deadline - began, together)
+    result = measure(task, options, deadline - began, shares_device)
     return result, time.monotonic() - began
 
 
@@ -100,14 +101,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def measure(task: Task, options: argparse.Namespace, left: float, together: bool = False) -> dict[str, Any]:
+def measure(task: Task, options: argparse.Namespace, left: float, shares_device: bool = False) -> dict[str, Any]:
     """The result of a task, or why there is none, as `unavailable`.
 
     Args:
         task: what to measure.
         options: supplies `device`, `threads` and `out`.
         left: seconds until the time is up.
-        together: whether others run beside it, so that JAX must not reserve the device's memory.
+        shares_device: whether other tasks use the device at the same time; JAX then does not reserve its memory.
     """
     if task.missing:
         return {"unavailable": f"not installed here: {', '.join(task.missing)}"}
@@ -116,7 +117,7 @@ def measure(task: Task, options: argparse.Namespace, left: float, together: bool
     arguments = [*task.arguments]
     if task.kind == "trace":
         arguments.append(f"--folder={options.out / task.name}")
-    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if together else {}
+    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if shares_device else {}
     return run_worker(options.out / "caches", arguments, options, min(task.seconds, left), memory)
 
 

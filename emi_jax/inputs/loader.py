@@ -76,7 +76,8 @@ def batches(
     its step. Each process reads one contiguous part of every global batch.
 
     Args:
-        examples: the examples of a split; those with `Rows` are gathered, all clips of a batch at once.
+        examples: the examples of a split; those with `Rows` are gathered, all clips of a batch at once, as
+            their own transform made them.
         transform: from an example to arrays.
         plan: assigns clips to batches.
         seed: seeds augmentation and corruption.

@@ -69,13 +69,11 @@ def test_a_second_start_repeats_only_what_has_no_result(measured, monkeypatch):
 def test_programs_compiled_ahead_are_timed_alone_and_keep_the_time_of_their_compilation(tmp_path, monkeypatch):
     measured = []
 
-    def measure(task, options, left, together=False):
-        measured.append((task.name, together))
-        return (
-            {"rows": []}
-            if task.kind == "check"
-            else speed("jax", 0.1)["result"] | {"first_s": 9.0 if together else 1.0}
-        )
+    def measure(task, options, left, shares_device=False):
+        measured.append((task.name, shares_device))
+        if task.kind == "check":
+            return {"rows": []}
+        return speed("jax", 0.1)["result"] | {"first_s": 9.0 if shares_device else 1.0}
 
     monkeypatch.setattr(command, "measure", measure)
     timed = "cached-tiny-bfloat16-jax"
