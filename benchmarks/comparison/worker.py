@@ -19,7 +19,7 @@ SIDES = ("jax", "jax.remat", "jax.cudnn", "torch", "torch.compile", "torch.max-a
 """`jax.remat` recomputes the encoders' layers in the backward pass, as the preset `vidmimic2` does; `jax.cudnn` runs
 cuDNN's LSTM in stage 2."""
 DEFAULT_SIDES = ("jax", "torch", "torch.compile")
-KERNELS = ("lstm", "convolution")
+KERNELS = ("product", "lstm", "convolution")
 """Operations with a CPU-specific form."""
 MIN_STEPS, MAX_STEPS = 3, 200
 

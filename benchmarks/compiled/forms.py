@@ -22,6 +22,7 @@ from emi_jax.memory import SWITCH
 
 MALLOC = "malloc"
 ROWS = {
+    "product": (("cached-demo", "float32"), ("cached-base", "bfloat16"), ("stage1-base", "bfloat16")),
     "lstm": (("cached-demo", "bfloat16"), ("cached-base", "float32"), ("cached-base", "bfloat16")),
     "convolution": (("stage1-demo", "float32"), ("stage1-base", "float32"), ("stage1-base", "bfloat16")),
     MALLOC: (("stage1-demo", "float32"), ("stage1-demo", "bfloat16"), ("cached-demo", "bfloat16")),

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from emi_jax.kernels.product import kernel_gradient
+
 Sequences = tuple[Array, ...]
 
 
@@ -81,23 +83,20 @@ def _recurrence_forward(
         new_c = f * c + i * g
         h = jnp.where(valid[..., None], o * jnp.tanh(new_c), h)
         c = jnp.where(valid[..., None], new_c, c)
-        return (h, c), (h, c, activations)
+        return (h, c), (tuple(h), c, activations)
 
-    _, states = lax.scan(step, (_start(projected[0], kernel),) * 2, (*projected, mask))
-    h, c, activations = states
-    return tuple(h[:, n] for n in range(len(projected))), (h, c, activations, kernel, mask)
+    _, (h, c, activations) = lax.scan(step, (_start(projected[0], kernel),) * 2, (*projected, mask))
+    return h, (h, c, activations, kernel, mask)
 
 
 def _recurrence_backward(dtype: DTypeLike, saved: tuple[Array, ...], cotangents: Sequences) -> tuple[Any, ...]:
     h, c, activations, kernel, mask = saved
-    start = _start(activations, kernel)
-    previous_h, previous_c = (jnp.concatenate([start[None], x[:-1]]) for x in (h, c))
 
     # d_gates = [dc, dc, dc, dh] * slopes. The slopes are derivatives by the halved inputs: twice those of a sigmoid.
     i, f, g, o = _gates(activations)
     tanh_c = jnp.tanh(c)
     valid = mask[..., None]
-    each = (2 * g * i * (1 - i), 2 * previous_c * f * (1 - f), i * (1 - g * g), 2 * tanh_c * o * (1 - o))
+    each = (2 * g * i * (1 - i), 2 * _previous(c) * f * (1 - f), i * (1 - g * g), 2 * tanh_c * o * (1 - o))
     slopes = jnp.where(valid, jnp.concatenate(each, axis=-1), 0)
     c_from_h = jnp.where(valid, o * (1 - tanh_c * tanh_c), 0)
     kept = jnp.where(valid, f, 1)
@@ -110,12 +109,15 @@ def _recurrence_backward(dtype: DTypeLike, saved: tuple[Array, ...], cotangents:
         dc = dc + dh * c_from_h
         d_gates = jnp.concatenate([dc, dc, dc, dh], axis=-1) * slopes
         through = _product(d_gates, weights)
-        return (through + jnp.where(valid, 0, dh), dc * kept), d_gates
+        return (through + jnp.where(valid, 0, dh), dc * kept), tuple(d_gates)
 
-    _, d_gates = lax.scan(step, (start,) * 2, (*cotangents, slopes, c_from_h, kept, valid), reverse=True)
-    operands = previous_h.astype(dtype), d_gates.astype(dtype)
-    d_kernel = jnp.einsum("tnbh,tnbg->nhg", *operands, preferred_element_type=jnp.float32)
-    return tuple(d_gates[:, n] for n in range(len(cotangents))), d_kernel, None
+    start = (_start(activations, kernel),) * 2
+    _, d_gates = lax.scan(step, start, (*cotangents, slopes, c_from_h, kept, valid), reverse=True)
+    d_kernel = [
+        kernel_gradient(*(x.astype(dtype).reshape(-1, x.shape[-1]) for x in (_previous(states), d)))
+        for states, d in zip(h, d_gates, strict=True)
+    ]
+    return d_gates, jnp.stack(d_kernel), None
 
 
 _recurrence.defvjp(_recurrence_forward, _recurrence_backward)
@@ -124,6 +126,11 @@ _recurrence.defvjp(_recurrence_forward, _recurrence_backward)
 def _gates(activations: Array) -> tuple[Array, ...]:
     i, f, g, o = jnp.split(activations, 4, axis=-1)
     return 0.5 + 0.5 * i, 0.5 + 0.5 * f, g, 0.5 + 0.5 * o
+
+
+def _previous(states: Array) -> Array:
+    """The states `[T, ...]` one step earlier, zero at the first."""
+    return jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]])
 
 
 def _start(like: Array, kernel: Array) -> Array:

@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 
 from emi_jax.kernels import cudnn_lstm
 from emi_jax.kernels.lstm import recurrence
-from emi_jax.models.dense import Dense, product
+from emi_jax.kernels.product import product
+from emi_jax.models.dense import Dense
 
 Implementation = Literal["xla", "cudnn"]
 

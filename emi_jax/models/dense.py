@@ -1,11 +1,11 @@
 """The linear layer of all models: products in the compute dtype, everything between them in float32."""
 
-from functools import partial
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+
+from emi_jax.kernels.product import product
 
 torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """How kernels of `torch.nn.Linear` start: uniform within 1 / sqrt(D_in)."""
@@ -40,9 +40,3 @@ class Dense(nn.Module):
             return y
         bias = self.param("bias", self.bias_init, (self.features,))
         return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-@partial(jax.jit, static_argnames="dtype")  # traced once for each shape
-def product(x: jax.Array, kernel: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """The product of x `[..., D_in]` and kernel `[D_in, D_out]` in `dtype`: float32 `[..., D_out]`."""
-    return jnp.dot(x.astype(dtype), kernel.astype(dtype)).astype(jnp.float32)

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from emi_jax.models.dense import Dense, product
+from emi_jax.kernels.product import product
+from emi_jax.models.dense import Dense
 
 FACTORS = LORA_A, LORA_B = "lora_a", "lora_b"
 

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from emi_jax.kernels.lstm import recurrence
-from emi_jax.models.dense import product
+from emi_jax.kernels.product import product
 
 
 class LSTM(nn.Module):

@@ -6,14 +6,18 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.interpreters.partial_eval import dce_jaxpr
 
 
 def count(function: Callable, *arguments: Any) -> float:
     """Operations of one call; multiplications and additions count separately, and every loop iteration counts.
 
-    Of a function mapped over devices, those of one device. What is recomputed in a backward pass counts again.
+    Of a function mapped over devices, those of one device. What is recomputed in a backward pass counts again; what
+    nothing uses, as a gradient into the clips themselves, does not.
     """
-    return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
+    traced = jax.make_jaxpr(function)(*arguments).jaxpr
+    used, _ = dce_jaxpr(traced, [True] * len(traced.outvars))
+    return _count(used)
 
 
 def _count(jaxpr: core.Jaxpr) -> float:

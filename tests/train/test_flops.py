@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from emi_jax.kernels.product import product
 from emi_jax.train import flops
 
 
@@ -21,9 +22,21 @@ def test_a_convolution_and_both_its_gradients_cost_the_same():
 
     once = 2 * 2 * 18 * 8 * 3 * 6
     assert flops.count(convolve, x, kernel) == once
-    backward = flops.count(jax.grad(convolve, argnums=(0, 1)), x, kernel)
+    both = flops.count(jax.value_and_grad(convolve, argnums=(0, 1)), x, kernel)
     # The gradient by the input is a convolution over the padded gradient, a little larger.
-    assert 3 * once <= backward <= 3.4 * once
+    assert 3 * once <= both <= 3.4 * once
+
+
+def test_what_nothing_uses_is_not_counted():
+    x, kernel = jnp.ones((4, 6)), jnp.ones((6, 8))
+
+    def total(kernel, x):
+        return product(x, kernel, jnp.float32).sum()
+
+    once = 2 * 4 * 6 * 8
+    assert flops.count(total, kernel, x) == once
+    assert flops.count(jax.value_and_grad(total), kernel, x) == 2 * once
+    assert flops.count(jax.value_and_grad(total, argnums=(0, 1)), kernel, x) == 3 * once
 
 
 def test_the_more_expensive_branch_counts():
