@@ -29,7 +29,7 @@ def product(x: jax.Array, kernel: jax.Array, dtype: DTypeLike) -> jax.Array:
     Returns:
         float32 `[..., D_out]`.
     """
-    if dtype == jnp.bfloat16 and not multiplies_bfloat16():
+    if jnp.dtype(dtype) == jnp.bfloat16 and not multiplies_bfloat16():
         return reference(x, kernel, dtype)
     forms = {"cpu": partial(tuned, dtype=dtype), "default": partial(reference, dtype=dtype)}
     return lax.platform_dependent(x, kernel, **forms)

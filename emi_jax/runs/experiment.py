@@ -12,6 +12,7 @@ from emi_jax.encoders.sources import Encoders, open_encoders
 from emi_jax.inputs.dataset import Dataset, clip_id, transcripts
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.inputs.transforms import ClipTransform
+from emi_jax.kernels.product import multiplies_bfloat16
 from emi_jax.runs import weights
 from emi_jax.runs.checks import check_fields
 from emi_jax.runs.freezing import Freezing
@@ -77,6 +78,8 @@ class Experiment:
             "devices: %d x %s, mapped by %s", mapping.num_devices, jax.devices()[0].device_kind, config.train.mapping
         )
         log.info("precision: parameters float32, compute %s, %s", config.model.dtype, _matmul_precision())
+        if config.model.dtype == "bfloat16" and jax.default_backend() == "cpu" and not multiplies_bfloat16():
+            log.info("this processor does not multiply bfloat16: model.dtype=float32 takes no longer")
         modalities = used_modalities(config)
         encoders = _open_encoders(config, dataset, folder.path, mapping)
         transform = build_transform(config, encoders, modalities, len(dataset.label_names))

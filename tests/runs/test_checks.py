@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from emi_jax.errors import UserError
-from emi_jax.runs import training
+from emi_jax.runs import experiment, training
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import inputs
 from emi_jax.runs.training import train
@@ -133,3 +133,13 @@ def test_the_log_reports_the_precision_of_products(precision, expected, tmp_path
     with jax.default_matmul_precision(precision):
         Experiment.open(tiny_stage1(), make_dataset(), tmp_path)
     assert f"compute float32, float32 products with matmul precision {expected} on cpu" in caplog.text
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_the_log_says_where_bfloat16_saves_no_time(multiplies, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(experiment, "multiplies_bfloat16", lambda: multiplies)
+    caplog.set_level(logging.INFO)
+    config = tiny_stage1()
+    config.model.dtype = "bfloat16"
+    Experiment.open(config, make_dataset(), tmp_path)
+    assert ("this processor does not multiply bfloat16" in caplog.text) == (not multiplies)
