@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Subwords:
         """Reads at most `length` tokens of each transcript, special tokens included."""
         self._tokenizer, self._length = tokenizer, length
         self._encode = functools.lru_cache(KEPT_TEXTS)(self._read)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Copied to another process, as a worker of PyTorch's DataLoader, without the texts that it keeps."""
+        return Subwords, (self._tokenizer, self._length)
 
     def __call__(self, text: str) -> Tokens:
         """The tokens of a transcript."""

@@ -1,5 +1,7 @@
 """The times of tokens: those of their words, or spread over the clip where the words have none."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,3 +76,13 @@ def test_words_cannot_be_masked_without_a_token_for_it():
     tokenizer = SimpleNamespace(mask_token_id=None, unk_token_id=3, bos_token_id=None, eos_token_id=3)
     with pytest.raises(UserError, match="differs from its end token: words cannot be masked in training"):
         _ = Subwords(tokenizer, 8).mask_token
+
+
+def test_a_reader_of_subwords_works_in_another_process(tokenizer):
+    """As a part of the dataset of a PyTorch DataLoader, whose workers start anew."""
+    reader = Subwords(tokenizer, 24)
+    expected = reader(TEXT)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(reader, TEXT).result(timeout=120)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
