@@ -44,8 +44,7 @@ def tuned(x: jax.Array, kernel: jax.Array, dtype: DTypeLike) -> jax.Array:
     """
     rows = x.astype(dtype).reshape(-1, x.shape[-1])
     kernel = kernel + jnp.zeros_like(x, kernel.dtype, shape=kernel.shape)  # varies over devices where x does
-    rows = _of_rows(rows, kernel)
-    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+    return _of_rows(rows, kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 @cache

@@ -78,7 +78,8 @@ def test_xla_multiplies_in_bfloat16_in_both_directions():
 def test_other_platforms_than_the_cpu_run_the_plain_form(monkeypatch, platform, rounded):
     """The plain form alone has products whose result is bfloat16."""
     monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: True)
-    operands = [jnp.asarray(a, jnp.float32) for a in arguments((ROWS + 1, D_IN))[:2]]  # not traced before
+    # A shape of no other test: what those traced would be used again.
+    operands = [jnp.asarray(a, jnp.float32) for a in arguments((ROWS + 1, D_IN))[:2]]
     traced = jax.jit(partial(kernels.product, dtype=jnp.bfloat16)).trace(*operands)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert (f"-> tensor<{ROWS + 1}x{D_OUT}xbf16>" in text) == rounded
