@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from configs import stage2
+from data_prep.clips.clip import ClipSource
 from data_prep.clips.options import ClipOptions
 from data_prep.corpora.new_clips import find_clips, read_clips
 from emi_jax.inputs.dataset import Dataset
@@ -29,16 +30,18 @@ from emi_jax.runs.predictor import Predictor
 LABELS = ("Admiration", "Amusement", "Determination", "Empathic Pain", "Excitement", "Joy")
 
 
-class Sentences(Dataset):
-    """A dataset without clips, with sentences on which to train a tokenizer."""
+class Sentence:
+    """A split without clips, with a sentence on which to train a tokenizer."""
 
-    def split(self, name: str) -> Sequence[dict[str, Any]]:  # noqa: D102
+    def as_data_source(self, split: str) -> Sequence[dict[str, Any]]:  # noqa: D102
         return [{"transcript": "that was wonderful and it makes me happy"}]
 
+    index = as_data_source
 
-def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor:
-    """A model of base size with random weights."""
-    config = stage2.get_config("vidmimic2")
+
+def open_predictor(folder: str, dtype: str, batch_size: int | None, preset: str = "vidmimic2") -> Predictor:
+    """A model with random weights, by default of base size."""
+    config = stage2.get_config(preset)
     config.init_from = ""
     config.features.update(dir="", renditions=0)
     config.model.dtype = dtype
@@ -46,7 +49,7 @@ def open_predictor(folder: str, dtype: str, batch_size: int | None) -> Predictor
         config.model[modality].pretrained = ""
     options = ClipOptions(detector="haar").stored()
     described = Dataset.described(LABELS, (0.0, 1.0), "folder", options, "", {})
-    words = Sentences(**{field.name: getattr(described, field.name) for field in dataclasses.fields(described)})
+    words = dataclasses.replace(described, splits={"train": 1}, builder=Sentence())
     experiment = Experiment.open(config, words, folder)
     params = experiment.stage.init(jax.random.PRNGKey(0), {})
     return Predictor(experiment, experiment.mapping.replicate(params), batch_size)
@@ -61,7 +64,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, help="in place of the one that prediction takes")
     options = parser.parse_args()
-    sources = find_clips(options.clips).clips
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         predictor = open_predictor(folder, options.dtype, options.batch_size)
@@ -69,17 +71,20 @@ def main() -> None:
     print("| clips | seconds of clips | compiled, s | read, s | predicted, s | times real time |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for _ in range(options.repeats):
-        begun, before = time.perf_counter(), predictor.compile_seconds
-        examples = list(
-            read_clips(sources, ClipOptions(detector="haar"), lambda clip, error: print("left out:", error))
-        )
-        read = time.perf_counter()
-        predictions = list(predictor.predict(examples))
-        compiled = predictor.compile_seconds - before
-        done = time.perf_counter() - compiled
-        seconds = sum(prediction.seconds for prediction in predictions)
-        times = f"{compiled:.1f} | {read - begun:.2f} | {done - read:.2f} | {seconds / (done - begun):.1f}"
-        print(f"| {len(predictions)} | {seconds:.1f} | {times} |", flush=True)
+        print(measure(predictor, find_clips(options.clips).clips), flush=True)
+
+
+def measure(predictor: Predictor, sources: Sequence[ClipSource]) -> str:
+    """Reads and predicts the clips; a row of the table."""
+    begun, before = time.perf_counter(), predictor.compile_seconds
+    examples = list(read_clips(sources, ClipOptions(detector="haar"), lambda clip, error: print("left out:", error)))
+    read = time.perf_counter()
+    predictions = list(predictor.predict(examples))
+    compiled = predictor.compile_seconds - before
+    done = time.perf_counter() - compiled
+    seconds = sum(prediction.seconds for prediction in predictions)
+    times = f"{compiled:.1f} | {read - begun:.2f} | {done - read:.2f} | {seconds / (done - begun):.1f}"
+    return f"| {len(predictions)} | {seconds:.1f} | {times} |"
 
 
 if __name__ == "__main__":

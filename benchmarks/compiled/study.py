@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from benchmarks import machine
@@ -97,7 +98,9 @@ def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             return {"unavailable": f"took longer than {TIMEOUT} s"}
         if done.returncode:
-            return {"unavailable": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            fatal = [line.partition("] ")[2] for line in lines if line.startswith("F")]  # XLA's; its stack follows
+            return {"unavailable": shorten((fatal or lines[-1:])[0], 120)}
         return json.loads(out.read_text())
 
 
