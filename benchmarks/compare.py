@@ -158,10 +158,11 @@ def run_worker(
 
 
 def reason(errors: str) -> str:
-    """The line of a process's last words that names its exception, or the last one."""
+    """The line of a process's last words that names its exception or XLA's reason to abort, or the last one."""
     lines = errors.strip().splitlines() or ["no message"]
     names = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Unsupported)\b", line)]
-    return (names or lines)[-1]
+    aborted = [line.partition("] ")[2] for line in lines if re.match(r"F\d{4} .*\] ", line)]
+    return (names or aborted or lines)[-1]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ os.environ.setdefault("XLA_FLAGS", quick(devices=8))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs are lowered without the lines that made them
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what one test, or one worker, has compiled serves the others
+# What one test, or one worker, has compiled serves the others. Modules compile nothing when they are imported: workers
+# import them at the same time, and one would read what the other is just writing.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="emi_jax_tests_")
     atexit.register(compiled.cleanup)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name

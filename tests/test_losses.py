@@ -205,7 +205,7 @@ def test_contrastive_losses_ignore_whatever_padding_clips_hold(name, batch):
         assert np.isfinite(gradients[k]).all()
 
 
-@pytest.mark.parametrize("loss", [losses.info_nce, functools.partial(losses.sigmoid_contrast, bias=jnp.float32(-10))])
+@pytest.mark.parametrize("loss", [losses.info_nce, functools.partial(losses.sigmoid_contrast, bias=np.float32(-10))])
 def test_contrastive_losses_without_a_valid_clip_are_zero(loss, batch):
     def total(left):
         return loss(left, batch["right"], batch["transcript"], jnp.zeros(CLIPS, bool), jnp.float32(100))

@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, help="in place of the one that prediction takes")
     options = parser.parse_args()
+    sources = find_clips(options.clips).clips
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         predictor = open_predictor(folder, options.dtype, options.batch_size)
@@ -71,7 +72,7 @@ def main() -> None:
     print("| clips | seconds of clips | compiled, s | read, s | predicted, s | times real time |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for _ in range(options.repeats):
-        print(measure(predictor, find_clips(options.clips).clips), flush=True)
+        print(measure(predictor, sources), flush=True)
 
 
 def measure(predictor: Predictor, sources: Sequence[ClipSource]) -> str:

@@ -19,6 +19,7 @@ from textwrap import shorten
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.compare import reason
 from emi_jax import memory
 
 TIMEOUT = 1200
@@ -98,9 +99,7 @@ def run(variant: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             return {"unavailable": f"took longer than {TIMEOUT} s"}
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            fatal = [line.partition("] ")[2] for line in lines if line.startswith("F")]  # XLA's; its stack follows
-            return {"unavailable": shorten((fatal or lines[-1:])[0], 120)}
+            return {"unavailable": shorten(reason(done.stderr), 120)}
         return json.loads(out.read_text())
 
 

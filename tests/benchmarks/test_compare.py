@@ -140,9 +140,13 @@ def test_both_sides_of_a_part_run_and_are_counted(kind):
             "a.b.InductorError: TypeError: no",
         ),
         ("ValueError: first\nRuntimeError: second", "RuntimeError: second"),
+        (
+            "F1127 23:09:28 7 x.cc:161] [id=1] Termination timeout\n*** Check failure stack trace: ***\n  @ 0x7",
+            "[id=1] Termination timeout",
+        ),
         ("python: No module named x", "python: No module named x"),
         ("", "no message"),
     ],
 )
-def test_a_failed_side_is_reported_by_the_line_that_names_its_exception(errors, reason):
+def test_a_failed_side_is_reported_by_the_line_that_names_its_exception_or_reason(errors, reason):
     assert compare.reason(errors) == reason

@@ -11,8 +11,8 @@ from emi_jax.train.optimizer import OPTIMIZERS, make_optimizer, muon, schedule
 from emi_jax.train.parameters import fingerprint, first_match, merge, split
 
 PARAMS = {
-    "towers": {"text": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}},
-    "fusion": {"kernel": jnp.ones(3)},
+    "towers": {"text": {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}},
+    "fusion": {"kernel": np.ones(3, np.float32)},
 }
 
 
