@@ -5,9 +5,17 @@ from typing import Any
 from configs.fields import Field, Section
 from configs.sections import NOTHING, STAGE_1, STAGE_2
 
+LAUNCH: Section = {
+    "processes": Field(1, "parts done at the same time, each in a process of its own", NOTHING),
+    "launcher": Field("local", "local, or slurm: write a script for a job array instead of running", NOTHING),
+    "index": Field(-1, "do the part of this number alone, as a task of a job array does; -1: all of them", NOTHING),
+}
+"""How the parts of a study are done: the runs of a sweep, the folds, the cells of a grid."""
+
 STUDY: Section = {
     **STAGE_2,
     "study": Field("", "name of the study: ablation or robustness"),
+    "launch": LAUNCH,
     "grid": {
         "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
         "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),
@@ -19,6 +27,7 @@ STUDY: Section = {
 CROSSVAL: Section = {
     **STAGE_2,
     "study": Field("", "name of the study: crossval"),
+    "launch": LAUNCH,
     "crossval": {
         "folds": Field(5, "folds over the subjects; with as many as there are subjects or more, each is one fold"),
         "seed": Field(0, "seed of the assignment of subjects with equally many clips"),
@@ -29,6 +38,7 @@ CROSSVAL: Section = {
 SWEEP: Section = {
     **STAGE_2,
     "study": Field("", "name of the study: sweep"),
+    "launch": LAUNCH,
     "sweep": {
         "fields": Field(
             (),
@@ -38,9 +48,6 @@ SWEEP: Section = {
         "samples": Field(0, "settings that are drawn at random; 0: a grid, every combination of values", NOTHING),
         "seed": Field(0, "seed of the draws", NOTHING),
         "seeds": Field((0,), "seeds of training; a setting has one run for each, and its score is their mean", NOTHING),
-        "processes": Field(1, "runs at the same time, each in a process of its own", NOTHING),
-        "launcher": Field("local", "local, or slurm: write a script for a job array instead of running", NOTHING),
-        "index": Field(-1, "do the run of this number alone, as a task of a job array does; -1: all of them", NOTHING),
     },
 }
 

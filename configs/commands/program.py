@@ -11,8 +11,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import command_line, effects
-from configs.commands import options, sweep
+from configs.commands import options, study
 from configs.commands.clips import model_folder, predict_clips
+from configs.commands.launch import own_command, starts_others
 from configs.commands.options import (
     COMPARE,
     CONFIG,
@@ -46,14 +47,12 @@ from emi_jax.runs import evaluation, results
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract
 from emi_jax.runs.training import train
-from emi_jax.studies import ablation, crossval, robustness
 from emi_jax.train.failures import ending_together
 from emi_jax.train.processes import is_first, join
 from emi_jax.train.signals import StoppedError, StopSignal
 from emi_jax.train.startup import start
 
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
-STUDIES = {"ablation": ablation.run, "robustness": robustness.run}
 SCORED = {
     "crossval": "held-out clips are scored; see config.crossval.splits",
     "sweep": "the clips of valid choose, and those of test are scored",
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError("no config given: choose one, as in --config=configs/stage1.py; --help lists all")
         if not isinstance(CONFIG.value, ConfigDict | None):  # a missing file fails when the config is used
             raise UserError(command_line.unreadable(config_flags.get_config_filename(flags.FLAGS["config"])))
-        if CONFIG.value and sweep.starts_others(CONFIG.value):
+        if CONFIG.value and starts_others(CONFIG.value):
             jax.config.update("jax_platforms", "cpu")
         join(DISTRIBUTED.value)
         with ending_together(report):
@@ -145,18 +144,16 @@ def export(config: ConfigDict) -> None:
 
 def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
     """Runs a stage or a study on a dataset; `split` is scored or predicted."""
-    if study := config.get("study"):
+    if "study" in config:
         if MODE.value != "train":
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
         if jax.process_count() > 1:
             raise UserError("a study runs in one process; start it without --distributed")
-        if study == "crossval":
-            log_summary(crossval.run(config, dataset, Path(config.workdir)))
-        elif study == "sweep":
-            if summary := sweep.run(config, dataset, sweep.own_command()):
+        match study.run(config, dataset, split, own_command()):
+            case results.Summary() as summary:
                 log_summary(summary)
-        else:
-            log_files(STUDIES[study](config, dataset, Path(config.workdir), split))
+            case list() as written:
+                log_files(written)
         return
     output = OUTPUT.value and local_path(OUTPUT.value, "--output")
     experiment = Experiment.open(config, dataset, config.workdir, output=output)

@@ -6,6 +6,7 @@ only cells that have changed are run again.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -32,6 +33,7 @@ from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_s
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
+from emi_jax.studies.parts import SHARED, Part
 from emi_jax.studies.variants import SECTIONS, changed
 
 FULL = "full"
@@ -84,7 +86,7 @@ def cells(config: ConfigDict) -> list[Cell]:
 
 def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) -> ConfigDict:
     filled = [(path, value.format(config=config) if isinstance(value, str) else value) for path, value in changes]
-    return changed(config, filled, ["grid"], f"cell {name!r}")
+    return changed(config, filled, [*SHARED, "grid"], f"cell {name!r}")
 
 
 def run(
@@ -107,6 +109,19 @@ def run(
     return write(results, folder, split, dataset)
 
 
+def parts(
+    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
+) -> list[Part]:
+    """The cells of the grid; arguments and errors as for `run`."""
+    seeds = tuple(config.grid.seeds)
+
+    def part(cell: Cell) -> Part:
+        do = functools.partial(run_cell, cell, dataset, folder, seeds, split, devices)
+        return Part(cell.name, bool(_finished(_path(cell, folder), _recipe(cell, dataset, seeds, split))), do)
+
+    return [part(cell) for cell in cells(config)]
+
+
 def run_cell(
     cell: Cell,
     dataset: Dataset,
@@ -120,9 +135,8 @@ def run_cell(
     Interrupted training is resumed. Where a seed stands for an ensemble (`train.members`), the members of all seeds are
     trained side by side, and the mean of its members' predictions is scored.
     """
-    path = folder / "cells" / f"{cell.name}.json"
-    recipe = _recipe(cell, dataset, seeds, split)
-    if path.exists() and (found := json.loads(path.read_text()))["recipe"] == recipe:
+    path, recipe = _path(cell, folder), _recipe(cell, dataset, seeds, split)
+    if found := _finished(path, recipe):
         log.info("%s: already done", cell.title)
         return found
     log.info("\n%s", cell.title)
@@ -243,6 +257,17 @@ def t_test(values: np.ndarray) -> float:
 
 def _goals(result: Mapping[str, Any]) -> np.ndarray:
     return np.array([scores["mean/pearson"] for scores in result["scores"]])
+
+
+def _path(cell: Cell, folder: Path) -> Path:
+    """The file of a cell's result."""
+    return folder / "cells" / f"{cell.name}.json"
+
+
+def _finished(path: Path, recipe: str) -> dict[str, Any] | None:
+    """The result of a cell if it was made by this recipe."""
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return found if found and found["recipe"] == recipe else None
 
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:

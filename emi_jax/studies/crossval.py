@@ -6,6 +6,7 @@ an interrupted cross-validation resumes in the middle of a fold.
 """
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from emi_jax.runs.scores import Outputs
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.studies import crossval_scores
+from emi_jax.studies.parts import SHARED, Part
 
 FILE = "out_of_fold.safetensors"
 """In the folder of a finished fold: the outputs for its held-out clips."""
@@ -56,9 +58,7 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
     Raises:
         UserError: the config or the dataset does not allow a cross-validation.
     """
-    places = _places(config, dataset)
-    subjects = [subject(dataset.index(split)[row]) for split, row in places]
-    fold_of = _assign(config, dataset, places, subjects)
+    places, subjects, fold_of = _divide(config, dataset)
     if config.init_from:
         log.info("note: the encoders of %s may have seen held-out clips, without their labels", config.init_from)
     count = int(fold_of.max()) + 1
@@ -79,6 +79,26 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
     summary = crossval_scores.write(folder, dataset, outputs, ids, subjects, lengths, fold_of, curves, baseline)
     page = write_report(folder, config.to_dict(), dataset)
     return dataclasses.replace(summary, written=[*summary.written, page])
+
+
+def parts(
+    config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[jax.Device] | None = None
+) -> list[Part]:
+    """The folds; arguments and errors as for `run`."""
+    places, _, fold_of = _divide(config, dataset)
+
+    def part(fold: int) -> Part:
+        do = functools.partial(_run_fold, config, dataset, folder, places, fold_of, fold, devices)
+        return Part(f"{fold:03d}", (_path(folder, fold) / FILE).exists(), do)
+
+    return [part(fold) for fold in range(int(fold_of.max()) + 1)]
+
+
+def _divide(config: ConfigDict, dataset: Dataset) -> tuple[list[Place], list[str], np.ndarray]:
+    """The clips of the cross-validation, their subjects, and the fold of each."""
+    places = _places(config, dataset)
+    subjects = [subject(dataset.index(split)[row]) for split, row in places]
+    return places, subjects, _assign(config, dataset, places, subjects)
 
 
 def _places(config: ConfigDict, dataset: Dataset) -> list[Place]:
@@ -131,7 +151,7 @@ def _run_fold(
     held_out = [place for place, number in zip(places, fold_of, strict=True) if number == fold]
     others = [place for place, number in zip(places, fold_of, strict=True) if number != fold]
     view = regroup(dataset, {"train": others, "valid": held_out})
-    path = folder / "folds" / f"{fold:03d}"
+    path = _path(folder, fold)
     own = _fold_config(config, path)
     if not _shares_features(config, dataset) and own.features.dir:
         own.features.dir = str(path / "features")
@@ -161,11 +181,17 @@ def _run_fold(
     return load_file(path / FILE), curve
 
 
+def _path(folder: Path, fold: int) -> Path:
+    """The folder of a fold's run."""
+    return folder / "folds" / f"{fold:03d}"
+
+
 def _fold_config(config: ConfigDict, path: Path) -> ConfigDict:
     """The config of a fold: a plain run of stage 2, which knows from which splits its training clips come."""
     own = config.copy_and_resolve_references()
     with own.unlocked():
-        del own["crossval"], own["study"]
+        for part in (*SHARED, "crossval"):
+            del own[part]
     own.workdir = str(path)
     own.data.train_on = ("train", *(split for split in config.crossval.splits if split != "train"))
     return own

@@ -12,11 +12,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
+from emi_jax.studies.parts import SHARED
 from emi_jax.studies.variants import SECTIONS, changed
 
 VALUES, UNIFORM, LOG = KINDS = ("values", "uniform", "log")
 """A list of values; a range of numbers, drawn evenly; a positive range, drawn evenly in the logarithm."""
-OWN = ("study", "sweep")
+OWN = (*SHARED, "sweep")
 """The parts of a sweep's config that its runs lack."""
 DIGITS = 3
 """Significant digits of numbers drawn from a range."""

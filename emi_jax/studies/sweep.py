@@ -7,6 +7,7 @@ config's own, and chooses nothing.
 """
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from emi_jax.runs.scores import Outputs
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import Workdir
 from emi_jax.studies import sweep_scores
+from emi_jax.studies.parts import Part
 from emi_jax.studies.search import OWN, Setting, settings
 from emi_jax.studies.sweep_scores import PARAMETERS, Scored
 from emi_jax.studies.variants import changed
@@ -87,6 +89,13 @@ def runs(config: ConfigDict) -> list[Run]:
     return found
 
 
+def parts(config: ConfigDict, dataset: Dataset, devices: Sequence[jax.Device] | None = None) -> list[Part]:
+    """The runs of a sweep; errors as for `runs`."""
+    return [
+        Part(each.path.name, each.is_done, functools.partial(run_one, each, dataset, devices)) for each in runs(config)
+    ]
+
+
 def run(
     config: ConfigDict, dataset: Dataset, devices: Sequence[jax.Device] | None = None
 ) -> tuple[Summary, ConfigDict]:
@@ -140,6 +149,7 @@ def run_one(run: Run, dataset: Dataset, devices: Sequence[jax.Device] | None = N
     Raises:
         UserError: the run cannot be trained, or its loss is not finite.
     """
+    check_started([run], dataset)
     log_folder(run).mkdir(parents=True, exist_ok=True)
     with lock(log_folder(run), wait=True):
         if run.is_done:

@@ -90,6 +90,12 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     resumed = ablation.run_cell(cell, dataset, tmp_path / "stopped", (0, 1), "test", jax.devices()[:1])
     assert resumed["scores"] == results["text"]["scores"]
 
+    for folder, done in ((tmp_path, {"full", "no-alignment", "text"}), (tmp_path / "stopped", {"text"})):
+        parts = ablation.parts(config, dataset, folder, "test", jax.devices()[:1])
+        assert [part.name for part in parts] == ["full", "no-alignment", "text"]
+        assert {part.name for part in parts if part.is_done} == done
+    assert parts[2].do() == resumed
+
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     config.train.members = 2
     config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text")

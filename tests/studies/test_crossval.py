@@ -113,7 +113,7 @@ def test_a_fold_evaluated_on_the_whole_validation_split_carries_a_caution(valida
     assert (folder / "run" / "folds" / "000" / "predictions_test.csv").exists()
 
 
-def test_finished_folds_are_kept_and_a_stopped_one_is_resumed(validated, monkeypatch):
+def test_finished_folds_are_kept_and_a_stopped_one_is_resumed_also_alone(validated, monkeypatch):
     folder, dataset, config, summary, _ = validated
     stopped = folder / "stopped"
     with monkeypatch.context() as patch:
@@ -131,7 +131,10 @@ def test_finished_folds_are_kept_and_a_stopped_one_is_resumed(validated, monkeyp
             crossval.run(config, dataset, stopped, jax.devices()[:1])
     finished = stopped / "folds" / "000" / crossval.FILE
     before = finished.stat().st_mtime_ns
-    assert not (stopped / "folds" / "001" / crossval.FILE).exists()
+    parts = crossval.parts(config, dataset, stopped, jax.devices()[:1])
+    assert [(part.name, part.is_done) for part in parts] == [("000", True), ("001", False)]
+    parts[1].do()
+    assert all(part.is_done for part in crossval.parts(config, dataset, stopped))
     again = crossval.run(config, dataset, stopped, jax.devices()[:1])
     assert (again.table, again.verdict) == (summary.table, summary.verdict)
     assert finished.stat().st_mtime_ns == before

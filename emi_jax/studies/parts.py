@@ -1,0 +1,22 @@
+"""The parts of a study, which processes can do independently: runs of a sweep, folds, cells of a grid."""
+
+import dataclasses
+from collections.abc import Callable
+
+SHARED = ("study", "launch")
+"""What the configs of all studies have, and those of their parts lack, as they lack the study's own section."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One part of a study.
+
+    Attributes:
+        name: name of its log, unique in the study.
+        is_done: whether it is complete.
+        do: does it, resuming it if it was begun.
+    """
+
+    name: str
+    is_done: bool
+    do: Callable[[], object]
