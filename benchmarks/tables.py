@@ -3,7 +3,7 @@
 The figures of the studies are written to docs/figures, that of the comparison to docs/performance.png.
 
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --forms=forms.json
-python -m benchmarks.tables --studies=runs/demo
+python -m benchmarks.tables --studies runs/demo/ablation_whole runs/demo/robustness_whole
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
     parser.add_argument("--forms", type=Path, help="what `benchmarks.compiled.forms --json` wrote")
-    parser.add_argument("--studies", type=Path, help="folder that holds the folders of both studies")
+    parser.add_argument("--studies", type=Path, nargs="*", default=[], help="folders of the grid and of robustness")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
     text = options.document.read_text()
@@ -45,14 +45,14 @@ def main() -> None:
             report = json.loads(path.read_text())
             text = fill(text, name, f"{measured_on(report['machine'])}\n\n{markdown(report['rows'])}")
     options.document.write_text(text)
-    if options.studies:
-        text = RESULTS.read_text()
+    for folder in options.studies:
+        name = next((name for name in STUDIES if (folder / f"{name}.md").exists()), "")
+        if not name:
+            parser.error(f"{folder} holds the table of neither study: expected {' or '.join(STUDIES)} with .md")
+        RESULTS.write_text(fill(RESULTS.read_text(), name, (folder / f"{name}.md").read_text().rstrip()))
         FIGURES.mkdir(exist_ok=True)
-        for name in STUDIES:
-            text = fill(text, name, (options.studies / name / f"{name}.md").read_text().rstrip())
-            for figure in (options.studies / name / "figures").glob("*.svg"):
-                shutil.copy(figure, FIGURES)
-        RESULTS.write_text(text)
+        for figure in (folder / "figures").glob("*.svg"):
+            shutil.copy(figure, FIGURES)
 
 
 def fill(text: str, name: str, table: str) -> str:

@@ -53,6 +53,8 @@ FIGURES = {
 """Title and description of each kind of figure, in the order of the page."""
 TABLES = {"calibration": calibration_table, "confusion": confusion_table}
 """Tables that stand below a figure, from the scores of the same split."""
+STUDIES = ("ablation", "robustness", "ablation_whole", "robustness_whole")
+"""Folders of studies, whose figures the runs beside them show."""
 TITLES = {"out_of_fold": "held-out clips"}
 """What stands for the name of a split in the names of files."""
 
@@ -94,7 +96,7 @@ def _related(config: Mapping[str, Any]) -> list[str]:
     """Other folders whose figures belong on a run's page."""
     if config["stage"] != "intensity":
         return []
-    studies = [f"{config['root']}/{study}" for study in ("ablation", "robustness")]
+    studies = [f"{config['root']}/{study}" for study in STUDIES]
     return [config["init_from"], *studies] if config["init_from"] else studies
 
 
