@@ -55,7 +55,7 @@ def launch(config: ConfigDict, parts: Sequence[Part], command: Sequence[str]) ->
     Raises:
         UserError: `config.launch` cannot be followed, or the part cannot be done.
     """
-    options, folder = config.launch, Path(config.workdir).absolute()
+    options, folder = config.launch, Path(config.workdir)
     if options.launcher not in LAUNCHERS or options.processes < 1 or options.index >= len(parts):
         raise UserError(
             f"config.launch: found launcher={options.launcher}, processes={options.processes}, index={options.index}; "
@@ -68,12 +68,13 @@ def launch(config: ConfigDict, parts: Sequence[Part], command: Sequence[str]) ->
     log.info("%d parts, %d of them done", len(parts), len(parts) - len(missing))
     if options.launcher == SLURM:
         if missing:
-            path = write_job_array(folder, command, missing, options.processes)
+            path = write_job_array(folder.absolute(), command, missing, options.processes)
             log.info(
                 "written: %s\nsubmit it, with what a part needs, as in: sbatch --gpus=1 --time=4:00:00 %s", path, path
             )
         log.info("when all tasks have ended, this writes the results: %s", shlex.join(_alone(command)))
         return
+    log.info("%d at a time, each with its log: %s", options.processes, _log_of(folder / "logs", "PART"))
     start_all(command, missing, parts, folder / "logs", options.processes)
     sys.stdout.flush()
     os.execv(command[0], _alone(command))  # does what is missing, and writes the results
@@ -104,10 +105,10 @@ def start_all(command: Sequence[str], missing: Sequence[int], parts: Sequence[Pa
             for slot in range(count):
                 if slot in running and running[slot][1].poll() is not None:
                     number, process = running.pop(slot)
-                    _report(_log_of(parts[number], logs), process.returncode, len(waiting) + len(running))
+                    _report(_log_of(logs, parts[number].name), process.returncode, len(waiting) + len(running))
                 if slot not in running and waiting:
                     number = waiting.pop(0)
-                    running[slot] = number, _start(command, number, _log_of(parts[number], logs), slot, count)
+                    running[slot] = number, _start(command, number, _log_of(logs, parts[number].name), slot, count)
             stop_if_signalled()
             time.sleep(POLL)
     except BaseException:
@@ -118,8 +119,8 @@ def start_all(command: Sequence[str], missing: Sequence[int], parts: Sequence[Pa
         raise
 
 
-def _log_of(part: Part, logs: Path) -> Path:
-    return logs / part.name / "log.txt"
+def _log_of(logs: Path, part: str) -> Path:
+    return logs / part / "log.txt"
 
 
 def _start(command: Sequence[str], number: int, path: Path, slot: int, count: int) -> subprocess.Popen:
