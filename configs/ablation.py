@@ -74,6 +74,11 @@ FUSION: Changes = (
 )
 CORRUPTED: Changes = (("train.corrupt", 0.3), ("features.renditions", 2))
 SUPERVISED: Changes = (*CORRUPTED, (f"{HEAD}.quality", True), ("loss.quality", 0.1))
+SMALL_CONCATENATION: Changes = (
+    ("model.head.name", "concatenation"),
+    ("model.head.concatenation.width", 64),
+    ("model.head.concatenation.vision_hidden", 64),
+)
 DESCRIPTOR_CELLS: tuple[Cell, ...] = (
     ("full", "statistics, five models averaged", ()),
     ("vision", "face alone", ((ONLY, ("vision",)),)),
@@ -86,6 +91,7 @@ DESCRIPTOR_CELLS: tuple[Cell, ...] = (
     ("fusion-steps", "one model, fusion without QAM, positions in steps", (*FUSION, (f"{HEAD}.positions", "steps"))),
     ("fusion-supervised", "one model, fusion with corruption and supervision", (*FUSION, *SUPERVISED)),
     ("fusion-corrupted", "one model, fusion without QAM with corruption", (*FUSION, *CORRUPTED)),
+    ("concatenation", "one model, head of the 2025 winner", (*FUSION, *SMALL_CONCATENATION)),
     ("subject", "within subjects: statistics, five models averaged", (WITHIN,)),
     ("subject-vision", "within subjects: face alone", (WITHIN, (ONLY, ("vision",)))),
     ("subject-audio", "within subjects: voice alone", (WITHIN, (ONLY, ("audio",)))),
