@@ -76,6 +76,7 @@ CORRUPTED: Changes = (("train.corrupt", 0.3), ("features.renditions", 2))
 SUPERVISED: Changes = (*CORRUPTED, (f"{HEAD}.quality", True), ("loss.quality", 0.1))
 SMALL_CONCATENATION: Changes = (
     ("model.head.name", "concatenation"),
+    ("model.head.concatenation.token", "mean"),  # descriptors of words have no class token
     ("model.head.concatenation.width", 64),
     ("model.head.concatenation.vision_hidden", 64),
 )

@@ -60,15 +60,19 @@ def baseline_table(results: Results) -> Table:
     baseline, mean = results["baseline"], results["mean"]
     within = "within each subject" if baseline["standardised"] == "subject" else "over the clips it is fitted on"
     one_penalty = all("penalty" in row for row in baseline["rows"].values())
-    unfitted: list[Cell] = [None, None] if one_penalty else []
+    unfitted: list[Cell] = [None, None] * (1 + one_penalty)
     rows: list[list[Cell]] = [["this model", mean["pearson"], tables.interval(mean["pearson_interval"]), *unfitted]]
     for name, row in baseline["rows"].items():
+        behind = [row["difference"], tables.interval(row["difference_interval"])]
         penalty = [row["valid"], f"{row['penalty']:g}"] if one_penalty else []
-        rows.append([f"ridge, {name}", row["pearson"], tables.interval(row["interval"]), *penalty])
+        rows.append([f"ridge, {name}", row["pearson"], tables.interval(row["interval"]), *behind, *penalty])
     chosen = "penalty chosen on valid" if one_penalty else "in the same folds; penalty chosen on the other folds"
     return Table(
         f"linear baseline: ridge on statistics of the features, standardised {within}; {chosen}",
-        ["", "mean Pearson", "95% interval", *(["on valid", "penalty"] if one_penalty else [])],
+        [
+            *("", "mean Pearson", "95% interval", "this model minus it", "95% interval"),
+            *(["on valid", "penalty"] if one_penalty else []),
+        ],
         rows,
     )
 

@@ -29,19 +29,18 @@ MOST_NUMBERS = 2e9
 log = logging.getLogger(__name__)
 
 
-def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None:
+def linear_baseline(experiment: Experiment, split: str, own: np.ndarray) -> dict[str, Any] | None:
     """Fits the ridge on the training split and scores it on another.
 
     Args:
         experiment: a run of stage 2 whose features are cached.
         split: the split to score.
+        own: [n, K], the model's predictions for its clips in their order.
 
     Returns:
-        For JSON: {"standardised": "split" or "subject", "rows": {modality or "all": {"penalty": its penalty, "pearson":
-        the mean Pearson correlation over the labels on `split`, "interval": of it, as of the model's, "valid": the
-        correlation on the validation split}}}. None where
-        there is no feature cache, training changes the features, it takes too long, no clip has all its labels, or the
-        config switches it off.
+        For JSON: {"standardised": "split" or "subject", "rows": {modality or "all": what `score_baseline` returns, the
+        "penalty", and "valid", the mean correlation on the validation split}}. None where there is no feature cache,
+        training changes the features, it takes too long, no clip has all its labels, or the config switches it off.
     """
     config = experiment.config
     if config.baseline == OFF or not config.features.dir:
@@ -70,7 +69,7 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
     for name, predicted in by_penalty(train, values[fitted], others).items():
         on_valid = {penalty: x[:count] for penalty, x in predicted.items()}
         penalty = best_penalty(on_valid, *labels["valid"])
-        rows[name] = score_baseline(predicted[penalty][count:], *labels[split], groups) | {
+        rows[name] = score_baseline(predicted[penalty][count:], own, *labels[split], groups) | {
             "penalty": penalty,
             "valid": mean_pearson(on_valid[penalty], *labels["valid"]),
         }
@@ -78,11 +77,28 @@ def linear_baseline(experiment: Experiment, split: str) -> dict[str, Any] | None
 
 
 def score_baseline(
-    predictions: np.ndarray, labels: np.ndarray, known: np.ndarray, groups: Sequence[str] | None
+    predictions: np.ndarray, own: np.ndarray, labels: np.ndarray, known: np.ndarray, groups: Sequence[str] | None
 ) -> dict[str, Any]:
-    """For JSON: the mean Pearson correlation over the labels [n, K], and its interval over groups, as `measure` has."""
-    ends = bootstrap.intervals(predictions, labels, known, groups)["pearson"][-1]
-    return {"pearson": mean_pearson(predictions, labels, known), "interval": for_json(ends)}
+    """Scores the ridge, and how far the model is ahead of it.
+
+    Args:
+        predictions: [n, K], of the ridge.
+        own: [n, K], of the model.
+        labels: [n, K].
+        known: bool [n, K].
+        groups: [n], equal for clips that are resampled together, or None.
+
+    Returns:
+        For JSON: "pearson", the mean correlation over the labels, and its "interval", as `measure` has; "difference",
+        the model's minus it, and its "difference_interval" by a paired bootstrap.
+    """
+    pearson = mean_pearson(predictions, labels, known)
+    return {
+        "pearson": pearson,
+        "interval": for_json(bootstrap.intervals(predictions, labels, known, groups)["pearson"][-1]),
+        "difference": mean_pearson(own, labels, known) - pearson,
+        "difference_interval": for_json(bootstrap.differences(own, predictions, labels, known, groups)["pearson"][-1]),
+    }
 
 
 def standardised_over(experiment: Experiment) -> str:

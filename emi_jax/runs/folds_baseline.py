@@ -28,12 +28,13 @@ INNER_FOLDS = 5
 log = logging.getLogger(__name__)
 
 
-def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray) -> dict[str, Any] | None:
+def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray, own: np.ndarray) -> dict[str, Any] | None:
     """Scores predictions of each fold by ridges that are fitted, and whose penalties are chosen, on the other folds.
 
     Args:
         experiment: a run of stage 2 whose features are cached and whose training split holds all clips.
         fold_of: int [n], the fold of each of them.
+        own: [n, K], the models' predictions for them.
 
     Returns:
         As from `linear_baseline`, without penalties, of which each fold has its own; None for the same reasons.
@@ -50,7 +51,7 @@ def out_of_fold_baseline(experiment: Experiment, fold_of: np.ndarray) -> dict[st
     subjects = subjects_of(experiment, "train")
     predicted = predict_folds(statistics(experiment, "train", clips), labels, known, subjects, fold_of)
     groups, _, _ = units(subjects)
-    rows = {name: score_baseline(values, labels, known, groups) for name, values in predicted.items()}
+    rows = {name: score_baseline(values, own, labels, known, groups) for name, values in predicted.items()}
     return {"standardised": standardised_over(experiment), "rows": rows}
 
 

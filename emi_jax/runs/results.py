@@ -112,7 +112,8 @@ def _intensity(
     lengths = [seconds(examples[int(clip)]) for clip in outputs["clip"]]
     modalities = experiment.transform.shape.modalities
     results = measure(outputs, names, subjects, _ceiling(dataset, split), modalities, lengths)
-    results |= _facts(experiment, split) | {"baseline": linear_baseline(experiment, split)}
+    in_order = outputs["predictions"][np.argsort(outputs["clip"])]
+    results |= _facts(experiment, split) | {"baseline": linear_baseline(experiment, split, in_order)}
     if compared:
         results["comparison"] = compare(outputs, *compared, names, subjects, split)
     table = _text(score_tables.intensity_tables(results, split), results, split)

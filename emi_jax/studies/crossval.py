@@ -75,7 +75,7 @@ def run(config: ConfigDict, dataset: Dataset, folder: Path, devices: Sequence[ja
     if _shares_features(config, dataset):
         everything = regroup(dataset, {"train": places})
         experiment = Experiment.open(_fold_config(config, folder), everything, folder, devices)
-        baseline = out_of_fold_baseline(experiment, fold_of)
+        baseline = out_of_fold_baseline(experiment, fold_of, outputs["predictions"])
     summary = crossval_scores.write(folder, dataset, outputs, ids, subjects, lengths, fold_of, curves, baseline)
     page = write_report(folder, config.to_dict(), dataset)
     return dataclasses.replace(summary, written=[*summary.written, page])

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 from jax import export
 from safetensors.numpy import load_file
 
@@ -124,11 +125,17 @@ def test_an_ensemble_on_features_is_exported(trained, tmp_path):
     assert facts["text"]["descriptors"] == read_json(model / facts["text"]["config"])["model_type"]
 
 
-def test_ridge_is_scored_on_the_same_features(trained):
-    experiment, _, _ = trained
-    rows = linear_baseline(experiment, "test")["rows"]
+def test_ridge_is_scored_on_the_same_features_and_the_model_against_it(trained):
+    experiment, dataset, _ = trained
+    labels = np.array([example["labels"] for example in dataset.builder.examples["test"]])
+    own = np.random.default_rng(0).normal(size=labels.shape)
+    rows = linear_baseline(experiment, "test", own)["rows"]
     assert list(rows) == ["vision", "audio", "text", "all"]
     assert all(-1 <= row["pearson"] <= 1 and row["penalty"] in PENALTIES for row in rows.values())
+    mean = np.mean([scipy.stats.pearsonr(*pair).statistic for pair in zip(own.T, labels.T, strict=True)])
+    for row in rows.values():
+        assert row["difference"] == pytest.approx(mean - row["pearson"], abs=1e-6)
+        assert row["difference_interval"][0] < row["difference_interval"][1]
 
 
 def test_subjects_have_their_own_moments(trained):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from emi_jax.runs.baseline import score_baseline
 from emi_jax.runs.folds_baseline import predict_folds
@@ -38,5 +39,20 @@ def test_a_training_set_of_one_person_chooses_its_penalty_by_single_clips():
 
 def test_constant_labels_have_a_score_of_0_without_an_interval():
     predictions, labels = np.random.default_rng(0).normal(size=(10, 2)), np.full((10, 2), 0.5)
-    found = score_baseline(predictions, labels, np.ones((10, 2), bool), None)
-    assert json.dumps(found, allow_nan=False) == '{"pearson": 0.0, "interval": [null, null]}'
+    found = score_baseline(predictions, -predictions, labels, np.ones((10, 2), bool), None)
+    unknown = {"pearson": 0.0, "interval": [None, None], "difference": 0.0, "difference_interval": [None, None]}
+    assert json.loads(json.dumps(found, allow_nan=False)) == unknown
+
+
+def test_the_difference_is_paired_and_a_models_to_itself_is_0():
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=(60, 2))
+    good, bad = labels + rng.normal(size=(60, 2)), labels + 3 * rng.normal(size=(60, 2))
+    known, groups = np.ones((60, 2), bool), [f"s{row % 20}" for row in range(60)]
+    same = score_baseline(good, good, labels, known, groups)
+    assert (same["difference"], same["difference_interval"]) == (0, [0, 0])
+    ahead, behind = score_baseline(bad, good, labels, known, groups), score_baseline(good, bad, labels, known, groups)
+    low, high = ahead["difference_interval"]
+    assert 0 < low < ahead["difference"] < high
+    assert ahead["difference"] == pytest.approx(-behind["difference"])
+    assert behind["difference_interval"] == pytest.approx([-high, -low])

@@ -64,5 +64,5 @@ def test_a_penalty_is_not_chosen_on_clips_that_are_trained_on(tmp_path, caplog):
     config.features.update(dir=str(tmp_path / "features"), renditions=1)
     experiment = Experiment.open(config, make_dataset(), tmp_path, jax.devices()[:1])
     with caplog.at_level("INFO"):
-        assert linear_baseline(experiment, "test") is None
+        assert linear_baseline(experiment, "test", np.zeros((11, 6))) is None
     assert "its penalty is chosen on valid, which is trained on" in caplog.text
