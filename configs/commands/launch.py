@@ -64,7 +64,7 @@ def launch(config: ConfigDict, parts: Sequence[Part], command: Sequence[str]) ->
     if options.index >= 0:
         parts[options.index].do()
         return
-    missing = [number for number, part in enumerate(parts) if not part.is_done]
+    missing = [number for number, part in enumerate(parts) if not part.is_done()]
     log.info("%d parts, %d of them done", len(parts), len(parts) - len(missing))
     if options.launcher == SLURM:
         if missing:

@@ -116,8 +116,10 @@ def parts(
     seeds = tuple(config.grid.seeds)
 
     def part(cell: Cell) -> Part:
-        do = functools.partial(run_cell, cell, dataset, folder, seeds, split, devices)
-        return Part(cell.name, bool(_finished(_path(cell, folder), _recipe(cell, dataset, seeds, split))), do)
+        def is_done() -> bool:
+            return bool(_finished(_path(cell, folder), _recipe(cell, dataset, seeds, split)))
+
+        return Part(cell.name, is_done, functools.partial(run_cell, cell, dataset, folder, seeds, split, devices))
 
     return [part(cell) for cell in cells(config)]
 

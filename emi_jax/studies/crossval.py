@@ -89,7 +89,7 @@ def parts(
 
     def part(fold: int) -> Part:
         do = functools.partial(_run_fold, config, dataset, folder, places, fold_of, fold, devices)
-        return Part(f"{fold:03d}", (_path(folder, fold) / FILE).exists(), do)
+        return Part(f"{fold:03d}", (_path(folder, fold) / FILE).exists, do)
 
     return [part(fold) for fold in range(int(fold_of.max()) + 1)]
 

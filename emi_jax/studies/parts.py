@@ -13,10 +13,10 @@ class Part:
 
     Attributes:
         name: name of its log, unique in the study.
-        is_done: whether it is complete.
+        is_done: whether it is complete; asked only where it matters, as it may read the weights of encoders.
         do: does it, resuming it if it was begun.
     """
 
     name: str
-    is_done: bool
+    is_done: Callable[[], bool]
     do: Callable[[], object]

@@ -92,7 +92,8 @@ def runs(config: ConfigDict) -> list[Run]:
 def parts(config: ConfigDict, dataset: Dataset, devices: Sequence[jax.Device] | None = None) -> list[Part]:
     """The runs of a sweep; errors as for `runs`."""
     return [
-        Part(each.path.name, each.is_done, functools.partial(run_one, each, dataset, devices)) for each in runs(config)
+        Part(each.path.name, _kept(each, CHOOSING).exists, functools.partial(run_one, each, dataset, devices))
+        for each in runs(config)
     ]
 
 

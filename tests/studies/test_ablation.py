@@ -93,7 +93,7 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     for folder, done in ((tmp_path, {"full", "no-alignment", "text"}), (tmp_path / "stopped", {"text"})):
         parts = ablation.parts(config, dataset, folder, "test", jax.devices()[:1])
         assert [part.name for part in parts] == ["full", "no-alignment", "text"]
-        assert {part.name for part in parts if part.is_done} == done
+        assert {part.name for part in parts if part.is_done()} == done
     assert parts[2].do() == resumed
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}

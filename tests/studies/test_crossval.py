@@ -132,9 +132,9 @@ def test_finished_folds_are_kept_and_a_stopped_one_is_resumed_also_alone(validat
     finished = stopped / "folds" / "000" / crossval.FILE
     before = finished.stat().st_mtime_ns
     parts = crossval.parts(config, dataset, stopped, jax.devices()[:1])
-    assert [(part.name, part.is_done) for part in parts] == [("000", True), ("001", False)]
+    assert [(part.name, part.is_done()) for part in parts] == [("000", True), ("001", False)]
     parts[1].do()
-    assert all(part.is_done for part in crossval.parts(config, dataset, stopped))
+    assert all(part.is_done() for part in crossval.parts(config, dataset, stopped))
     again = crossval.run(config, dataset, stopped, jax.devices()[:1])
     assert (again.table, again.verdict) == (summary.table, summary.verdict)
     assert finished.stat().st_mtime_ns == before
