@@ -9,6 +9,7 @@ python run.py --config=configs/stage2.py --mode=serve
 python run.py --config=configs/crossval.py
 python run.py --config=configs/sweep.py
 python run.py --config=configs/ablation.py
+python run.py --config=configs/heads.py
 python run.py --config=configs/robustness.py
 """
 

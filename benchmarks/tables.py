@@ -3,7 +3,7 @@
 The figures of the studies are written to docs/figures, that of the comparison to docs/performance.png.
 
 python -m benchmarks.tables --compare compare.json --compiled=compiled.json --forms=forms.json
-python -m benchmarks.tables --studies runs/demo/ablation_whole runs/demo/robustness_whole
+python -m benchmarks.tables --studies runs/demo/ablation_whole runs/demo/heads_whole runs/demo/robustness_whole
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.compiled import study as compiled
 
 DOCUMENT, RESULTS, FIGURES = Path("docs/performance.md"), Path("docs/results.md"), Path("docs/figures")
 PICTURE = Path("docs/performance.png")
-STUDIES = ("ablation", "robustness")
+STUDIES = ("ablation", "heads", "robustness")
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="what `benchmarks.compare --json` wrote")
     parser.add_argument("--compiled", type=Path, help="what `benchmarks.compiled.study --json` wrote")
     parser.add_argument("--forms", type=Path, help="what `benchmarks.compiled.forms --json` wrote")
-    parser.add_argument("--studies", type=Path, nargs="*", default=[], help="folders of the grid and of robustness")
+    parser.add_argument("--studies", type=Path, nargs="*", default=[], help="folders of the grids and of robustness")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args()
     text = options.document.read_text()
@@ -48,7 +48,9 @@ def main() -> None:
     for folder in options.studies:
         name = next((name for name in STUDIES if (folder / f"{name}.md").exists()), "")
         if not name:
-            parser.error(f"{folder} holds the table of neither study: expected {' or '.join(STUDIES)} with .md")
+            parser.error(
+                f"{folder} holds the table of no study: expected {', '.join(STUDIES[:-1])} or {STUDIES[-1]} with .md"
+            )
         RESULTS.write_text(fill(RESULTS.read_text(), name, (folder / f"{name}.md").read_text().rstrip()))
         FIGURES.mkdir(exist_ok=True)
         for figure in (folder / "figures").glob("*.svg"):

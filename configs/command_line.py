@@ -18,7 +18,7 @@ from configs.fields import Effect, Field, flatten, value_at
 from configs.studies import section_of
 from emi_jax.errors import UserError
 
-FILES = ("stage1", "stage2", "crossval", "sweep", "ablation", "robustness")
+FILES = ("stage1", "stage2", "crossval", "sweep", "ablation", "heads", "robustness")
 MARKS = {Effect.PLACE: "/", Effect.NOTHING: "~", Effect.TRAINING: " ", Effect.MODEL: "="}
 COLUMN, LONGEST = 46, 80
 """Width of the column of values; the longest value that is shown whole."""

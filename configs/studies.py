@@ -14,12 +14,13 @@ LAUNCH: Section = {
 
 STUDY: Section = {
     **STAGE_2,
-    "study": Field("", "name of the study: ablation or robustness"),
+    "study": Field("", "name of the study: ablation, heads or robustness"),
     "launch": LAUNCH,
     "grid": {
         "folder": Field("", "folder of the grid's trained cells, ROOT/ablation by default"),
         "seeds": Field((0, 1, 2, 3, 4), "seeds of each cell, trained side by side"),
         "cells": Field((), "(name, title, changes) of each cell; a change is (field, value)"),
+        "reference": Field("full", "name of the cell with which the others are compared", NOTHING),
         "only": Field((), "names of the cells to run, as ('full', 'no-qam'); () for all", NOTHING),
     },
 }

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablation, crossval, robustness, stage1, stage2
+from configs import ablation, crossval, heads, robustness, stage1, stage2
 from configs.fields import Effect, flatten
 from configs.studies import section_of
 from emi_jax.models.heads import HEADS, build_head
@@ -19,7 +19,7 @@ def leaves(tree, prefix=""):
             yield prefix + name
 
 
-@pytest.mark.parametrize("module", [stage1, stage2, crossval, ablation, robustness])
+@pytest.mark.parametrize("module", [stage1, stage2, crossval, ablation, heads, robustness])
 @pytest.mark.parametrize("preset", ["demo", "vidmimic2"])
 def test_every_field_is_defined_with_its_meaning(module, preset):
     config = module.get_config(preset)

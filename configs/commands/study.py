@@ -41,7 +41,7 @@ def run(config: ConfigDict, dataset: Dataset, split: str, command: Sequence[str]
 def _whole(config: ConfigDict, dataset: Dataset, split: str) -> Summary | list[Path]:
     folder = Path(config.workdir)
     match config.study:
-        case "ablation":
+        case "ablation" | "heads":
             return ablation.run(config, dataset, folder, split)
         case "robustness":
             return robustness.run(config, dataset, folder, split)
@@ -52,14 +52,11 @@ def _whole(config: ConfigDict, dataset: Dataset, split: str) -> Summary | list[P
 
 
 def _parts(config: ConfigDict, dataset: Dataset, split: str) -> list[Part]:
-    folder = Path(config.workdir)
     match config.study:
-        case "ablation":
-            return ablation.parts(config, dataset, folder, split)
-        case "robustness":
-            return ablation.parts(config, dataset, Path(config.grid.folder), split)
+        case "ablation" | "heads" | "robustness":
+            return ablation.parts(config, dataset, split)
         case "crossval":
-            return crossval.parts(config, dataset, folder)
+            return crossval.parts(config, dataset, Path(config.workdir))
     if config.launch.index < 0:  # else other processes may be writing to the folders of other runs
         sweep.check_started(sweep.runs(config), dataset)
     return sweep.parts(config, dataset)

@@ -1,8 +1,10 @@
-"""Tests of differences: a paired permutation test of two models on the same clips, and Holm's correction."""
+"""Tests of differences: of two models on the same clips, of paired scores over seeds, and Holm's correction."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from emi_jax.metrics.bootstrap import centred, from_sums, paired_sums, with_mean
@@ -65,6 +67,36 @@ def swap_test(
     )
     shares = as_large / 2**count if exact else (as_large + 1) / (permutations + 1)
     return np.where(np.isnan(measured[0]), np.nan, shares)
+
+
+def paired_t_test(scores: Floats, reference: Floats | None) -> dict[str, Any]:
+    """Mean over seeds with Student's 95% interval, and the same for the paired differences to a reference.
+
+    Args:
+        scores: [S].
+        reference: [S], scores with the same seeds; None if there is nothing to compare with.
+
+    Returns:
+        `pearson`, `interval`, `difference`, `difference_interval` and `p`, the two-sided p-value of a paired t-test;
+        NaN where a number is undefined.
+    """
+    mean, ends = t_interval(scores)
+    difference, apart, p = float("nan"), [float("nan")] * 2, float("nan")
+    if reference is not None:
+        differences = scores - reference
+        difference, apart = t_interval(differences)
+        if len(differences) > 1 and np.ptp(differences):
+            p = float(scipy.stats.ttest_1samp(differences, 0).pvalue)
+    return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart, "p": p}
+
+
+def t_interval(values: Floats, level: float = 0.95) -> tuple[float, list[float]]:
+    """Mean and its Student's t interval, from independent values [S]; the ends are NaN for a single value."""
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return mean, [float("nan")] * 2
+    half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
+    return mean, [mean - half, mean + half]
 
 
 def holm(p_values: ArrayLike) -> Floats:

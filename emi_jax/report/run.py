@@ -48,12 +48,13 @@ FIGURES = {
         "Cosine similarity of every clip's face or voice with every clip's words; own words lie on the diagonal.",
     ),
     "ablation": ("Ablation", "Mean Pearson of each variant, and its difference to the full model."),
+    "heads": ("Heads", "Mean Pearson of each head with each learning rate, and its difference to the full model."),
     "robustness": ("Robustness", "Scores and weights against the severity of a defect in one modality."),
 }
 """Title and description of each kind of figure, in the order of the page."""
 TABLES = {"calibration": calibration_table, "confusion": confusion_table}
 """Tables that stand below a figure, from the scores of the same split."""
-STUDIES = ("ablation", "robustness", "ablation_whole", "robustness_whole")
+STUDIES = tuple(f"{study}{size}" for size in ("", "_whole") for study in ("ablation", "heads", "robustness"))
 """Folders of studies, whose figures the runs beside them show."""
 TITLES = {"out_of_fold": "held-out clips"}
 """What stands for the name of a split in the names of files."""

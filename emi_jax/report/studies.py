@@ -1,4 +1,4 @@
-"""The figures of the two studies: ablation and robustness."""
+"""The figures of the studies over cells: grids and robustness."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,12 @@ from emi_jax.report.figures import new_figure
 from emi_jax.report.svg import INK, style
 
 
-def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Mean Pearson of each variant and its difference to the full model, with their intervals.
+def grid(rows: Mapping[str, Mapping[str, Any]], reference: str) -> Figure:
+    """Mean Pearson of each cell and its difference to the reference, with their intervals.
 
     Args:
         rows: {title: `pearson`, `interval`, `difference`, `difference_interval`}, from top to bottom.
+        reference: name of the cell with which the others are compared.
     """
     places = range(len(rows))
     with style():
@@ -29,7 +30,7 @@ def ablation(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
         left.set_yticks(places, list(rows))
         left.invert_yaxis()
         left.set_title("mean Pearson")
-        right.set_title("difference to the full model, paired by seed")
+        right.set_title(f"minus {reference}, paired by seed")
         right.axvline(0, color=INK, linewidth=0.8)
         for axes in (left, right):
             axes.grid(True)

@@ -1,4 +1,4 @@
-"""The ablation grid: variants of stage 2, each trained with several seeds on cached features, and the full model.
+"""Grids: variants of stage 2, each trained with several seeds on cached features, and the one they are compared with.
 
 Each cell is one variant. It writes `cells/<name>.json` (what was run, and the scores of each seed) and
 `cells/<name>.safetensors` (the parameters of each seed), so an interrupted grid resumes in the middle of a cell, and
@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy
 from flax import traverse_util
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file
@@ -26,18 +25,15 @@ from safetensors.numpy import load_file
 from emi_jax.errors import UserError
 from emi_jax.files import write_tensors
 from emi_jax.inputs.dataset import Dataset
-from emi_jax.metrics.significance import holm
+from emi_jax.metrics.significance import holm, paired_t_test
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import studies, svg, tables
-from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_seeds, selected_on
+from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_seeds, selected_on, trained_on
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
 from emi_jax.studies.parts import SHARED, Part
 from emi_jax.studies.variants import SECTIONS, changed
-
-FULL = "full"
-"""The cell to which the others are compared."""
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +60,18 @@ def cells(config: ConfigDict) -> list[Cell]:
     use are omitted, as are those that `grid.only` leaves out.
 
     Raises:
-        UserError: a change names a missing field or has the wrong type, `grid.only` names a missing cell, or the config
-            has no feature cache.
+        UserError: a change names a missing field or has the wrong type, `grid.only` or `grid.reference` names a missing
+            cell, or the config has no feature cache.
     """
     if not config.features.dir:
         raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
     known, only = [name for name, _, _ in config.grid.cells], config.grid.only or ()
     if unknown := [name for name in only if name not in known]:
         raise UserError(f"config.grid.only: there is no cell {unknown[0]!r}; there are {', '.join(known)}")
+    if config.grid.reference not in known:
+        raise UserError(
+            f"config.grid.reference: there is no cell {config.grid.reference!r}; there are {', '.join(known)}"
+        )
     made = [
         Cell(name, title, _changed(config, name, changes))
         for name, title, changes in config.grid.cells
@@ -95,25 +95,24 @@ def run(
     """Runs the missing cells, then writes the table and the figure of the grid.
 
     Args:
-        config: a config of stage 2, with `grid`: `seeds` and `cells`.
+        config: a config of stage 2 with `study`, the name of the written files, and `grid`; its cells are stored in
+            `grid.folder`.
         dataset: the dataset.
-        folder: the folder of the grid.
+        folder: the folder for the results.
         split: the split to score.
         devices: all devices by default.
 
     Returns:
         The written files.
     """
-    seeds = tuple(config.grid.seeds)
-    results = {cell.title: run_cell(cell, dataset, folder, seeds, split, devices) for cell in cells(config)}
-    return write(results, folder, split, dataset)
+    grid, seeds = Path(config.grid.folder), tuple(config.grid.seeds)
+    results = {cell.title: run_cell(cell, dataset, grid, seeds, split, devices) for cell in cells(config)}
+    return write(results, config, folder, split, dataset)
 
 
-def parts(
-    config: ConfigDict, dataset: Dataset, folder: Path, split: str, devices: Sequence[jax.Device] | None = None
-) -> list[Part]:
+def parts(config: ConfigDict, dataset: Dataset, split: str, devices: Sequence[jax.Device] | None = None) -> list[Part]:
     """The cells of the grid; arguments and errors as for `run`."""
-    seeds = tuple(config.grid.seeds)
+    folder, seeds = Path(config.grid.folder), tuple(config.grid.seeds)
 
     def part(cell: Cell) -> Part:
         def is_done() -> bool:
@@ -152,25 +151,31 @@ def run_cell(
     models = [model for seed in seeds for model in member_seeds(cell.config, seed) or (seed,)]
     train(experiment, models)
     params = chosen_params(experiment, len(models))
-    outputs = evaluator(experiment, split, len(models)).gather(params, progress=True)
-    ensembles = np.split(outputs["predictions"], len(seeds), axis=1)
-    scores = [experiment.stage.score(outputs | {"predictions": each.mean(1)}, split) for each in ensembles]
+    chooses = "valid" in dataset.splits and not trained_on(experiment, "valid")
     trained = traverse_util.flatten_dict(jax.device_get(experiment.split(params)[0]), sep="/")
     write_tensors(path.with_suffix(".safetensors"), trained)
-    result = {
+    result: dict[str, Any] = {
         "name": cell.name,
         "recipe": recipe,
         "seeds": list(seeds),
-        "seconds": round(time.monotonic() - started, 1),
         "selected_on_this_split": selected_on(experiment, split),
-        "scores": scores,
+        "scores": _scores(experiment, params, len(models), len(seeds), split),
+        "valid": _scores(experiment, params, len(models), len(seeds), "valid") if chooses else [],
+        "seconds": round(time.monotonic() - started, 1),
     }
     part = path.with_suffix(".part")
     part.write_text(json.dumps(result, indent=1) + "\n")
     part.replace(path)
     shutil.rmtree(experiment.workdir.path / "checkpoints")  # the selected parameters are in the cell's file
-    log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(result)), result["seconds"])
+    log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(result["scores"])), result["seconds"])
     return result
+
+
+def _scores(experiment: Experiment, params: dict, models: int, seeds: int, split: str) -> list[dict[str, float]]:
+    """The scores of each seed on a split, from the mean prediction of its models."""
+    outputs = evaluator(experiment, split, models).gather(params, progress=True)
+    ensembles = np.split(outputs["predictions"], seeds, axis=1)
+    return [experiment.stage.score(outputs | {"predictions": each.mean(1)}, split) for each in ensembles]
 
 
 def load_trained(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -178,18 +183,24 @@ def load_trained(cell: Cell, folder: Path) -> dict[str, Any]:
     return traverse_util.unflatten_dict(load_file(folder / "cells" / f"{cell.name}.safetensors"), sep="/")
 
 
-def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, dataset: Dataset) -> list[Path]:
-    """Writes {title: result of `run_cell`}, the full model first, as JSON, Markdown, LaTeX and a figure."""
-    titles = {result["name"]: title for title, result in results.items()}
-    full = _goals(results[titles[FULL]]) if FULL in titles else None
-    rows = {title: compare(_goals(result), full) for title, result in results.items()}
+def write(
+    results: Mapping[str, dict[str, Any]], config: ConfigDict, folder: Path, split: str, dataset: Dataset
+) -> list[Path]:
+    """Writes the results of cells, {title: result of `run_cell`}, as JSON, Markdown, LaTeX and a figure.
+
+    The files have the name of the study. The other arguments are those of `run`.
+    """
+    name = config.grid.reference
+    reference = next((_goals(result["scores"]) for result in results.values() if result["name"] == name), None)
+    rows = {title: paired_t_test(_goals(result["scores"]), reference) for title, result in results.items()}
     for title, result in results.items():
-        rows[title] |= {name: result[name] for name in ("seconds", "name", "selected_on_this_split")}
+        rows[title] |= {field: result[field] for field in ("seconds", "name", "selected_on_this_split")}
+        rows[title]["valid"] = float(np.mean(_goals(result["valid"]))) if result["valid"] else float("nan")
         for metric in ("ccc", "mse"):
             rows[title][metric] = float(np.mean([scores[f"mean/{metric}"] for scores in result["scores"]]))
     for row, corrected in zip(rows.values(), holm([row["p"] for row in rows.values()]), strict=True):
         row["p_holm"] = float(corrected)
-    header = ["", "Pearson", "95% interval", "minus full", "95% interval", "p", "p, Holm", "CCC", "MSE"]
+    header = ["", "Pearson", "95% interval", f"minus {name}", "95% interval", "p", "p, Holm", "CCC", "MSE", "valid"]
     lines = [
         [
             title,
@@ -201,14 +212,16 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
             tables.p_value(row["p_holm"]),
             row["ccc"],
             row["mse"],
+            row["valid"],
         ]
         for title, row in rows.items()
     ]
-    figure = svg.save(studies.ablation(rows), folder / "figures" / "ablation.svg")
+    figure = svg.save(studies.grid(rows, name), folder / "figures" / f"{config.study}.svg")
     seeds = len(next(iter(results.values()))["seeds"])
     caption = (
         f"mean Pearson on {split}, {seeds} seeds; intervals over seeds; differences paired by seed; p of a paired "
-        f"t-test, corrected for {sum(row['p'] == row['p'] for row in rows.values())} comparisons by Holm\n"
+        f"t-test, corrected for {sum(row['p'] == row['p'] for row in rows.values())} comparisons by Holm; valid: "
+        "mean Pearson on that split, to choose a setting by\n"
     )
     if any(result["selected_on_this_split"] for result in results.values()):
         caption += SELECTED.format(split=split) + "\n"
@@ -216,49 +229,21 @@ def write(results: Mapping[str, dict[str, Any]], folder: Path, split: str, datas
     if ceiling:
         caption += f"ceiling {np.mean(ceiling):.3f}\n"
     texts = {
-        "ablation.txt": caption + tables.plain(header, lines) + "\n",
-        "ablation.md": tables.markdown(header, lines),
-        "ablation.tex": tables.latex(header, lines),
-        "ablation.json": json.dumps(_without_nan(rows), indent=1) + "\n",
+        "txt": caption + tables.plain(header, lines) + "\n",
+        "md": tables.markdown(header, lines),
+        "tex": tables.latex(header, lines),
+        "json": json.dumps(_without_nan(rows), indent=1) + "\n",
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    log.info("\n%s", texts["ablation.txt"])
-    return [figure, *(folder / name for name in texts)]
+    files = {folder / f"{config.study}.{kind}": text for kind, text in texts.items()}
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    log.info("\n%s", texts["txt"])
+    return [figure, *files]
 
 
-def compare(scores: np.ndarray, full: np.ndarray | None) -> dict[str, Any]:
-    """Mean over seeds with Student's 95% interval, and the same for the paired differences to the full model.
-
-    Returns:
-        `pearson`, `interval`, `difference`, `difference_interval` and `p`, the two-sided p-value of a paired t-test;
-        NaN where a number is undefined.
-    """
-    mean, ends = t_interval(scores)
-    difference, apart = (float("nan"), [float("nan")] * 2) if full is None else t_interval(scores - full)
-    p = float("nan") if full is None else t_test(scores - full)
-    return {"pearson": mean, "interval": ends, "difference": difference, "difference_interval": apart, "p": p}
-
-
-def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, list[float]]:
-    """Mean and its Student's t interval, from independent values [S]; the ends are NaN for a single value."""
-    mean, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return mean, [float("nan")] * 2
-    half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
-    return mean, [mean - half, mean + half]
-
-
-def t_test(values: np.ndarray) -> float:
-    """Student's two-sided p-value of the mean of independent values [S] being 0; NaN for equal or single values."""
-    if len(values) < 2 or not np.ptp(values):
-        return float("nan")
-    t = np.mean(values) / (np.std(values, ddof=1) / np.sqrt(len(values)))
-    return float(2 * scipy.stats.t.sf(abs(t), len(values) - 1))
-
-
-def _goals(result: Mapping[str, Any]) -> np.ndarray:
-    return np.array([scores["mean/pearson"] for scores in result["scores"]])
+def _goals(scores: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """The mean Pearson of each seed."""
+    return np.array([each["mean/pearson"] for each in scores])
 
 
 def _path(cell: Cell, folder: Path) -> Path:

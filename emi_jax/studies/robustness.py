@@ -19,13 +19,13 @@ from ml_collections import ConfigDict
 from emi_jax.inputs.cached import CachedTransform
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.features import FeatureCache
-from emi_jax.metrics.significance import holm
+from emi_jax.metrics.significance import holm, paired_t_test
 from emi_jax.modalities import MODALITIES
 from emi_jax.report import studies, svg, tables
 from emi_jax.runs.evaluation import SELECTED, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract, inputs
-from emi_jax.studies.ablation import FULL, Cell, cells, compare, load_trained, run_cell
+from emi_jax.studies.ablation import Cell, cells, load_trained, run_cell
 from emi_jax.studies.defects import DEFECTS, CorruptedTransform, Defect, Hidden
 from emi_jax.train import parameters
 
@@ -60,8 +60,7 @@ def run(
             note = SELECTED.format(split=split) + "\n"
         for name, curves in evaluate_cell(cell, dataset, folder, grid, split, devices).items():
             found[name]["models"][cell.title] = curves
-    full = next(cell.title for cell in chosen if cell.name == FULL)
-    return write(found, [cell.title for cell in chosen], full, folder, note)
+    return write(found, chosen, config.grid.reference, folder, note)
 
 
 def evaluate_cell(
@@ -137,23 +136,26 @@ def _values(
     return {value: [float(number) for number in column] for value, column in values.items()}
 
 
-def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Path, note: str) -> list[Path]:
+def write(found: Mapping[str, Any], models: Sequence[Cell], reference: str, folder: Path, note: str) -> list[Path]:
     """Writes curves, table and JSON of the results.
 
     Args:
         found: {defect: `severities`, `unit`, `models` {title: the result of `evaluate_cell`}}.
-        titles: titles of the models, in order.
-        full: title of the model to which the others are compared.
+        models: the cells of the models, in order.
+        reference: name of the cell with which the others are compared, if it is among them.
         folder: the folder for the results.
         note: a line about all scores, or an empty string.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    titles = [model.title for model in models]
+    compared = next((model.title for model in models if model.name == reference), None)
     graded = {name: defect for name, defect in found.items() if len(defect["severities"]) > 2}
     rows = [(name, title) for name in found for title in titles]
-    apart = [
-        compare(*(np.array(found[name]["models"][model]["pearson"][-1]) for model in (title, full)))
-        for name, title in rows
-    ]
+
+    def worst(name: str, title: str) -> np.ndarray:
+        return np.array(found[name]["models"][title]["pearson"][-1])
+
+    apart = [paired_t_test(worst(*row), worst(row[0], compared) if compared else None) for row in rows]
     corrected = holm([row["p"] for row in apart])
     lines: list[list[str | float]] = []
     for (name, title), row, p in zip(rows, apart, corrected, strict=True):
@@ -162,7 +164,7 @@ def write(found: Mapping[str, Any], titles: Sequence[str], full: str, folder: Pa
         difference = row["difference"], tables.interval(row["difference_interval"]), tables.p_value(p)
         moves = (_moves(curves[value]) for value in ("weight", "reliability"))
         lines.append([name, title, *ends, *difference, _ends(curves["mse"], 3), *moves])
-    header = ["defect", "model", "clean", "worst", "minus full", "95% interval", "p, Holm", "MSE"]
+    header = ["defect", "model", "clean", "worst", f"minus {reference}", "95% interval", "p, Holm", "MSE"]
     header += ["weight of the corrupted modality", "its reliability"]
     caption = (
         "mean Pearson over seeds; differences at worst, paired by seed; p of paired t-tests, corrected for "

@@ -1,4 +1,4 @@
-"""The permutation test compared with SciPy's, Holm's correction with the closure of Bonferroni's."""
+"""The permutation and the paired t-test compared with SciPy's, Holm's correction with the closure of Bonferroni's."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from emi_jax.metrics import regression
-from emi_jax.metrics.significance import holm, swap_test
+from emi_jax.metrics.significance import holm, paired_t_test, swap_test
 
 
 def make_runs(subjects, noises=(0.3, 0.5)):
@@ -99,3 +99,21 @@ def test_holms_correction_is_the_closure_of_bonferronis():
 def test_an_undefined_p_value_is_no_comparison():
     np.testing.assert_allclose(holm([0.02, np.nan, 0.01]), [0.02, np.nan, 0.02])
     assert np.isnan(holm([np.nan])).all()
+
+
+def test_seeds_are_compared_as_scipys_paired_t_test_does():
+    values, reference = np.array([0.61, 0.64, 0.66, 0.6, 0.63]), np.array([0.65, 0.66, 0.69, 0.65, 0.66])
+    row, theirs = paired_t_test(values, reference), scipy.stats.ttest_rel(values, reference)
+    np.testing.assert_allclose(
+        [row["pearson"], *row["interval"]], [values.mean(), *scipy.stats.ttest_1samp(values, 0).confidence_interval()]
+    )
+    assert row["difference"] == pytest.approx((values - reference).mean())
+    np.testing.assert_allclose(row["difference_interval"], theirs.confidence_interval(), rtol=1e-9)
+    assert row["p"] == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize(("values", "reference"), [([0.6, 0.7], None), ([0.6, 0.7], [0.6, 0.7]), ([0.6], [0.5])])
+def test_what_cannot_be_compared_has_no_p(values, reference):
+    row = paired_t_test(np.array(values), None if reference is None else np.array(reference))
+    assert row["pearson"] == pytest.approx(np.mean(values))
+    assert np.isnan(row["p"])

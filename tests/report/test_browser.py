@@ -98,7 +98,7 @@ def report(tmp_path_factory):
         "curves": figures.curves(records, "mean/pearson"),
         "recall_test": figures.recalls(directions | {"chance_a_text/recall@1": 0.1, "chance_a_text/recall@5": 0.2}),
         "similarity_test": figures.similarities({"vision": (unit, unit), "audio": (unit, -unit)}),
-        "ablation": studies.ablation(rows),
+        "ablation": studies.grid(rows, "full"),
         "robustness": studies.robustness(defects, ["full", "no QAM"], ("pearson", "weight")),
     }
     for name, figure in drawn.items():

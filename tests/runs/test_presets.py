@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablation, robustness, stage1, stage2
+from configs import ablation, heads, robustness, stage1, stage2
 from emi_jax.encoders.registry import build_encoder
 from emi_jax.encoders.tensors import describe
 from emi_jax.errors import UserError
@@ -100,7 +100,7 @@ def test_winners_heads_refuse_encoders_whose_first_token_is_not_a_class_token(sc
 @pytest.mark.parametrize("preset", ["demo", "vidmimic2", "vidmimic2,finetune"])
 def test_root_moves_the_folders_of_all_runs(preset):
     found = {}
-    for module in (stage2, ablation, robustness):
+    for module in (stage2, ablation, heads, robustness):
         config = module.get_config(preset)
         scale = preset.split(",")[0]
         assert config.workdir.startswith(f"runs/{scale}/")
@@ -109,8 +109,9 @@ def test_root_moves_the_folders_of_all_runs(preset):
         assert config.init_from == "elsewhere/stage1"
         assert config.features.dir == "elsewhere/features"
     assert found[stage2].workdir == ("elsewhere/finetune" if "finetune" in preset else "elsewhere/stage2")
-    assert [found[study].workdir for study in (ablation, robustness)] == ["elsewhere/ablation", "elsewhere/robustness"]
-    assert found[robustness].grid.folder == "elsewhere/ablation"
+    for study, name in ((ablation, "ablation"), (heads, "heads"), (robustness, "robustness")):
+        assert found[study].workdir == f"elsewhere/{name}"
+        assert found[study].grid.folder == "elsewhere/ablation"
 
 
 @pytest.mark.parametrize("stage", [stage1, stage2])

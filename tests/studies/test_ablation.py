@@ -1,5 +1,6 @@
 """The grid: every cell runs, finished cells are kept, and the comparison is a paired Student's t interval."""
 
+import collections
 import json
 import signal
 
@@ -9,7 +10,7 @@ import pytest
 import scipy.stats
 
 from configs import ablation as shipped
-from configs import stage2
+from configs import heads, stage2
 from configs.stage2 import resize_heads
 from emi_jax.errors import UserError
 from emi_jax.metrics.significance import holm
@@ -50,6 +51,7 @@ def stage1(tmp_path_factory):
 def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model(stage1, tmp_path, monkeypatch):
     dataset = make_dataset(train=16, test=12)
     config = tiny_grid(stage1, "full", "no-alignment", "text")
+    config.grid.folder = str(tmp_path)
     written = ablation.run(config, dataset, tmp_path, "test", jax.devices()[:1])
     assert {path.name for path in written} == {
         "ablation.svg",
@@ -74,6 +76,11 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     lines = (tmp_path / "ablation.md").read_text().splitlines()
     assert len(lines) == 5
     assert f"{apart['pearson']:.3f}" in lines[4]
+    config.grid.reference = "text"
+    ablation.run(config, dataset, tmp_path / "other", "test", jax.devices()[:1])
+    against = json.loads((tmp_path / "other" / "ablation.json").read_text())
+    assert against["full model"]["difference"] == pytest.approx(-apart["difference"])
+    assert "minus text" in (tmp_path / "other" / "ablation.txt").read_text()
 
     cell = next(cell for cell in ablation.cells(config) if cell.name == "text")
     with monkeypatch.context() as patch:
@@ -91,7 +98,8 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert resumed["scores"] == results["text"]["scores"]
 
     for folder, done in ((tmp_path, {"full", "no-alignment", "text"}), (tmp_path / "stopped", {"text"})):
-        parts = ablation.parts(config, dataset, folder, "test", jax.devices()[:1])
+        config.grid.folder = str(folder)
+        parts = ablation.parts(config, dataset, "test", jax.devices()[:1])
         assert [part.name for part in parts] == ["full", "no-alignment", "text"]
         assert {part.name for part in parts if part.is_done()} == done
     assert parts[2].do() == resumed
@@ -105,13 +113,14 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert {len(leaf) for leaf in jax.tree.leaves(ablation.load_trained(cell, tmp_path))} == {4}
     experiment = Experiment.open(cell.config, dataset, tmp_path / "again", jax.devices()[:1])
     params = parameters.merge(ablation.load_trained(cell, tmp_path), experiment.initial_params()[1])
-    outputs = evaluator(experiment, "test", 4).gather(params)
-    for seed, scores in enumerate(result["scores"]):
-        predictions = outputs["predictions"][:, 2 * seed : 2 * seed + 2].mean(1)
-        expected = [
-            scipy.stats.pearsonr(*pair).statistic for pair in zip(predictions.T, outputs["labels"].T, strict=True)
-        ]
-        assert scores["mean/pearson"] == pytest.approx(np.mean(expected), abs=1e-5)
+    for split, name in (("test", "scores"), ("valid", "valid")):
+        outputs = evaluator(experiment, split, 4).gather(params)
+        for seed, scores in enumerate(result[name]):
+            predictions = outputs["predictions"][:, 2 * seed : 2 * seed + 2].mean(1)
+            expected = [
+                scipy.stats.pearsonr(*pair).statistic for pair in zip(predictions.T, outputs["labels"].T, strict=True)
+            ]
+            assert scores["mean/pearson"] == pytest.approx(np.mean(expected), abs=1e-5)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     changed = {path.name for path in before if before[path] != after[path]}
     assert changed == {"text.json", "text.safetensors"}, "a changed cell alone is run again"
@@ -160,7 +169,10 @@ def test_some_cells_alone_are_run():
     config.grid.only = ("no-qam", "full")
     assert [cell.name for cell in ablation.cells(config)] == ["full", "no-qam"]
     config.grid.only = ("no-qma",)
-    with pytest.raises(UserError, match="there is no cell 'no-qma'; there are full, no-alignment, no-tcn"):
+    with pytest.raises(UserError, match=r"grid.only: there is no cell 'no-qma'; there are full, no-alignment, no-tcn"):
+        ablation.cells(config)
+    config.grid.update(only=(), reference="ful")
+    with pytest.raises(UserError, match=r"grid.reference: there is no cell 'ful'; there are full, no-alignment"):
         ablation.cells(config)
 
 
@@ -174,18 +186,24 @@ def test_the_whole_grid_has_the_fusion_and_the_epochs_of_stage_2():
     assert (small.workdir, small.grid.folder) == ("runs/demo/ablation",) * 2
 
 
-def test_student_interval_is_scipys():
-    values = np.array([0.61, 0.64, 0.66, 0.6, 0.63])
-    mean, ends = ablation.t_interval(values)
-    theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval()
-    np.testing.assert_allclose([mean, *ends], [values.mean(), *theirs])
-    full = np.array([0.65, 0.66, 0.69, 0.65, 0.66])
-    row = ablation.compare(values, full)
-    assert row["p"] == pytest.approx(scipy.stats.ttest_rel(values, full).pvalue)
-    assert np.isnan(ablation.compare(full, full)["p"])
-    np.testing.assert_allclose(
-        row["difference_interval"], scipy.stats.ttest_rel(values, full).confidence_interval(), rtol=1e-9
-    )
+@pytest.mark.parametrize("preset", ["demo", "whole"])
+def test_each_head_has_four_learning_rates_and_shares_a_cell_with_the_grid(preset):
+    dataset, rates = make_dataset(1, 1, 1), collections.defaultdict(list)
+
+    def recipes(config):
+        return {cell.name: ablation._recipe(cell, dataset, (0,), "test") for cell in ablation.cells(config)}
+
+    study, grid = heads.get_config(preset), recipes(shipped.get_config(preset))
+    for cell in ablation.cells(study):
+        rates[cell.config.model.head.name].append(cell.config.train.learning_rate)
+        assert f"rate {cell.config.train.learning_rate:g}" in cell.title
+    assert rates.keys() == {"fusion", "concatenation", "text_anchored"}
+    assert all(each == [3e-4, 1e-3, 3e-3, 1e-2] for each in rates.values())
+    found = recipes(study)
+    assert len(set(found.values())) == 12
+    shared = found.keys() & grid.keys()
+    assert shared == {"full", "concatenation-ours", "text-anchored-ours"}
+    assert all(found[name] == grid[name] for name in shared)
 
 
 def test_every_shipped_cell_makes_its_stated_change():
@@ -199,5 +217,6 @@ def test_every_shipped_cell_makes_its_stated_change():
     assert found["vision-text"].model.modalities == ("vision", "text")
     assert "grid" not in found["full"]
     config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
+    config.grid.reference = "odd"
     with pytest.raises(UserError, match=r"cell 'odd': there is no field config.modle.head.tcn"):
         ablation.cells(config)
