@@ -109,11 +109,11 @@ DESCRIPTOR_CELLS: tuple[Cell, ...] = (
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the grid; presets as for stage 2."""
-    return study("ablation", DESCRIPTOR_CELLS if preset.partition(",")[0].endswith("descriptors") else CELLS, preset)
+    return study("ablation", preset)
 
 
-def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
-    """The config of a study over cells of the grid, in `ROOT/NAME`."""
+def study(name: str, preset: str) -> ConfigDict:
+    """The config of a study over the cells of the grid, in `ROOT/NAME`."""
     config = presets.apply(stage2.start(studies.STUDY), preset, PRESETS)
     suffix = "_whole" if "whole" in config.preset.split(",") else ""
     presets.place(config, name + suffix)
@@ -121,7 +121,7 @@ def study(name: str, cells: tuple[Cell, ...], preset: str) -> ConfigDict:
         shrink(config)
     config.study = name
     config.grid.folder = presets.under_root(config, "ablation" + suffix)
-    config.grid.cells = cells
+    config.grid.cells = DESCRIPTOR_CELLS if config.preset.partition(",")[0].endswith("descriptors") else CELLS
     return config
 
 

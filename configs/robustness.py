@@ -12,8 +12,9 @@ COMPARED = ("no-corruption", "no-qam", "no-supervision", "full", "attention")
 
 def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the study; presets as for stage 2."""
-    cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
-    return ablation.study("robustness", cells, preset)
+    config = ablation.study("robustness", preset)
+    config.grid.cells = tuple(cell for cell in ablation.CELLS if cell[0] in COMPARED)
+    return config
 
 
 PRESETS = ablation.PRESETS

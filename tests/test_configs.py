@@ -38,9 +38,10 @@ def test_every_preset_passes_the_checks_of_a_run(module, preset):
     check_fields(module.get_config(preset))
 
 
+@pytest.mark.parametrize("module", [ablation, heads])
 @pytest.mark.parametrize("preset", ["demo", "descriptors"])
-def test_every_cell_of_the_grid_passes_the_checks_of_a_run(preset):
-    for cell in cells(ablation.get_config(preset)):
+def test_every_cell_of_the_grid_passes_the_checks_of_a_run(module, preset):
+    for cell in cells(module.get_config(preset)):
         check_fields(cell.config)
 
 
