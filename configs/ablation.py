@@ -61,9 +61,8 @@ CELLS: tuple[Cell, ...] = (
 HEAD = "model.head.fusion"
 WITHIN = ("features.standardise", "subject")
 SINGLE = ("train.members", 1)
-# The fusion of the sequences, as in the other presets.
-FUSION: Changes = (
-    *((f"{HEAD}.{name}", value) for name, value in (("statistics", False), ("sequences", True), ("dropout", 0.3))),
+# The training of a head that reads the sequences, as in the other presets.
+SEQUENCES: Changes = (
     ("loss.unimodal", 0.0),
     ("train.weight_decay", 0.05),
     ("train.rate_factors", ((".*", 1.0),)),  # those of the preset name parts of the statistics' readout
@@ -72,9 +71,14 @@ FUSION: Changes = (
     ("train.epochs", 12),
     SINGLE,
 )
+FUSION: Changes = (
+    *((f"{HEAD}.{name}", value) for name, value in (("statistics", False), ("sequences", True), ("dropout", 0.3))),
+    *SEQUENCES,
+)
 CORRUPTED: Changes = (("train.corrupt", 0.3), ("features.renditions", 2))
 SUPERVISED: Changes = (*CORRUPTED, (f"{HEAD}.quality", True), ("loss.quality", 0.1))
 SMALL_CONCATENATION: Changes = (
+    *SEQUENCES,
     ("model.head.name", "concatenation"),
     ("model.head.concatenation.token", "mean"),  # descriptors of words have no class token
     ("model.head.concatenation.width", 64),
@@ -92,7 +96,7 @@ DESCRIPTOR_CELLS: tuple[Cell, ...] = (
     ("fusion-steps", "one model, fusion without QAM, positions in steps", (*FUSION, (f"{HEAD}.positions", "steps"))),
     ("fusion-supervised", "one model, fusion with corruption and supervision", (*FUSION, *SUPERVISED)),
     ("fusion-corrupted", "one model, fusion without QAM with corruption", (*FUSION, *CORRUPTED)),
-    ("concatenation", "one model, head of the 2025 winner", (*FUSION, *SMALL_CONCATENATION)),
+    ("concatenation", "one model, head of the 2025 winner", SMALL_CONCATENATION),
     ("subject", "within subjects: statistics, five models averaged", (WITHIN,)),
     ("subject-vision", "within subjects: face alone", (WITHIN, (ONLY, ("vision",)))),
     ("subject-audio", "within subjects: voice alone", (WITHIN, (ONLY, ("audio",)))),
@@ -121,8 +125,13 @@ def study(name: str, preset: str) -> ConfigDict:
         shrink(config)
     config.study = name
     config.grid.folder = presets.under_root(config, "ablation" + suffix)
-    config.grid.cells = DESCRIPTOR_CELLS if config.preset.partition(",")[0].endswith("descriptors") else CELLS
+    config.grid.cells = DESCRIPTOR_CELLS if is_described(config) else CELLS
     return config
+
+
+def is_described(config: ConfigDict) -> bool:
+    """Whether the config's scale reads descriptors in place of encoders."""
+    return config.preset.partition(",")[0].endswith("descriptors")
 
 
 def shrink(config: ConfigDict) -> None:

@@ -22,7 +22,7 @@ NEEDED = {
 
 
 def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> None:
-    """Refuses fields that are set on the command line but have no effect.
+    """Refuses fields that are set on the command line, or by a part of a study, but have no effect.
 
     Raises:
         UserError: a field belongs to a head that is not in use, to a part that is switched off, to the scratch section
@@ -51,6 +51,21 @@ def refuse_without_effect(config: ConfigDict, overridden: Collection[str]) -> No
                     f"config.{field} does nothing: it is for an encoder from scratch, and the {parts[1]} encoder is "
                     f"loaded from {source}"
                 )
+
+
+def refuse_replaced(overridden: Collection[str], replaced: Collection[str], reason: str) -> None:
+    """Refuses fields that are set on the command line of a study which replaces them in all of its parts.
+
+    Args:
+        overridden: the fields that are set.
+        replaced: those that the study replaces.
+        reason: what has their place.
+
+    Raises:
+        UserError: one of them is set.
+    """
+    if ignored := sorted(set(overridden) & set(replaced)):
+        raise UserError(f"--config.{ignored[0]} does nothing in this study: {reason}")
 
 
 def refuse_for_trained(overridden: Collection[str], use: str) -> None:

@@ -21,7 +21,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
     """Returns the config of the study; presets as for stage 2. Cells that the ablation grid has are shared with it."""
     config = ablation.study("heads", preset)
     shipped = {name: (title, changes) for name, title, changes in config.grid.cells}
-    heads = HEADS if shipped.keys() >= set(HEADS) else DESCRIPTOR_HEADS
+    heads = DESCRIPTOR_HEADS if ablation.is_described(config) else HEADS
     cells = []
     for name in heads:
         title, changes = shipped[name]

@@ -16,7 +16,8 @@ from typing import Any
 
 import filelock
 import numpy as np
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from emi_jax.errors import UserError
 
@@ -89,6 +90,19 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[
     """
     # The library writes the elements of arrays that are not contiguous in another order.
     path.write_bytes(save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata))
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        UserError: the file is cut off or no safetensors file.
+        OSError: it cannot be read.
+    """
+    try:
+        return load(path.read_bytes())
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, and the same command makes it again") from error
 
 
 def write_json(path: Path, content: Any) -> None:

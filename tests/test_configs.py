@@ -8,7 +8,7 @@ from configs.fields import Effect, flatten
 from configs.studies import section_of
 from emi_jax.models.heads import HEADS, build_head
 from emi_jax.runs.checks import check_fields
-from emi_jax.studies.ablation import cells
+from emi_jax.studies.cells import cells
 
 
 def leaves(tree, prefix=""):

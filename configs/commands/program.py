@@ -149,7 +149,7 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
             raise UserError(f"--mode={MODE.value} is for stage 1 or 2; a study is run with --mode=train")
         if jax.process_count() > 1:
             raise UserError("a study runs in one process; start it without --distributed")
-        match study.run(config, dataset, split, own_command()):
+        match study.run(config, dataset, split, own_command(), overrides()):
             case results.Summary() as summary:
                 log_summary(summary)
             case list() as written:

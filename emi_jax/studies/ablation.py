@@ -5,7 +5,6 @@ Each cell is one variant. It writes `cells/<name>.json` (what was run, and the s
 only cells that have changed are run again.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -20,10 +19,9 @@ import jax
 import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import write_tensors
+from emi_jax.files import read_json, read_tensors, whole_file, write_json, write_tensors
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.metrics.significance import holm, paired_t_test
 from emi_jax.modalities import MODALITIES
@@ -32,61 +30,11 @@ from emi_jax.runs.evaluation import SELECTED, chosen_params, evaluator, member_s
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.training import train
 from emi_jax.runs.workdir import without
-from emi_jax.studies.parts import SHARED, Part
-from emi_jax.studies.variants import SECTIONS, changed
+from emi_jax.studies.cells import Cell, cells
+from emi_jax.studies.parts import Part
+from emi_jax.studies.variants import SECTIONS
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One variant of the grid.
-
-    Attributes:
-        name: name of its files.
-        title: title of its row.
-        config: its config of stage 2.
-    """
-
-    name: str
-    title: str
-    config: ConfigDict
-
-
-def cells(config: ConfigDict) -> list[Cell]:
-    """The cells of a grid: the config with each cell's changes, `((path, value), ...)`.
-
-    `{config.FIELD}` in a string stands for a field of the grid's config. Cells with a modality that the config does not
-    use are omitted, as are those that `grid.only` leaves out.
-
-    Raises:
-        UserError: a change names a missing field or has the wrong type, `grid.only` or `grid.reference` names a missing
-            cell, or the config has no feature cache.
-    """
-    if not config.features.dir:
-        raise UserError("a study reads cached features: name a folder for them with --config.features.dir=FOLDER")
-    known, only = [name for name, _, _ in config.grid.cells], config.grid.only or ()
-    if unknown := [name for name in only if name not in known]:
-        raise UserError(f"config.grid.only: there is no cell {unknown[0]!r}; there are {', '.join(known)}")
-    if config.grid.reference not in known:
-        raise UserError(
-            f"config.grid.reference: there is no cell {config.grid.reference!r}; there are {', '.join(known)}"
-        )
-    made = [
-        Cell(name, title, _changed(config, name, changes))
-        for name, title, changes in config.grid.cells
-        if name in (only or known)
-    ]
-    used = set(config.model.modalities)
-    fit = [cell for cell in made if set(cell.config.model.modalities) <= used]
-    if left_out := [cell.title for cell in made if cell not in fit]:
-        log.info("left out, since only %s are in use: %s", ", ".join(sorted(used)), "; ".join(left_out))
-    return fit
-
-
-def _changed(config: ConfigDict, name: str, changes: Sequence[tuple[str, Any]]) -> ConfigDict:
-    filled = [(path, value.format(config=config) if isinstance(value, str) else value) for path, value in changes]
-    return changed(config, filled, [*SHARED, "grid"], f"cell {name!r}")
 
 
 def run(
@@ -104,6 +52,9 @@ def run(
 
     Returns:
         The written files.
+
+    Raises:
+        UserError: as from `cells`, or a cell cannot be trained.
     """
     grid, seeds = Path(config.grid.folder), tuple(config.grid.seeds)
     results = {cell.title: run_cell(cell, dataset, grid, seeds, split, devices) for cell in cells(config)}
@@ -142,7 +93,7 @@ def run_cell(
         return found
     log.info("\n%s", cell.title)
     started = time.monotonic()
-    experiment = Experiment.open(cell.config, dataset, folder / "cells" / f"{cell.name}-{recipe[:12]}", devices)
+    experiment = open_cell(cell, dataset, folder, recipe, devices)
     if trained_towers := experiment.stage.trained_towers:
         raise UserError(
             f"a study trains all seeds on the same features, and the {next(iter(trained_towers))} encoder is trained: "
@@ -153,7 +104,9 @@ def run_cell(
     params = chosen_params(experiment, len(models))
     chooses = "valid" in dataset.splits and not trained_on(experiment, "valid")
     trained = traverse_util.flatten_dict(jax.device_get(experiment.split(params)[0]), sep="/")
-    write_tensors(path.with_suffix(".safetensors"), trained)
+    path.unlink(missing_ok=True)  # else it would seem to be the result of the new parameters, were this the last step
+    with whole_file(path.with_suffix(".safetensors")) as partial:
+        write_tensors(partial, trained)
     result: dict[str, Any] = {
         "name": cell.name,
         "recipe": recipe,
@@ -163,9 +116,7 @@ def run_cell(
         "valid": _scores(experiment, params, len(models), len(seeds), "valid") if chooses else [],
         "seconds": round(time.monotonic() - started, 1),
     }
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    part.replace(path)
+    write_json(path, result)
     shutil.rmtree(experiment.workdir.path / "checkpoints")  # the selected parameters are in the cell's file
     log.info("%s: mean Pearson %.3f in %.0f s", cell.title, np.mean(_goals(result["scores"])), result["seconds"])
     return result
@@ -179,8 +130,19 @@ def _scores(experiment: Experiment, params: dict, models: int, seeds: int, split
 
 
 def load_trained(cell: Cell, folder: Path) -> dict[str, Any]:
-    """The trained parameters of a finished cell, arrays [S, ...]."""
-    return traverse_util.unflatten_dict(load_file(folder / "cells" / f"{cell.name}.safetensors"), sep="/")
+    """The trained parameters of a finished cell, arrays [S, ...].
+
+    Raises:
+        UserError: their file is damaged.
+    """
+    return traverse_util.unflatten_dict(read_tensors(_path(cell, folder).with_suffix(".safetensors")), sep="/")
+
+
+def open_cell(
+    cell: Cell, dataset: Dataset, folder: Path, recipe: str, devices: Sequence[jax.Device] | None = None
+) -> Experiment:
+    """The experiment of a cell, whose folder is known by its recipe."""
+    return Experiment.open(cell.config, dataset, folder / "cells" / f"{cell.name}-{recipe[:12]}", devices)
 
 
 def write(
@@ -253,8 +215,8 @@ def _path(cell: Cell, folder: Path) -> Path:
 
 def _finished(path: Path, recipe: str) -> dict[str, Any] | None:
     """The result of a cell if it was made by this recipe."""
-    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return found if found and found["recipe"] == recipe else None
+    found = read_json(path) if path.exists() and path.with_suffix(".safetensors").exists() else {}
+    return found if found.get("recipe") == recipe else None
 
 
 def _recipe(cell: Cell, dataset: Dataset, seeds: Sequence[int], split: str) -> str:

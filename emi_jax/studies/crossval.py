@@ -16,10 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import whole_file, write_tensors
+from emi_jax.files import read_tensors, whole_file, write_tensors
 from emi_jax.inputs.dataset import Dataset, clip_id, seconds, subject
 from emi_jax.inputs.described import DESCRIPTORS
 from emi_jax.inputs.folds import subject_folds
@@ -178,7 +177,7 @@ def _run_fold(
         for record in workdir.metrics()
         if "valid/mean/pearson" in record
     }
-    return load_file(path / FILE), curve
+    return read_tensors(path / FILE), curve
 
 
 def _path(folder: Path, fold: int) -> Path:

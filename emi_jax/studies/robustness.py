@@ -25,7 +25,8 @@ from emi_jax.report import studies, svg, tables
 from emi_jax.runs.evaluation import SELECTED, evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.runs.features import extract, inputs
-from emi_jax.studies.ablation import Cell, cells, load_trained, run_cell
+from emi_jax.studies.ablation import load_trained, open_cell, run_cell
+from emi_jax.studies.cells import Cell, cells
 from emi_jax.studies.defects import DEFECTS, CorruptedTransform, Defect, Hidden
 from emi_jax.train import parameters
 
@@ -56,20 +57,27 @@ def run(
     chosen, grid = cells(config), Path(config.grid.folder)
     note = ""
     for cell in chosen:
-        if run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)["selected_on_this_split"]:
+        result = run_cell(cell, dataset, grid, tuple(config.grid.seeds), split, devices)
+        if result["selected_on_this_split"]:
             note = SELECTED.format(split=split) + "\n"
-        for name, curves in evaluate_cell(cell, dataset, folder, grid, split, devices).items():
+        experiment = open_cell(cell, dataset, grid, result["recipe"], devices)
+        for name, curves in evaluate_cell(cell, experiment, load_trained(cell, grid), split).items():
             found[name]["models"][cell.title] = curves
     return write(found, chosen, config.grid.reference, folder, note)
 
 
 def evaluate_cell(
-    cell: Cell, dataset: Dataset, folder: Path, grid: Path, split: str, devices: Sequence[jax.Device] | None = None
+    cell: Cell, experiment: Experiment, trained: dict, split: str
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """The values of a trained cell under every defect: {defect: {value: [severity][seed]}}."""
-    experiment = Experiment.open(cell.config, dataset, folder / "work", devices)
+    """The values of a cell under every defect, {defect: {value: [severity][seed]}}.
+
+    Args:
+        cell: the cell.
+        experiment: its experiment.
+        trained: its trained parameters, arrays [S, ...].
+        split: the split whose clips are corrupted.
+    """
     _, frozen = experiment.initial_params()
-    trained = load_trained(cell, grid)
     params = experiment.mapping.replicate(parameters.merge(trained, frozen))
     seeds = len(jax.tree.leaves(trained)[0])
     evaluated, cache = evaluator(experiment, split, seeds), _encode(experiment, split)

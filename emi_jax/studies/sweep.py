@@ -15,10 +15,9 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file
 
 from emi_jax.errors import UserError
-from emi_jax.files import lock, whole_file, write_tensors
+from emi_jax.files import lock, read_tensors, whole_file, write_tensors
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.inputs.regrouped import join_for_training
 from emi_jax.runs.evaluation import chosen_params, evaluator, stored_config
@@ -184,7 +183,7 @@ def _scored(runs: Sequence[Run], dataset: Dataset, split: str, devices: Sequence
     for run in runs:
         if not _kept(run, split).exists():
             _keep(run, Experiment.open(run.config, dataset, run.path, devices), split)
-    outputs = [load_file(_kept(run, split)) for run in runs]
+    outputs = [read_tensors(_kept(run, split)) for run in runs]
     records = [Workdir(run.path).metrics() for run in runs]
     return sweep_scores.score(runs[0].setting, outputs, records, dataset, split)
 

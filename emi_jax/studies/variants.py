@@ -11,6 +11,24 @@ SECTIONS = ("augment", "data", "features", "init_from", "loss", "model", "train"
 """The parts of a config of stage 2 that determine the result of a run."""
 
 
+def check_effect(config: ConfigDict, paths: Iterable[str], name: str) -> None:
+    """Refuses fields that a variant may not change, since they have no effect on the result of a run.
+
+    Args:
+        config: of a study.
+        paths: the fields.
+        name: of the variant, for messages.
+
+    Raises:
+        UserError: a field has no effect, or is a seed.
+    """
+    for path in paths:
+        if path == "train.seed":
+            raise UserError(f"{name}: config.{path} cannot be changed: the study has seeds of its own")
+        if path in config.bindings.free and path != "train.select":
+            raise UserError(f"{name}: config.{path} has no effect on the result of a run")
+
+
 def changed(config: ConfigDict, changes: Iterable[tuple[str, Any]], without: Iterable[str], name: str) -> ConfigDict:
     """A copy of a config with some fields changed.
 

@@ -17,6 +17,7 @@ from emi_jax.metrics.significance import holm
 from emi_jax.runs.evaluation import evaluator
 from emi_jax.runs.experiment import Experiment
 from emi_jax.studies import ablation
+from emi_jax.studies.cells import cells
 from emi_jax.train import parameters
 from emi_jax.train.hooks import Log
 from emi_jax.train.signals import StoppedError
@@ -82,7 +83,7 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     assert against["full model"]["difference"] == pytest.approx(-apart["difference"])
     assert "minus text" in (tmp_path / "other" / "ablation.txt").read_text()
 
-    cell = next(cell for cell in ablation.cells(config) if cell.name == "text")
+    cell = next(cell for cell in cells(config) if cell.name == "text")
     with monkeypatch.context() as patch:
         flush = Log.flush
 
@@ -107,7 +108,7 @@ def test_cells_run_once_resume_after_a_stop_and_are_compared_with_the_full_model
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     config.train.members = 2
     config.grid.cells = tuple(cell for cell in config.grid.cells if cell[0] == "text")
-    [cell] = ablation.cells(config)
+    [cell] = cells(config)
     result = ablation.run_cell(cell, dataset, tmp_path, (0, 1), "test", jax.devices()[:1])
     assert len(result["scores"]) == 2
     assert {len(leaf) for leaf in jax.tree.leaves(ablation.load_trained(cell, tmp_path))} == {4}
@@ -130,7 +131,7 @@ def test_cells_are_known_by_the_content_of_folders_and_not_by_their_paths(tmp_pa
     def recipes(root):
         config = shipped.get_config()
         config.root = str(root)
-        return [ablation._recipe(cell, make_dataset(1, 1, 1), (0,), "test") for cell in ablation.cells(config)]
+        return [ablation._recipe(cell, make_dataset(1, 1, 1), (0,), "test") for cell in cells(config)]
 
     for folder in ("encoders/text", "initial/vision", "initial/audio", "initial/text"):
         (tmp_path / "one" / "stage1" / folder).mkdir(parents=True)
@@ -149,31 +150,31 @@ def test_cells_are_known_by_every_setting_that_determines_their_result():
         config = shipped.get_config()
         if field:
             config.update_from_flattened_dict({field: 0.55})
-        found.add(ablation._recipe(ablation.cells(config)[0], dataset, (0,), "test"))
+        found.add(ablation._recipe(cells(config)[0], dataset, (0,), "test"))
     assert len(found) == 6
 
 
 def test_cells_of_modalities_that_are_not_in_use_are_left_out():
     config = shipped.get_config()
     config.model.modalities = ("vision", "text")
-    names = [cell.name for cell in ablation.cells(config)]
+    names = [cell.name for cell in cells(config)]
     assert {"vision", "text", "vision-text"} < set(names)
     assert not {"audio", "vision-audio", "audio-text"} & set(names)
     config.features.dir = ""
     with pytest.raises(UserError, match="a study reads cached features: name a folder"):
-        ablation.cells(config)
+        cells(config)
 
 
 def test_some_cells_alone_are_run():
     config = shipped.get_config()
     config.grid.only = ("no-qam", "full")
-    assert [cell.name for cell in ablation.cells(config)] == ["full", "no-qam"]
+    assert [cell.name for cell in cells(config)] == ["full", "no-qam"]
     config.grid.only = ("no-qma",)
     with pytest.raises(UserError, match=r"grid.only: there is no cell 'no-qma'; there are full, no-alignment, no-tcn"):
-        ablation.cells(config)
+        cells(config)
     config.grid.update(only=(), reference="ful")
     with pytest.raises(UserError, match=r"grid.reference: there is no cell 'ful'; there are full, no-alignment"):
-        ablation.cells(config)
+        cells(config)
 
 
 def test_the_whole_grid_has_the_fusion_and_the_epochs_of_stage_2():
@@ -191,10 +192,10 @@ def test_each_head_has_four_learning_rates_and_shares_a_cell_with_the_grid(prese
     dataset, rates = make_dataset(1, 1, 1), collections.defaultdict(list)
 
     def recipes(config):
-        return {cell.name: ablation._recipe(cell, dataset, (0,), "test") for cell in ablation.cells(config)}
+        return {cell.name: ablation._recipe(cell, dataset, (0,), "test") for cell in cells(config)}
 
     study, grid = heads.get_config(preset), recipes(shipped.get_config(preset))
-    for cell in ablation.cells(study):
+    for cell in cells(study):
         rates[cell.config.model.head.name].append(cell.config.train.learning_rate)
         assert f"rate {cell.config.train.learning_rate:g}" in cell.title
     assert rates.keys() == {"fusion", "concatenation", "text_anchored"}
@@ -209,7 +210,7 @@ def test_each_head_has_four_learning_rates_and_shares_a_cell_with_the_grid(prese
 def test_every_shipped_cell_makes_its_stated_change():
     config = shipped.get_config()
     config.init_from = "elsewhere"
-    found = {cell.name: cell.config for cell in ablation.cells(config)}
+    found = {cell.name: cell.config for cell in cells(config)}
     assert len(found) == len(shipped.CELLS)
     assert found["no-alignment"].model.audio.pretrained == "elsewhere/initial/audio"
     assert (found["no-alignment"].init_from, found["full"].init_from) == ("", "elsewhere")
@@ -219,4 +220,4 @@ def test_every_shipped_cell_makes_its_stated_change():
     config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
     config.grid.reference = "odd"
     with pytest.raises(UserError, match=r"cell 'odd': there is no field config.modle.head.tcn"):
-        ablation.cells(config)
+        cells(config)
