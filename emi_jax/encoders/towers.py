@@ -40,17 +40,9 @@ def build_tower(
 
 
 def build_lora(section: Mapping[str, Any]) -> Lora | None:
-    """The updates of low rank that a config describes; None if it names no target.
-
-    Raises:
-        UserError: a value that makes no sense.
-    """
+    """The updates of low rank that a config describes; None if it names no target."""
     if not section["targets"]:
         return None
-    if section["rank"] < 1 or not 0 <= section["dropout"] < 1:
-        raise UserError(
-            f"config.model.lora: rank={section['rank']} should be 1 or more, dropout={section['dropout']:g} in [0, 1)"
-        )
     return Lora(tuple(section["targets"]), section["rank"], section["alpha"], section["dropout"])
 
 

@@ -94,6 +94,10 @@ class Fusion(nn.Module):
         """
         if self.attention_bias and not (self.quality and self.decoder):
             raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
+        if self.decoder and self.width % self.num_heads:
+            raise ValueError(
+                f"num_heads = {self.num_heads} does not divide the width {self.width}: choose one of its divisors"
+            )
         if not (self.sequences or self.statistics):
             raise ValueError("sequences = False needs statistics = True: otherwise nothing is read")
         if self.auxiliary and (self.statistics or not self.sequences):

@@ -9,8 +9,11 @@ from emi_jax.report.terminal import printable
 
 BUG, FAILED, STOPPED = 1, 2, 75
 """Exit codes: an unexpected error; one that its message explains; stopped by a signal, everything saved to resume."""
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of a disk that is full or read-only, or of a file that belongs to others."""
+REFUSED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+"""Errors of a disk that is full or read-only, of a file that belongs to others, and of a path that cannot be one."""
 
 
 def is_explained(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from emi_jax.inputs.augmentation import Augmentation
 from emi_jax.inputs.dataset import Dataset
 from emi_jax.modalities import AUDIO, TEXT, VISION
 from emi_jax.models.contrastive import LOSSES
+from emi_jax.runs.bounds import check_bounds
 from emi_jax.train.optimizer import OPTIMIZERS
 
 _LEAVE_OUT = "; leave it out with --config.model.pairs in stage 1, --config.model.modalities in stage 2"
@@ -41,10 +42,7 @@ def check_fields(config: ConfigDict) -> None:
             f"config.model.dtype={config.model.dtype!r}: choose one of {', '.join(DTYPES)}; float16 "
             "would need loss scaling, which is not implemented"
         )
-    if not 0 < config.train.layer_decay <= 1:
-        raise UserError(f"config.train.layer_decay={config.train.layer_decay:g} should be in (0, 1]; 1 for none")
-    if config.train.clip_norm < 0:
-        raise UserError(f"config.train.clip_norm={config.train.clip_norm:g}: use 0 for no clipping, or a positive norm")
+    check_bounds(config)
     _check_choice(config.train.optimizer, "config.train.optimizer", OPTIMIZERS)
     check_selection(config.train)
     if "valid" in config.data.train_on and config.train.select == BEST:
@@ -58,11 +56,8 @@ def check_fields(config: ConfigDict) -> None:
         _check_pairs(config)
     else:
         _check_features(config)
-        _check_members(config)
         _check_choice(config.baseline, "config.baseline", BASELINES)
         _check_quality(config)
-        if not 0 <= config.loss.balance <= 1:
-            raise UserError(f"config.loss.balance={config.loss.balance:g} should be in [0, 1]")
 
 
 def _check_augmentation(config: ConfigDict) -> None:
@@ -126,11 +121,6 @@ def _check_choice(value: str, name: str, choices: Sequence[str]) -> None:
         raise UserError(f"{name}={value!r}: choose one of {', '.join(choices)}")
 
 
-def _check_members(config: ConfigDict) -> None:
-    if config.train.members < 1:
-        raise UserError(f"config.train.members={config.train.members}: an ensemble has 1 member or more")
-
-
 def _check_quality(config: ConfigDict) -> None:
     name, weight = config.model.head.name, config.loss.quality
     fusion = config.model.head.fusion
@@ -154,8 +144,6 @@ def check_selection(train: ConfigDict) -> None:
     """
     if train.select not in SELECTIONS:
         raise UserError(f"config.train.select={train.select!r}: choose one of {', '.join(SELECTIONS)}")
-    if not 0 <= train.ema < 1 or not 0 <= train.swa <= 1:
-        raise UserError(f"config.train: ema={train.ema:g} should be in [0, 1), swa={train.swa:g} in [0, 1]; 0 for none")
     if train.ema and train.swa:
         raise UserError(
             f"config.train: ema={train.ema:g} and swa={train.swa:g} are two averages, and one is evaluated; set the "
@@ -193,12 +181,7 @@ def interval(train: ConfigDict, name: str, steps: int) -> int:
         train: the section `train`.
         name: the field, in units of `steps`.
         steps: number of steps in one unit; the steps of an epoch for a field in epochs.
-
-    Raises:
-        UserError: the field is not positive.
     """
-    if not train[name] > 0:
-        raise UserError(f"config.train.{name}={train[name]:g} should be positive")
     return max(1, round(train[name] * steps))
 
 

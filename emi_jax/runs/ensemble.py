@@ -15,7 +15,7 @@ from emi_jax.report import score_tables
 from emi_jax.runs.comparison import compare
 from emi_jax.runs.results import Summary
 from emi_jax.runs.scores import measure
-from emi_jax.runs.stored import read_predictions_of, use_of_split
+from emi_jax.runs.stored import predictions_file, read_predictions_of, use_of_split
 from emi_jax.runs.submission import check_submission, write_predictions
 
 MEAN, RANK, FITTED = HOW = ("mean", "rank", "nnls")
@@ -44,9 +44,12 @@ def combine(
         other: a further source to compare the combination with, where labels are known.
 
     Raises:
-        UserError: predictions are missing or not those of the split, weights are to be fitted on clips that a source
+        UserError: a source is named twice or would be overwritten, predictions are missing or not those of the split or
+            outside of the labels' range, weights are to be fitted on clips that a source
             was trained on, or there are no labels for a comparison.
     """
+    path = output / f"predictions_{split}.csv"
+    _check_names(sources, other, split, path)
     ids, subjects = _clips(dataset, split)
     unlabelled = dataset.lacks(split, "labels")
     if other and unlabelled:
@@ -60,7 +63,6 @@ def combine(
             log.info("weight %.3f  %s", weight, source)
     combined = rank_mean(predictions) if how == RANK else np.tensordot(weights, predictions, 1)
     output.mkdir(parents=True, exist_ok=True)
-    path = output / f"predictions_{split}.csv"
     write_predictions(path, ids, combined, dataset.label_names, dataset.label_range)
     check_submission(path, ids, dataset.label_names, dataset.label_range)
     if unlabelled:
@@ -82,6 +84,23 @@ def combine(
     if how == FITTED and split == "valid":
         verdict = "the weights were fitted on the clips of valid: these scores are too high\n" + verdict
     return Summary(text, [path, metrics], verdict)
+
+
+def _check_names(sources: Sequence[Path], other: Path | None, split: str, written: Path) -> None:
+    """Refuses a source that is named twice, and a file of predictions that would be overwritten.
+
+    Raises:
+        UserError: there is such a source or file.
+    """
+    files = [predictions_file(source, split).resolve() for source in sources]
+    for source, file in zip(sources, files, strict=True):
+        if files.count(file) > 1:
+            raise UserError(f"{source}: its predictions are named twice, and would count twice; leave one out")
+    compared = [predictions_file(other, split).resolve()] if other else []
+    if written.resolve() in (*files, *compared) or (written.parent / "config.json").exists():
+        raise UserError(
+            f"--output={written.parent}: {written.name} there belongs to a run or source; name a new folder"
+        )
 
 
 def _fit(sources: Sequence[Path], dataset: Dataset) -> np.ndarray:

@@ -56,7 +56,7 @@ def build_transform(
     """The transform from an example to arrays, without augmentation.
 
     Raises:
-        UserError: `data.smallest_crop` is not in (0, 1]; a modality is augmented that is not read.
+        UserError: a modality is augmented that is not read, or stage 1 would train an encoder without weights.
     """
     data = config.data
     for modality, field in ((VISION, "face"), (AUDIO, "voice")):
@@ -65,10 +65,6 @@ def build_transform(
                 f"config.augment.{field}={config.augment[field]:g} has no effect: the run reads no "
                 f"{'faces' if modality == VISION else 'sound'}; set --config.augment.{field}=0"
             )
-    if not 0 < data.smallest_crop <= 1:
-        raise UserError(
-            f"config.data.smallest_crop={data.smallest_crop} is not a fraction of a side; use a value in (0, 1]"
-        )
     if config.stage == "alignment" and (fixed := [*encoders.describers, *encoders.own]):
         raise UserError(
             f"stage 1 trains encoders, and that of {fixed[0]} has no weights: leave it out with --config.model.pairs, "

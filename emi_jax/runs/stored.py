@@ -23,10 +23,10 @@ def read_predictions_of(source: Path, dataset: Dataset, split: str, ids: Sequenc
         ids: [n], the clips; others in the file are ignored.
 
     Raises:
-        UserError: the predictions are missing, or lack some of the clips.
+        UserError: the predictions are missing, lack some of the clips, or are outside of the labels' range.
     """
     low, high = dataset.label_range
-    path = source / f"predictions_{split}.csv" if source.is_dir() else source
+    path = predictions_file(source, split)
     if not path.is_file():
         raise UserError(
             f"no predictions in {path}: write those of a run with python run.py --config=CONFIG --workdir={source} "
@@ -35,7 +35,15 @@ def read_predictions_of(source: Path, dataset: Dataset, split: str, ids: Sequenc
     found = read_predictions(path, dataset.label_names)
     if missing := [clip for clip in ids if clip not in found]:
         raise UserError(f"{path} lacks {len(missing)} of the {len(ids)} clips of {split}, such as {missing[0]}")
+    for clip in ids:
+        if found[clip].min() < low or found[clip].max() > high:
+            raise UserError(f"{path}: a value of {clip} is outside of the labels' [{low:g}, {high:g}]; clip it first")
     return np.array([(found[clip] - low) / (high - low) for clip in ids])
+
+
+def predictions_file(source: Path, split: str) -> Path:
+    """The CSV of a run's predictions on a split; a source that is no folder is such a CSV itself."""
+    return source / f"predictions_{split}.csv" if source.is_dir() else source
 
 
 def use_of_split(source: Path, split: str) -> dict[str, bool] | None:
@@ -57,5 +65,5 @@ def use_of_split(source: Path, split: str) -> dict[str, bool] | None:
         return {TRAINED: trained, CHOSEN: split == "valid" and selected}
     if (path := source / f"metrics_{split}.json").is_file():
         results = read_json(path)
-        return {name: results[name] for name in (TRAINED, CHOSEN)} if TRAINED in results else None
+        return {name: results[name] for name in (TRAINED, CHOSEN)} if {TRAINED, CHOSEN} <= results.keys() else None
     return None

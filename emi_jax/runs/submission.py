@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from emi_jax.errors import UserError
+from emi_jax.files import whole_file
+
+SHOWN = 200
+"""Longest part of a file that a message shows."""
 
 
 def write_predictions(
     path: Path, ids: Sequence[str], predictions: np.ndarray, names: Sequence[str], label_range: tuple[float, float]
 ) -> Path:
-    """Writes predictions [n, K] in [0, 1] as a submission's CSV, in the units of the labels."""
+    """Writes predictions [n, K] in [0, 1] as a submission's CSV, in the units of the labels; complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header(names))
         for clip, row in zip(ids, in_units(predictions, label_range), strict=True):
@@ -50,20 +54,28 @@ def read_predictions(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             number.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # with or without the mark that Excel writes
             first, *rows = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if first != header(names):
-        raise UserError(f"{path}: its columns are {', '.join(first) or 'none'}; expected {', '.join(header(names))}")
+    expected = header(names)
+    if first != expected:
+        odd = next((f" ({a!r} for {b!r})" for a, b in zip(first, expected, strict=False) if a != b), "")
+        raise UserError(
+            f"{path}: its columns are {', '.join(first)[:SHOWN] or 'none'}{odd}; expected {', '.join(expected)}"
+        )
     found: dict[str, np.ndarray] = {}
     for number, row in enumerate(rows, start=2):
+        if not row:  # an empty line
+            continue
         try:
-            values = np.array([float(cell) for cell in row[1:]])
+            values = np.array([float(cell.replace("_", "no number")) for cell in row[1:]])
         except ValueError:
             values = np.array([np.nan])
         if len(values) != len(names) or not np.isfinite(values).all():
-            raise UserError(f"{path}, line {number}: expected a clip and {len(names)} finite numbers, got {row}")
+            raise UserError(
+                f"{path}, line {number}: expected a clip and {len(names)} finite numbers, got {row!s:.{SHOWN}}"
+            )
         if row[0] in found:
             raise UserError(f"{path}, line {number}: clip {row[0]} is there twice")
         found[row[0]] = values

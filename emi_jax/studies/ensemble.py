@@ -18,7 +18,7 @@ from emi_jax.errors import UserError
 from emi_jax.files import path_option
 from emi_jax.inputs.dataset import clip_id, open_dataset
 from emi_jax.report.exits import fail, is_explained
-from emi_jax.runs.ensemble import HOW, combine
+from emi_jax.runs.ensemble import HOW, MEAN, combine
 from emi_jax.runs.submission import check_submission
 
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--split", default="test", help="split that is predicted (default: test)")
     parser.add_argument("--output", type=path_option, help="folder for the combined predictions and their scores")
-    parser.add_argument("--how", choices=HOW, default=HOW[0], help="mean, mean of ranks, or weights fitted on valid")
+    parser.add_argument("--how", choices=HOW, help="mean (default), mean of ranks, or weights fitted on valid")
     parser.add_argument("--compare", type=path_option, help="a run or CSV to compare the combined predictions with")
     parser.add_argument(
         "--check", type=path_option, help="check this CSV against the clips of the split; combine nothing"
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.check) == bool(options.sources) or bool(options.output) != bool(options.sources):
         parser.error("name the runs or CSVs to combine and their --output, or a CSV to --check")
-    if options.check and options.compare:
-        parser.error("--compare is for combined predictions; --check combines nothing")
+    if options.check and (options.compare or options.how):
+        parser.error("--compare and --how are for combined predictions; --check combines nothing")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         dataset = open_dataset(options.data, "python -m data_prep")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_submission(options.check, ids, dataset.label_names, dataset.label_range)
             print(f"{options.check}: the predictions of all {len(ids)} clips of {options.split}, in order and in range")
             return 0
-        summary = combine(options.sources, dataset, options.split, options.output, options.how, options.compare)
+        summary = combine(options.sources, dataset, options.split, options.output, options.how or MEAN, options.compare)
     except (UserError, OSError) as error:
         if not is_explained(error):
             raise

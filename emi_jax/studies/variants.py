@@ -53,6 +53,8 @@ def changed(config: ConfigDict, changes: Iterable[tuple[str, Any]], without: Ite
         if not isinstance(section, ConfigDict) or leaf not in section or isinstance(section[leaf], ConfigDict):
             raise UserError(f"{name}: there is no field config.{path}")
         try:
+            if value is None and section[leaf] is not None:
+                raise TypeError
             section[leaf] = value
         except TypeError as error:
             raise UserError(
