@@ -43,8 +43,12 @@ def run(
         effects.refuse_replaced(overridden, {"train.seed"}, "its runs have those of config.sweep.seeds")
     if "grid" in config:
         _check_grid(config, overridden)
+    if (path := Path(config.workdir, "config.json")).exists():
+        raise UserError(f"{path.parent} holds a run, and a study needs a folder of its own: use another --workdir")
     if not is_asked(config):
         return _whole(config, dataset, split)
+    if config.launch.index < 0:  # else other processes may be writing to the folders of other parts
+        _check_started(config, dataset)
     launch(config, _parts(config, dataset, split), command)
     return None
 
@@ -70,6 +74,19 @@ def _check_grid(config: ConfigDict, overridden: Collection[str]) -> None:
         log.info("left out, since only %s are in use: %s", ", ".join(config.model.modalities), ", ".join(left_out))
 
 
+def _check_started(config: ConfigDict, dataset: Dataset) -> None:
+    """Checks that the parts which have been started are those of the config; cells of a grid have their own recipes.
+
+    Raises:
+        UserError: they are those of another config or dataset.
+    """
+    match config.study:
+        case "crossval":
+            crossval.check_started(config, dataset, Path(config.workdir))
+        case "sweep":
+            sweep.check_started(sweep.runs(config), dataset)
+
+
 def _whole(config: ConfigDict, dataset: Dataset, split: str) -> Summary | list[Path]:
     folder = Path(config.workdir)
     match config.study:
@@ -89,6 +106,4 @@ def _parts(config: ConfigDict, dataset: Dataset, split: str) -> list[Part]:
             return ablation.parts(config, dataset, split)
         case "crossval":
             return crossval.parts(config, dataset, Path(config.workdir))
-    if config.launch.index < 0:  # else other processes may be writing to the folders of other runs
-        sweep.check_started(sweep.runs(config), dataset)
     return sweep.parts(config, dataset)

@@ -131,7 +131,8 @@ def _assign(config: ConfigDict, dataset: Dataset, places: Sequence[Place], subje
     try:
         fold_of = subject_folds(subjects, labels, config.crossval.folds, config.crossval.seed)
     except ValueError as error:
-        raise UserError(f"config.crossval.folds={config.crossval.folds}: {error}") from error
+        options = config.crossval
+        raise UserError(f"config.crossval: folds={options.folds}, seed={options.seed}: {error}") from error
     sizes = np.bincount(fold_of)
     log.info("%d folds of %d to %d clips", len(sizes), sizes.min(), sizes.max())
     return fold_of
@@ -147,20 +148,14 @@ def _run_fold(
     devices: Sequence[jax.Device] | None,
 ) -> tuple[Outputs, dict[float, float]]:
     """The outputs for the held-out clips of a fold, and its score by epoch; the fold is trained first if need be."""
-    held_out = [place for place, number in zip(places, fold_of, strict=True) if number == fold]
-    others = [place for place, number in zip(places, fold_of, strict=True) if number != fold]
-    view = regroup(dataset, {"train": others, "valid": held_out})
-    path = _path(folder, fold)
-    own = _fold_config(config, path)
-    if not _shares_features(config, dataset) and own.features.dir:
-        own.features.dir = str(path / "features")
-    workdir = Workdir(path)
+    path, workdir = _path(folder, fold), Workdir(_path(folder, fold))
+    own, view = _fold(config, dataset, folder, places, fold_of, fold)
+    if path.exists():
+        _check_started(workdir, own, view)
     if (path / FILE).exists():
-        workdir.write_config(stored_config(own))
-        workdir.write_dataset(view)
         log.info("fold %d: already done", fold)
     else:
-        log.info("\nfold %d: %d clips to train on, %d held out", fold, len(others), len(held_out))
+        log.info("\nfold %d: %d clips to train on, %d held out", fold, *(view.splits[x] for x in ("train", "valid")))
         began = time.monotonic()
         experiment = Experiment.open(own, view, path, devices)
         train(experiment)
@@ -171,13 +166,46 @@ def _run_fold(
         with whole_file(path / FILE) as partial:
             write_tensors(partial, {name: outputs[name] for name in KEPT})
         log.info("fold %d: done in %.0f s", fold, time.monotonic() - began)
-    steps = Epochs(len(others), own.train.batch_size, seed=0).steps
+    steps = Epochs(view.splits["train"], own.train.batch_size, seed=0).steps
     curve = {
         record["step"] / steps: record["valid/mean/pearson"]
         for record in workdir.metrics()
         if "valid/mean/pearson" in record
     }
     return read_tensors(path / FILE), curve
+
+
+def check_started(config: ConfigDict, dataset: Dataset, folder: Path) -> None:
+    """Checks that the folds which have been started are those of the config; arguments as for `run`.
+
+    Raises:
+        UserError: a folder holds a fold of another config, dataset or division.
+    """
+    places, _, fold_of = _divide(config, dataset)
+    for fold in range(int(fold_of.max()) + 1):
+        if (path := _path(folder, fold)).exists():
+            _check_started(Workdir(path), *_fold(config, dataset, folder, places, fold_of, fold))
+
+
+def _check_started(workdir: Workdir, own: ConfigDict, view: Dataset) -> None:
+    workdir.write_config(stored_config(own))
+    try:
+        workdir.write_dataset(view)
+    except UserError as error:
+        raise UserError(f"{error}; the division into folds (config.crossval) must be the same, too") from error
+
+
+def _fold(
+    config: ConfigDict, dataset: Dataset, folder: Path, places: Sequence[Place], fold_of: np.ndarray, fold: int
+) -> tuple[ConfigDict, Dataset]:
+    """The config of a fold's run, and its dataset, whose validation split are the held-out clips."""
+    path = _path(folder, fold)
+    own = _fold_config(config, path)
+    if not _shares_features(config, dataset) and own.features.dir:
+        own.features.dir = str(path / "features")
+    held_out = [place for place, number in zip(places, fold_of, strict=True) if number == fold]
+    others = [place for place, number in zip(places, fold_of, strict=True) if number != fold]
+    return own, regroup(dataset, {"train": others, "valid": held_out})
 
 
 def _path(folder: Path, fold: int) -> Path:

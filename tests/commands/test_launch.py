@@ -9,6 +9,7 @@ import sys
 import pytest
 from absl.testing import flagsaver
 
+from configs import ablation, heads
 from configs import sweep as shipped
 from configs.command_line import training_command
 from configs.commands import launch, program
@@ -104,7 +105,7 @@ def test_a_job_array_has_one_task_for_each_missing_run(tmp_path):
 def test_a_job_array_is_written_and_nothing_is_trained(tmp_path):
     config = make_config(tmp_path, **{"launch.launcher": "slurm"})
     assert starts_others(config)
-    assert run(config, make_dataset(), "", ["python", "run.py"]) is None
+    assert run(config, make_dataset(), "", ["python", "run.py"], ()) is None
     assert "--array=0-5\n" in (tmp_path / "sweep" / "job_array.sbatch").read_text()
     assert not (tmp_path / "sweep" / "runs").exists()
 
@@ -124,7 +125,35 @@ def test_a_process_that_does_one_run_starts_no_others(tmp_path):
 )
 def test_what_cannot_be_started_is_refused(changes, error, tmp_path):
     with pytest.raises(UserError, match=error):
-        run(make_config(tmp_path, **changes), make_dataset(), "", ["python", "run.py"])
+        run(make_config(tmp_path, **changes), make_dataset(), "", ["python", "run.py"], ())
+
+
+def grid(**changes):
+    config = ablation.get_config()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("config", "overridden", "error"),
+    [
+        (shipped.get_config(), ["train.seed"], "train.seed does nothing in this study: its runs have those of"),
+        (grid(), ["train.seed"], "train.seed does nothing in this study: its cells have those of config.grid.seeds"),
+        (heads.get_config(), ["train.learning_rate"], "learning_rate does nothing in this study: all of its cells"),
+        (grid(**{"model.head.fusion.bilstm": False}), [], "cell 'no-gate': config.model.head.fusion.gate does nothing"),
+    ],
+)
+def test_what_a_study_replaces_or_cannot_use_is_refused(config, overridden, error):
+    with pytest.raises(UserError, match=error):
+        run(config, make_dataset(), "test", ["python", "run.py"], overridden)
+
+
+def test_a_study_needs_a_folder_without_a_run(tmp_path):
+    config = make_config(tmp_path)
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="sweep holds a run, and a study needs a folder of its own"):
+        run(config, make_dataset(), "", ["python", "run.py"], ())
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections

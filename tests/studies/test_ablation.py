@@ -217,7 +217,51 @@ def test_every_shipped_cell_makes_its_stated_change():
     assert found["text-anchored"].model.head.name == "text_anchored"
     assert found["vision-text"].model.modalities == ("vision", "text")
     assert "grid" not in found["full"]
-    config.grid.cells = (("odd", "odd", (("modle.head.tcn", False),)),)
-    config.grid.reference = "odd"
-    with pytest.raises(UserError, match=r"cell 'odd': there is no field config.modle.head.tcn"):
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cells": (("odd", "odd", (("modle.head.tcn", False),)),)}, "cell 'odd': there is no field config.modle.head"),
+        ({"cells": (("odd", "odd", (("data.dir", "x"),)),)}, "cell 'odd': config.data.dir has no effect on the result"),
+        (
+            {"cells": (("odd", "odd", (("train.seed", 1),)),)},
+            "config.train.seed cannot be changed: the study has seeds",
+        ),
+        ({"cells": (("odd", "odd", (("init_from", "{config.rot}/x"),)),)}, "'{config.rot}/x' names no field"),
+        ({"cells": (("odd", "odd", (("train.epochs", None),)),)}, "train.epochs=None should be of the type"),
+        ({"cells": (("odd", "odd", ("train.epochs", 2)),)}, "in which a comma ends the single one"),
+        ({"cells": (("odd", "odd"),)}, r"expected \(NAME, TITLE, CHANGES\)"),
+        ({"cells": ("odd",)}, "found 'odd', expected"),
+        ({"cells": (("odd", "a", ()), ("odd", "b", ()))}, "two cells have the name 'odd'"),
+        ({"cells": (("odd", "a", ()), ("b", "a", ()))}, "two cells have the title 'a'"),
+        ({"cells": (("../odd", "a", ()),)}, "'../odd' names files"),
+        ({"cells": ()}, "there is no cell 'odd'; there are none"),
+        ({"cells": (("odd", "odd", (("model.modalities", ("audio",)),)),)}, "no cell is left: odd need more than text"),
+        ({"seeds": ()}, r"grid.seeds=\(\): expected whole numbers from 0, one or more, each once"),
+        ({"seeds": (0, 0)}, "each once"),
+        ({"seeds": ("a",)}, "expected whole numbers"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_is_refused_in_one_line(fields, message):
+    config = shipped.get_config()
+    config.model.modalities = ("text",)
+    config.grid.update({"cells": (("odd", "odd", ()),), "reference": "odd"} | fields)
+    with pytest.raises(UserError, match=message):
         cells(config)
+
+
+def test_a_damaged_cell_is_named_and_one_without_parameters_is_done_again(tmp_path):
+    [cell] = cells(tiny_grid(tmp_path, "full"))
+    (tmp_path / "cells").mkdir()
+    result, parameters = (tmp_path / "cells" / f"full.{kind}" for kind in ("json", "safetensors"))
+    recipe = ablation._recipe(cell, make_dataset(1, 1, 1), (0,), "test")
+    result.write_text(json.dumps({"recipe": recipe}))
+    assert ablation._finished(result, recipe) is None
+    parameters.write_bytes(b"cut")
+    assert ablation._finished(result, recipe)
+    with pytest.raises(UserError, match=r"full.safetensors is damaged .*: delete it"):
+        ablation.load_trained(cell, tmp_path)
+    result.write_text("{")
+    with pytest.raises(UserError, match=r"full.json cannot be parsed"):
+        ablation._finished(result, recipe)

@@ -161,3 +161,18 @@ def test_a_finished_fold_of_another_config_is_refused(validated):
 def test_what_cannot_be_cross_validated_is_refused(changes, error, tmp_path):
     with pytest.raises(UserError, match=error):
         crossval.run(make_config(tmp_path, **changes), with_subjects(make_dataset()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crossval.seed": 5}, r"holds a run on another dataset: .* the division into folds \(config.crossval\)"),
+        ({"train.learning_rate": 0.1}, "holds a run of another config: train.learning_rate was 0.001, is 0.1"),
+        ({"crossval.seed": -1}, "config.crossval: folds=2, seed=-1: expected non-negative integer"),
+    ],
+)
+def test_folds_of_another_config_or_division_are_found_before_any_is_trained(changes, message, validated):
+    folder, dataset, *_ = validated
+    crossval.check_started(make_config(folder), dataset, folder / "run")
+    with pytest.raises(UserError, match=message):
+        crossval.check_started(make_config(folder, **changes), dataset, folder / "run")

@@ -181,6 +181,42 @@ def test_a_submission_with_a_fault_is_refused(change, error, members, tmp_path):
         check_submission(tmp_path / "changed.csv", ids, NAMES, RANGE)
 
 
+def test_a_submission_may_have_excels_mark_and_a_last_empty_line(members, tmp_path):
+    _, folders, _ = members
+    ids, text = [f"{row:05d}" for row in range(24)], (folders[0] / "predictions_test.csv").read_text()
+    (tmp_path / "excel.csv").write_text("\ufeff" + text + "\n", encoding="utf-8")
+    check_submission(tmp_path / "excel.csv", ids, NAMES, RANGE)
+    (tmp_path / "spaces.csv").write_text(text.replace(",", ", "))
+    with pytest.raises(UserError, match=r"its columns are .* \(' \w+' for '\w+'\)"):
+        check_submission(tmp_path / "spaces.csv", ids, NAMES, RANGE)
+    (tmp_path / "underscore.csv").write_text(text.replace(",0.", ",0_0."))
+    with pytest.raises(UserError, match="finite numbers"):
+        check_submission(tmp_path / "underscore.csv", ids, NAMES, RANGE)
+
+
+def test_sources_are_not_overwritten_named_twice_or_out_of_range(members, tmp_path):
+    dataset, folders, _ = members
+    before = (folders[0] / "predictions_test.csv").read_bytes()
+    for output, sources, other in (
+        (folders[0], folders, None),
+        (folders[0], folders[1:], folders[0]),
+        (folders[0], [folders[0] / "predictions_test.csv", folders[1]], None),
+    ):
+        with pytest.raises(UserError, match="belongs to a run or source; name a new folder"):
+            combine(sources, dataset, "test", output, other=other)
+    with pytest.raises(UserError, match="its predictions are named twice"):
+        combine([folders[0], folders[0] / "predictions_test.csv"], dataset, "test", tmp_path / "out")
+    path = folders[1] / "predictions_test.csv"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([rows[0], "00000" + ",10.5" * 6, *rows[2:]]))
+    with pytest.raises(
+        UserError, match=r"run1/predictions_test.csv: a value of 00000 is outside of the labels' \[0, 10"
+    ):
+        combine(folders, dataset, "test", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert (folders[0] / "predictions_test.csv").read_bytes() == before
+
+
 def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv cannot be read: No such file"):
         read_predictions(tmp_path / "none.csv", NAMES)
