@@ -175,7 +175,8 @@ def _cores(slot: int, count: int) -> Iterator[None]:
 def write_job_array(folder: Path, command: Sequence[str], missing: Sequence[int], count: int) -> Path:
     """Writes a script for `sbatch` with one task for each missing part, at most `count` at a time if that is above 1.
 
-    A task that is stopped at its time limit has saved its state, and SLURM queues it again.
+    A task that is stopped at its time limit has saved its state: the same command writes a script for what is missing.
+    SLURM itself queues tasks again whose node fails or is needed by others.
     """
     tasks = ",".join(_ranges(missing)) + (f"%{count}" if count > 1 else "")
     own = [*command, "--config.launch.launcher=local"]

@@ -176,7 +176,7 @@ def run_on(config: ConfigDict, dataset: Dataset, split: str) -> None:
         return
     needed = options_to_name(dataset.clip_options)
     command = command_line.next_command(config, experiment.workdir.path, experiment.encoders.own, needed)
-    other = Path(local_path(COMPARE.value, "--compare")) if COMPARE.value else None
+    other = Path(local_path(COMPARE.value, "--compare")) if COMPARE.value is not None else None
     log_summary(results.evaluate(experiment, split, other), f"\nnext: {command}\n")
 
 

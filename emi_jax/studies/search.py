@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from emi_jax.errors import UserError
 from emi_jax.studies.parts import SHARED
-from emi_jax.studies.variants import SECTIONS, changed
+from emi_jax.studies.variants import SECTIONS, changed, check_effect
 
 VALUES, UNIFORM, LOG = KINDS = ("values", "uniform", "log")
 """A list of values; a range of numbers, drawn evenly; a positive range, drawn evenly in the logarithm."""
@@ -80,8 +80,11 @@ def settings(config: ConfigDict) -> list[Setting]:
         setting = Setting(read, {path: value for path, value in read.items() if value != own[path]})
         return found.setdefault(_key(read), setting) is setting
 
-    if options.samples < 0:
-        raise UserError(f"config.sweep.samples={options.samples}: expected a number of settings, or 0 for a grid")
+    if options.samples < 0 or options.seed < 0:
+        raise UserError(
+            f"config.sweep: samples={options.samples}, seed={options.seed}: expected a number of settings, or 0 for a "
+            "grid, and a seed from 0"
+        )
     if not options.samples:
         if ranges := [field.path for field in fields if field.kind != VALUES]:
             raise UserError(
@@ -116,8 +119,9 @@ def _fields(config: ConfigDict) -> list[Searched]:
                 f"{', '.join(KINDS)}"
             )
         path, kind, values = entry
-        if path == "train.seed" or path.partition(".")[0] not in SECTIONS:
-            raise UserError(f"config.sweep.fields: {path} cannot be searched; for seeds there is config.sweep.seeds")
+        if not isinstance(path, str) or path.partition(".")[0] not in SECTIONS:
+            raise UserError(f"config.sweep.fields: {path} cannot be searched: it is no field of a run of stage 2")
+        check_effect(config, [path], "config.sweep.fields")
         if kind != VALUES:
             _check_range(path, kind, values, _value(config, path))
         elif not values:

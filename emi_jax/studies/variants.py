@@ -24,7 +24,7 @@ def check_effect(config: ConfigDict, paths: Iterable[str], name: str) -> None:
     """
     for path in paths:
         if path == "train.seed":
-            raise UserError(f"{name}: config.{path} cannot be changed: the study has seeds of its own")
+            raise UserError(f"{name}: config.{path} cannot be changed: for seeds there is the study's own field seeds")
         if path in config.bindings.free and path != "train.select":
             raise UserError(f"{name}: config.{path} has no effect on the result of a run")
 

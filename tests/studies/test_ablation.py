@@ -226,7 +226,7 @@ def test_every_shipped_cell_makes_its_stated_change():
         ({"cells": (("odd", "odd", (("data.dir", "x"),)),)}, "cell 'odd': config.data.dir has no effect on the result"),
         (
             {"cells": (("odd", "odd", (("train.seed", 1),)),)},
-            "config.train.seed cannot be changed: the study has seeds",
+            "config.train.seed cannot be changed: for seeds",
         ),
         ({"cells": (("odd", "odd", (("init_from", "{config.rot}/x"),)),)}, "'{config.rot}/x' names no field"),
         ({"cells": (("odd", "odd", (("train.epochs", None),)),)}, "train.epochs=None should be of the type"),

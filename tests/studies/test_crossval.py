@@ -166,7 +166,7 @@ def test_what_cannot_be_cross_validated_is_refused(changes, error, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crossval.seed": 5}, r"holds a run on another dataset: .* the division into folds \(config.crossval\)"),
+        ({"crossval.folds": 3}, r"holds a run on another dataset: .* the division into folds \(config.crossval\)"),
         ({"train.learning_rate": 0.1}, "holds a run of another config: train.learning_rate was 0.001, is 0.1"),
         ({"crossval.seed": -1}, "config.crossval: folds=2, seed=-1: expected non-negative integer"),
     ],
