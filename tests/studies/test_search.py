@@ -73,7 +73,7 @@ def test_draws_are_even_in_their_range_and_more_samples_keep_the_first_ones():
         (((RATE, "uniform", (1.0, 0.5)),), {"samples": 2}, "the lower one first"),
         ((("model.head.name", "uniform", (0, 1)),), {"samples": 2}, "expected the ends of a range of numbers"),
         (((LAYERS, "values", (1, 2, 3)),), {"samples": 9}, "only 2 settings besides the config's own"),
-        (((RATE, "values", (1.0,)),), {"samples": -1}, "samples=-1: expected a number of settings"),
+        (((RATE, "values", (1.0,)),), {"samples": -1}, "samples=-1, seed=0: expected a number of settings"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(fields, options, error):
