@@ -45,10 +45,11 @@ def cells(config: ConfigDict) -> list[Cell]:
     _check_seeds(config.grid.seeds)
     for entry in config.grid.cells:
         _check_entry(entry)
-    for what, values in zip(("names", "titles"), list(zip(*config.grid.cells, strict=True))[:2], strict=False):
+    known, titles = ([entry[place] for entry in config.grid.cells] for place in (0, 1))
+    for what, values in (("name", known), ("title", titles)):
         if twice := [value for value in values if values.count(value) > 1]:
-            raise UserError(f"config.grid.cells: two cells have the {what[:-1]} {twice[0]!r}; each needs its own")
-    known, only = [name for name, _, _ in config.grid.cells], config.grid.only or ()
+            raise UserError(f"config.grid.cells: two cells have the {what} {twice[0]!r}; each needs its own")
+    only = config.grid.only or ()
     if unknown := [name for name in only if name not in known]:
         raise UserError(f"config.grid.only: there is no cell {unknown[0]!r}; there are {', '.join(known)}")
     if config.grid.reference not in known:
