@@ -47,9 +47,11 @@ def run(
         raise UserError(f"{path.parent} holds a run, and a study needs a folder of its own: use another --workdir")
     if not is_asked(config):
         return _whole(config, dataset, split)
+    parts = _parts(config, dataset, split)
     if config.launch.index < 0:  # else other processes may be writing to the folders of other parts
-        _check_started(config, dataset)
-    launch(config, _parts(config, dataset, split), command)
+        for part in parts:
+            part.check()
+    launch(config, parts, command)
     return None
 
 
@@ -72,19 +74,6 @@ def _check_grid(config: ConfigDict, overridden: Collection[str]) -> None:
     asked = config.grid.only or [name for name, _, _ in config.grid.cells]
     if left_out := [name for name in asked if name not in names]:
         log.info("left out, since only %s are in use: %s", ", ".join(config.model.modalities), ", ".join(left_out))
-
-
-def _check_started(config: ConfigDict, dataset: Dataset) -> None:
-    """Checks that the parts which have been started are those of the config; cells of a grid have their own recipes.
-
-    Raises:
-        UserError: they are those of another config or dataset.
-    """
-    match config.study:
-        case "crossval":
-            crossval.check_started(config, dataset, Path(config.workdir))
-        case "sweep":
-            sweep.check_started(sweep.runs(config), dataset)
 
 
 def _whole(config: ConfigDict, dataset: Dataset, split: str) -> Summary | list[Path]:

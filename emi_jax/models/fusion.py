@@ -25,6 +25,7 @@ from emi_jax.models.quality import (
 )
 from emi_jax.models.statistics import StatisticsReadout
 from emi_jax.models.tcn import TCN
+from emi_jax.models.transformer import check_heads
 
 POSITIONS = ("seconds", "steps")
 STEPS_PER_SECOND = 50.0
@@ -94,10 +95,8 @@ class Fusion(nn.Module):
         """
         if self.attention_bias and not (self.quality and self.decoder):
             raise ValueError("attention_bias = True needs quality = True and decoder = True: switch it off as well")
-        if self.decoder and self.width % self.num_heads:
-            raise ValueError(
-                f"num_heads = {self.num_heads} does not divide the width {self.width}: choose one of its divisors"
-            )
+        if self.decoder:
+            check_heads(self.num_heads, self.width)
         if not (self.sequences or self.statistics):
             raise ValueError("sequences = False needs statistics = True: otherwise nothing is read")
         if self.auxiliary and (self.statistics or not self.sequences):

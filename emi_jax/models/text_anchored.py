@@ -16,7 +16,7 @@ from emi_jax.models.dense import Dense, torch_uniform
 from emi_jax.models.norm import LayerNorm
 from emi_jax.models.pooling import TOKENS, text_vector
 from emi_jax.models.quality import unweighted, valid_steps
-from emi_jax.models.transformer import key_mask
+from emi_jax.models.transformer import check_heads, key_mask
 
 _SMALL = nn.initializers.normal(0.02)
 _EPSILON = 1e-5  # of PyTorch's layer norm
@@ -54,10 +54,7 @@ class TextAnchored(nn.Module):
         """
         if self.token not in TOKENS:
             raise ValueError(f"token = {self.token!r}: choose one of {TOKENS}")
-        if self.width % self.num_heads:
-            raise ValueError(
-                f"num_heads = {self.num_heads} does not divide the width {self.width}: choose one of its divisors"
-            )
+        check_heads(self.num_heads, self.width)
         super().__post_init__()
 
     @nn.compact

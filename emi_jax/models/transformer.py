@@ -130,8 +130,7 @@ class Attention(nn.Module):
         """
         B, T, D = x.shape
         heads = self.layer.num_heads
-        if D % heads:
-            raise ValueError(f"num_heads = {heads} does not divide the width {D}: choose one of its divisors")
+        check_heads(heads, D)
         memory = x if memory is None else memory
         qkv_bias, key_bias = self.layer.qkv_bias, self.layer.qkv_bias and self.layer.key_bias
         query, key, value = (
@@ -288,6 +287,12 @@ def _with_another_step(x: jax.Array, attention_mask: jax.Array | None) -> tuple[
         attention_mask = jnp.ones((len(x), 1, 1, x.shape[1]), bool)
     rows = int(attention_mask.shape[2] > 1)
     return jnp.pad(x, ((0, 0), (0, 1), (0, 0))), jnp.pad(attention_mask, ((0, 0), (0, 0), (0, rows), (0, 1)))
+
+
+def check_heads(num_heads: int, width: int) -> None:
+    """Raises a ValueError if attention heads cannot share a width evenly."""
+    if width % num_heads:
+        raise ValueError(f"num_heads = {num_heads} does not divide the width {width}: choose one of its divisors")
 
 
 def key_mask(mask: jax.Array | None) -> jax.Array | None:

@@ -45,8 +45,8 @@ def combine(
 
     Raises:
         UserError: a source is named twice or would be overwritten, predictions are missing or not those of the split or
-            outside of the labels' range, weights are to be fitted on clips that a source
-            was trained on, or there are no labels for a comparison.
+            outside of the labels' range, weights are to be fitted on clips that a source was trained on, or there are
+            no labels for a comparison.
     """
     path = output / f"predictions_{split}.csv"
     _check_names(sources, other, split, path)

@@ -87,8 +87,9 @@ def parts(
     places, _, fold_of = _divide(config, dataset)
 
     def part(fold: int) -> Part:
-        do = functools.partial(_run_fold, config, dataset, folder, places, fold_of, fold, devices)
-        return Part(f"{fold:03d}", (_path(folder, fold) / FILE).exists, do)
+        given = config, dataset, folder, places, fold_of, fold
+        do, check = functools.partial(_run_fold, *given, devices), functools.partial(_check_fold, *given)
+        return Part(f"{fold:03d}", (_path(folder, fold) / FILE).exists, do, check)
 
     return [part(fold) for fold in range(int(fold_of.max()) + 1)]
 
@@ -148,10 +149,8 @@ def _run_fold(
     devices: Sequence[jax.Device] | None,
 ) -> tuple[Outputs, dict[float, float]]:
     """The outputs for the held-out clips of a fold, and its score by epoch; the fold is trained first if need be."""
-    path, workdir = _path(folder, fold), Workdir(_path(folder, fold))
-    own, view = _fold(config, dataset, folder, places, fold_of, fold)
-    if path.exists():
-        _check_started(workdir, own, view)
+    path = _path(folder, fold)
+    own, view = _check_fold(config, dataset, folder, places, fold_of, fold)
     if (path / FILE).exists():
         log.info("fold %d: already done", fold)
     else:
@@ -169,43 +168,35 @@ def _run_fold(
     steps = Epochs(view.splits["train"], own.train.batch_size, seed=0).steps
     curve = {
         record["step"] / steps: record["valid/mean/pearson"]
-        for record in workdir.metrics()
+        for record in Workdir(path).metrics()
         if "valid/mean/pearson" in record
     }
     return read_tensors(path / FILE), curve
 
 
-def check_started(config: ConfigDict, dataset: Dataset, folder: Path) -> None:
-    """Checks that the folds which have been started are those of the config; arguments as for `run`.
-
-    Raises:
-        UserError: a folder holds a fold of another config, dataset or division.
-    """
-    places, _, fold_of = _divide(config, dataset)
-    for fold in range(int(fold_of.max()) + 1):
-        if (path := _path(folder, fold)).exists():
-            _check_started(Workdir(path), *_fold(config, dataset, folder, places, fold_of, fold))
-
-
-def _check_started(workdir: Workdir, own: ConfigDict, view: Dataset) -> None:
-    workdir.write_config(stored_config(own))
-    try:
-        workdir.write_dataset(view)
-    except UserError as error:
-        raise UserError(f"{error}; the division into folds (config.crossval) must be the same, too") from error
-
-
-def _fold(
+def _check_fold(
     config: ConfigDict, dataset: Dataset, folder: Path, places: Sequence[Place], fold_of: np.ndarray, fold: int
 ) -> tuple[ConfigDict, Dataset]:
-    """The config of a fold's run, and its dataset, whose validation split are the held-out clips."""
+    """The config of a fold's run, and its dataset, whose validation split are the held-out clips.
+
+    Raises:
+        UserError: its folder holds a fold of another config, dataset or division.
+    """
     path = _path(folder, fold)
     own = _fold_config(config, path)
     if not _shares_features(config, dataset) and own.features.dir:
         own.features.dir = str(path / "features")
     held_out = [place for place, number in zip(places, fold_of, strict=True) if number == fold]
     others = [place for place, number in zip(places, fold_of, strict=True) if number != fold]
-    return own, regroup(dataset, {"train": others, "valid": held_out})
+    view = regroup(dataset, {"train": others, "valid": held_out})
+    if path.exists():
+        workdir = Workdir(path)
+        workdir.write_config(stored_config(own))
+        try:
+            workdir.write_dataset(view)
+        except UserError as error:
+            raise UserError(f"{error}; the division into folds (config.crossval) must be the same, too") from error
+    return own, view
 
 
 def _path(folder: Path, fold: int) -> Path:

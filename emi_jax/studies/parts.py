@@ -15,8 +15,11 @@ class Part:
         name: name of its log, unique in the study.
         is_done: whether it is complete; asked only where it matters, as it may read the weights of encoders.
         do: does it, resuming it if it was begun.
+        check: raises a UserError if it was begun with another config or on another dataset; nothing to check where
+            another config has another place.
     """
 
     name: str
     is_done: Callable[[], bool]
     do: Callable[[], object]
+    check: Callable[[], object] = lambda: None

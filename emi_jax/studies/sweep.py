@@ -58,7 +58,6 @@ class Run:
         """The folder of the run."""
         return Path(self.config.workdir)
 
-    @property
     def is_done(self) -> bool:
         """Whether the run is complete."""
         return _kept(self, CHOOSING).exists()
@@ -91,7 +90,12 @@ def runs(config: ConfigDict) -> list[Run]:
 def parts(config: ConfigDict, dataset: Dataset, devices: Sequence[jax.Device] | None = None) -> list[Part]:
     """The runs of a sweep; errors as for `runs`."""
     return [
-        Part(each.path.name, _kept(each, CHOOSING).exists, functools.partial(run_one, each, dataset, devices))
+        Part(
+            each.path.name,
+            each.is_done,
+            functools.partial(run_one, each, dataset, devices),
+            functools.partial(check_started, [each], dataset),
+        )
         for each in runs(config)
     ]
 
@@ -152,7 +156,7 @@ def run_one(run: Run, dataset: Dataset, devices: Sequence[jax.Device] | None = N
     check_started([run], dataset)
     log_folder(run).mkdir(parents=True, exist_ok=True)
     with lock(log_folder(run), wait=True):
-        if run.is_done:
+        if run.is_done():
             log.info("already done")
         else:
             experiment = Experiment.open(run.config, dataset, run.path, devices)

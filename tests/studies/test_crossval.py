@@ -173,6 +173,11 @@ def test_what_cannot_be_cross_validated_is_refused(changes, error, tmp_path):
 )
 def test_folds_of_another_config_or_division_are_found_before_any_is_trained(changes, message, validated):
     folder, dataset, *_ = validated
-    crossval.check_started(make_config(folder), dataset, folder / "run")
+
+    def check(config):
+        for part in crossval.parts(config, dataset, folder / "run"):
+            part.check()
+
+    check(make_config(folder))
     with pytest.raises(UserError, match=message):
-        crossval.check_started(make_config(folder, **changes), dataset, folder / "run")
+        check(make_config(folder, **changes))
